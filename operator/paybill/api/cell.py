@@ -1,0 +1,203 @@
+"""Cell: a place tenants are put. A cloud region or cluster with its credentials, shared servers and capacity.
+
+Ambient credentials are never used, and every Secret a Cell names lives in the operator's own namespace: whoever may
+write a Cell must not be able to point the operator at someone else's Secret.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, SecretKeyReference, SecretReference
+from paybill.api.conditions import Conditions
+from paybill.api.fields import Duration, Line, Name
+from paybill.api.limits import IsolationModel
+from paybill.api.rules import checks, list_map, rule, ruled
+
+CellProvider = Literal["Embedded", "Kubernetes", "AWS", "Azure", "GCP", "OCI", "IBM"]
+ServerHolds = Literal["Rows", "Schemas", "Databases"]
+
+
+class EngineState(ApiModel):
+    """Where an engine keeps what it knows about what it made."""
+
+    url: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            json_schema_extra=checks(
+                rule(
+                    "self.matches('^[a-z][a-z0-9+.-]*://[^ @]+$')",
+                    'must be a URL without credentials, such as "s3://bucket/prefix" or "file:///var/lib/paybill"; '
+                    "credentials belong in spec.credentials",
+                )
+            ),
+        ),
+    ]
+    """The state's URL."""
+
+
+class Engine(ApiModel):
+    """What creates cloud infrastructure for tenants of this cell."""
+
+    model_config = ruled(
+        rule(
+            "!(has(self.modulePath) && has(self.programPath))",
+            "modulePath and programPath exclude each other: write one of the two",
+        ),
+        rule("!has(self.modulePath) || self.type == 'Terraform'", "modulePath belongs to type Terraform"),
+        rule("!has(self.programPath) || self.type == 'Pulumi'", "programPath belongs to type Pulumi"),
+    )
+
+    type: Literal["Embedded", "Pulumi", "Terraform"] = "Pulumi"
+    """Pulumi, Terraform (or OpenTofu), or Embedded on one machine."""
+    state: EngineState | None = None
+    """Where the engine keeps its state."""
+    secrets_provider: Line | None = None
+    """What encrypts secrets in the state, such as awskms://alias/paybill."""
+    runner: Literal["Subprocess", "Job"] = "Subprocess"
+    """Where an operation runs: as a process beside the operator, or as a Job of its own."""
+    module_path: Line | None = None
+    """Terraform: a module of one's own instead of the built-in one."""
+    program_path: Line | None = None
+    """Pulumi: a project of one's own instead of the built-in one."""
+
+
+class Credentials(ApiModel):
+    """What the engine logs in to the cloud with; absent: workload identity."""
+
+    secret_ref: SecretReference
+    """A Secret in the operator's own namespace."""
+
+
+class Capacity(ApiModel):
+    """How many tenants a server takes, by what they get of it."""
+
+    rows: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+    """Tenants that share tables."""
+    schemas: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Tenants with a schema of their own."""
+    databases: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Tenants with a database of their own."""
+
+
+class Server(ApiModel):
+    """A shared Postgres server."""
+
+    name: Name
+    """Tells servers of one cell apart."""
+    admin_secret_ref: SecretKeyReference
+    """The connection URI of the server's administrator, in the operator's own namespace."""
+    holds: ServerHolds
+    """What its pool database holds: Rows or Schemas, never both; Databases: no pool, only databases of their own."""
+    capacity: Capacity = Field(default_factory=Capacity)
+    """How many tenants it takes."""
+
+
+class Approval(ApiModel):
+    """Whether changes of infrastructure need a person."""
+
+    model: IsolationModel
+    """The isolation model this is about."""
+    policy: Literal["Required", "NotRequired"]
+    """Required: an Approval must name the change."""
+
+
+class CellLimits(ApiModel):
+    """How much may happen in this cell at once."""
+
+    operations: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """Operations of the engine at the same time."""
+    suspensions_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Suspensions in any hour; absent: the greater of 10 and 1 % of the cell's tenants; 0: none."""
+    deletions_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Deletions in any hour; absent: the greater of 5 and 1 % of the cell's tenants; 0: none."""
+
+
+class Drift(ApiModel):
+    """What is done about infrastructure that is no longer as declared."""
+
+    policy: Literal["Ignore", "Report", "Remediate"] = "Report"
+    """Ignore, Report, or Remediate."""
+    every: Duration = "6h"
+    """How often is looked."""
+
+
+class CellSpec(ApiModel):
+    """A place tenants are put."""
+
+    provider: CellProvider
+    """Whose machines these are; Embedded: this one."""
+    region: Annotated[str, Field(max_length=63, pattern="^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$")] | None = None
+    """The provider's name of the region."""
+    default: bool = False
+    """Whether tenants that name no cell may be put here."""
+    engine: Engine | None = None
+    """What creates infrastructure for single tenants; absent: none can be made here."""
+    credentials: Credentials | None = None
+    """What the engine logs in with; ambient credentials are never used."""
+    servers: tuple[Server, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
+    """Shared Postgres servers."""
+    approval: tuple[Approval, ...] = Field(default=(), max_length=3, json_schema_extra=list_map("model"))
+    """Which changes of infrastructure need a person, by isolation model."""
+    limits: CellLimits = Field(default_factory=CellLimits)
+    """How much may happen at once."""
+    drift: Drift = Field(default_factory=Drift)
+    """What is done about drift."""
+    notices: Literal["Outbox", "EventsOnly"] = "Outbox"
+    """What counts as notice given: a message that was acknowledged, or a Kubernetes Event."""
+
+
+class ServerStatus(ApiModel):
+    """How one shared server is."""
+
+    name: str
+    """The server's name in spec.servers."""
+    tenants: int | None = None
+    """Tenants placed on it."""
+    capacity: int | None = None
+    """Tenants it takes, over all levels it holds."""
+    reachable: bool | None = None
+    """Whether it answered when last asked."""
+    profile: Literal["Superuser", "Managed"] | None = None
+    """What the administrator's login may do: all, or what a managed service leaves."""
+    version: str | None = None
+    """The server's version, such as 18.6."""
+
+
+class CellStatus(ApiModel):
+    """How the cell is."""
+
+    observed_generation: int | None = None
+    """The metadata.generation that this status is of."""
+    tenants: int | None = None
+    """Tenants placed in the cell."""
+    servers: tuple[ServerStatus, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
+    """How each shared server is."""
+    conditions: Conditions = ()
+    """Ready, Reconciling, Stalled and others."""
+
+
+class Cell(Resource):
+    """A place tenants are put: a cloud region or cluster with its credentials, shared servers and capacity."""
+
+    kind: ClassVar[str] = "Cell"
+    plural: ClassVar[str] = "cells"
+    singular: ClassVar[str] = "cell"
+    selectable_fields: ClassVar[tuple[str, ...]] = (".spec.provider", ".spec.region")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Provider", path=".spec.provider"),
+        Column(name="Region", path=".spec.region"),
+        Column(name="Default", path=".spec.default", type="boolean"),
+        Column(name="Tenants", path=".status.tenants", type="integer"),
+        READY,
+        REASON,
+        AGE,
+    )
+
+    spec: CellSpec
+    """A place tenants are put."""
+    status: CellStatus = Field(default_factory=CellStatus)
+    """How the cell is."""

@@ -1,0 +1,15 @@
+"""All control-plane kinds, in the order a person would apply them."""
+
+from __future__ import annotations
+
+from paybill.api.base import Resource
+from paybill.api.cell import Cell
+from paybill.api.plan import Plan
+from paybill.api.subscription import Subscription
+from paybill.api.tenant import Tenant
+
+KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription)
+"""Every kind that has a CRD."""
+
+BY_KIND: dict[str, type[Resource]] = {kind.kind: kind for kind in KINDS}
+"""The model of a kind by its name in ``kind:``."""

@@ -1,0 +1,212 @@
+"""The composition root: settings → session → control database → Lease → epoch → caches → workers → Kopf.
+
+Read it from top to bottom and you have the life of the process. A standby waits at the Lease. A leader that loses the
+Lease, or whose epoch was taken, ends at once and leaves starting again to whoever supervises it: nothing that it
+still holds in memory can be trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+import kopf
+
+from paybill import handlers
+from paybill.api.conditions import READY, is_true
+from paybill.api.failures import Failure, Retry
+from paybill.audit.log import AuditLog
+from paybill.cluster.children import Children
+from paybill.cluster.client import Cluster
+from paybill.cluster.declared import Declared
+from paybill.cluster.events import Events
+from paybill.cluster.lease import Lease, LeaseSettings
+from paybill.cluster.session import open_session
+from paybill.control.database import ControlDatabase
+from paybill.control.epoch import assert_epoch, take_epoch
+from paybill.control.facts import FactStore
+from paybill.control.registry import Registry
+from paybill.databases.drop import Fence
+from paybill.desired.resource import Key
+from paybill.health import served
+from paybill.reconcile import cell, metrics, worker
+from paybill.reconcile.queue import Queue, Work
+from paybill.reconcile.revisions import Revisions
+from paybill.reconcile.servers import Servers
+from paybill.reconcile.world import World
+from paybill.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LEASE = "paybill-operator"
+OPENING_PATIENCE = 60.0
+
+
+async def run(
+    settings: Settings, *, kubeconfig: Path | None = None, stop: asyncio.Event, leading: asyncio.Event | None = None
+) -> None:
+    """Run the operator until ``stop`` is set; ``leading`` is set once it leads and acts.
+
+    Raises LeaseLost or LeadershipLost when another process took over.
+    """
+    leading = leading or asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(served(settings.metrics_host, settings.metrics_port, leading))
+        cluster = Cluster(await stack.enter_async_context(open_session(kubeconfig)))
+        control = await _open_control(settings)
+        stack.push_async_callback(control.close)
+        lease = Lease(
+            cluster, LeaseSettings(namespace=settings.namespace, name=LEASE, duration=settings.lease_seconds,
+                                   renew_every=settings.lease_seconds / 6)
+        )  # fmt: skip
+        if not await _unless_stopped(lease.acquire(), stop):
+            return
+        try:
+            await _lead(settings, cluster, control, lease, stop, leading)
+        finally:
+            with contextlib.suppress(Failure):
+                await lease.release()
+
+
+async def _lead(
+    settings: Settings,
+    cluster: Cluster,
+    control: ControlDatabase,
+    lease: Lease,
+    stop: asyncio.Event,
+    leading: asyncio.Event,
+) -> None:
+    """From winning the Lease to losing it, or to the request to stop."""
+    epoch = await take_epoch(control, holder=lease.identity)
+    world = await _world(settings, cluster, control, epoch)
+    collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue))
+    metrics.REGISTRY.register(collector)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(lease.hold()), group.create_task(world.events.run())]
+            tasks.append(group.create_task(world.children.run()))
+            await world.children.synced.wait()
+            await _attach_cells(world)
+            tasks.append(group.create_task(worker.run(world, settings.workers)))
+            tasks.append(group.create_task(_watch_declared(world)))
+            leading.set()
+            logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+    finally:
+        leading.clear()
+        metrics.REGISTRY.unregister(collector)
+        await world.audit.close()
+        await world.servers.close()
+
+
+async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase, epoch: int) -> World:
+    queue = Queue()
+    registry = Registry(control, settings.installation)
+    facts = FactStore(control, settings.installation)
+    revisions = Revisions(cluster, settings.namespace, settings.installation)
+    for store in (registry, facts, revisions):
+        await store.load()  # type: ignore[attr-defined]  # three classes with the same method
+
+    def changed(owner: str, key: Key) -> None:
+        claim = registry.by_id(owner)
+        if claim is not None and claim.state == "claimed":
+            queue.add(Work("Tenant", claim.tenant_name), f"{key} changed")
+
+    for claim in registry.all():
+        if claim.state == "deleted":
+            queue.add(Work("Drop", claim.id), "start", background=True)
+    return World(
+        settings=settings,
+        cluster=cluster,
+        declared=Declared(),
+        children=Children(cluster, settings.installation, changed),
+        registry=registry,
+        facts=facts,
+        audit=AuditLog(control.pool, epoch=epoch),
+        servers=Servers(settings.installation),
+        revisions=revisions,
+        events=Events(cluster, "paybill"),
+        queue=queue,
+        epoch=epoch,
+        fence=_fence(control, epoch),
+    )
+
+
+def _fence(control: ControlDatabase, epoch: int) -> Fence:
+    """Asks the control database, because the tenant's server may be another one, right before the SQL that follows."""
+
+    async def check(_: object) -> None:
+        async with control.transaction() as connection:
+            await assert_epoch(connection, epoch)
+
+    return check
+
+
+async def _attach_cells(world: World) -> None:
+    """Connect the database servers before the first tenant is looked at; one that does not answer is tried again."""
+    for obj in await world.cluster.list("Cell"):
+        name = obj["metadata"]["name"]
+        handlers.take(world, "Cell", None, obj)
+        try:
+            await cell.reconcile(world, name, "start", deep=False)
+        except Failure as failure:
+            logger.warning("Cell %s: %s", name, failure)
+
+
+async def _watch_declared(world: World) -> None:
+    """Kopf's part: the watches of our four kinds."""
+    await kopf.operator(
+        registry=handlers.register(world),
+        settings=handlers.settings(),
+        clusterwide=True,
+        standalone=True,
+    )
+
+
+async def _open_control(settings: Settings) -> ControlDatabase:
+    """Open and migrate the control database; it may come up after us."""
+    deadline = asyncio.get_running_loop().time() + OPENING_PATIENCE
+    while True:
+        try:
+            control = await ControlDatabase.open(settings.control_database(), application_name="paybill-operator")
+            await control.migrate()
+            return control
+        except Retry as failure:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            logger.warning("%s; again in 1 s", failure)
+            await asyncio.sleep(1.0)
+
+
+async def _unless_stopped(waiting: object, stop: asyncio.Event) -> bool:
+    """Wait for a coroutine, or for the request to stop; True when the coroutine ended."""
+    task = asyncio.ensure_future(waiting)  # type: ignore[arg-type]
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False
+
+
+def _samples(world: World) -> list[metrics.TenantSample]:
+    found = []
+    for tenant in world.declared.tenants.values():
+        status = tenant.status
+        isolation = status.isolation
+        found.append(
+            metrics.TenantSample(
+                phase=status.phase or "Pending",
+                compute=isolation.compute if isolation else "",
+                database=isolation.database if isolation else "",
+                ready=is_true(status.conditions, READY),
+            )
+        )
+    return found

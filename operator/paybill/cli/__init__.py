@@ -1,0 +1,1 @@
+"""The `paybill` command, also `kubectl paybill`."""

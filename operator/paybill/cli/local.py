@@ -1,0 +1,210 @@
+"""``paybill up``, ``down``, ``kubeconfig`` and ``doctor``: the control plane on one machine, for people.
+
+Progress goes to standard error and results to standard output, so ``--output json`` can be piped. What it takes to
+start a control plane is imported by ``up`` alone: the others work without the extra ``local``.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from paybill.api.failures import Blocked, Failure
+from paybill.local import running
+from paybill.local.home import DEFAULT_NAME, Home
+from paybill.local.running import RunningInstance
+
+if TYPE_CHECKING:
+    from paybill.local.doctor import Check
+    from paybill.local.instance import Progress
+    from paybill.local.supervisor import AfterStart, Ready
+
+_SETTLE_SECONDS = 10.0
+_STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
+
+name_option = click.option(
+    "--name", default=DEFAULT_NAME, show_default=True, help="Which instance; each has its own data and ports."
+)
+output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+def up_command(after_start: "Callable[[Path | None], AfterStart] | None" = None) -> click.Command:
+    """The command ``up``; ``after_start`` gives, for the samples asked for, what is done once the servers answer."""
+
+    @click.command()
+    @click.option("--detach", is_flag=True, help="Return when everything is ready and leave it running.")
+    @name_option
+    @click.option("--samples", type=click.Path(exists=True, path_type=Path), help="Manifests to apply when it is up.")
+    @click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds until it must be ready.")
+    @output_option
+    def up(*, detach: bool, name: str, samples: Path | None, timeout: float, output: str) -> None:
+        """Start a Kubernetes control plane and a Postgres on this machine; Ctrl-C stops them.
+
+        A second `up` finds the first and shows how to use it.
+        """
+        with reported(output):
+            home = Home.of(name)
+            _require_local()
+            hook = after_start(samples) if after_start is not None else None
+            try:
+                start = _detach if detach else _foreground
+                sys.exit(start(home, hook, timeout, output))
+            except Blocked as failure:
+                if failure.reason != "AlreadyRunning":
+                    raise
+            show(running.wait_until_ready(home, deadline=timeout), output, "runs already")
+
+    return up
+
+
+def _foreground(home: Home, hook: "AfterStart | None", timeout: float, output: str) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+
+    def ready(_: object) -> None:
+        show(_found(home), output, "is ready; Ctrl-C stops it")
+
+    return _serve(home, progress, ready, hook, timeout)
+
+
+def _detach(home: Home, hook: "AfterStart | None", timeout: float, output: str) -> int:
+    from paybill.local import supervisor
+
+    def work(report: "Progress", ready: "Ready") -> int:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return _serve(home, report, ready, hook, timeout)
+
+    home.create()
+    supervisor.detach(work, log=home.logs / "supervisor.log", progress=progress)
+    show(running.wait_until_ready(home, deadline=_SETTLE_SECONDS), output, "is ready")
+    return 0
+
+
+def _serve(home: Home, report: "Progress", ready: "Ready", hook: "AfterStart | None", timeout: float) -> int:
+    from paybill.local import supervisor
+    from paybill.local.instance import Instance
+
+    after_start = hook or supervisor.nothing_more
+    work = supervisor.serve(Instance(home), progress=report, ready=ready, after_start=after_start, deadline=timeout)
+    return asyncio.run(work)
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="Also remove all its data, certificates and logs.")
+@name_option
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until it is killed.")
+@output_option
+def down(*, purge: bool, name: str, timeout: float, output: str) -> None:
+    """Stop what `up` started; its data stays and is there at the next `up`."""
+    with reported(output):
+        home = Home.of(name)
+        stopped = running.bring_down(home, deadline=timeout)
+        removed = running.purge(home) if purge else False
+        if output == "json":
+            click.echo(json.dumps({"name": name, "stopped": stopped, "purged": removed}))
+            return
+        click.echo(f"{name} is stopped" if stopped else f"{name} did not run")
+        if purge:
+            click.echo(f"its data in {home.path} is removed" if removed else "there was no data")
+
+
+@click.command()
+@click.option("--raw", is_flag=True, help="Print the file's content instead of its path.")
+@name_option
+def kubeconfig(*, raw: bool, name: str) -> None:
+    """Print where the administrator's kubeconfig is: export KUBECONFIG=$(paybill kubeconfig)."""
+    with reported("text"):
+        home = Home.of(name)
+        if not home.kubeconfig.exists():
+            raise Blocked("NoInstance", f"there is no instance {name!r}: `paybill up` makes one")
+        click.echo(home.kubeconfig.read_text() if raw else str(home.kubeconfig), nl=not raw)
+
+
+@click.command()
+@name_option
+@output_option
+def doctor(*, name: str, output: str) -> None:
+    """Look whether `up` can work on this machine; exit 1 when something that it needs is missing."""
+    from paybill.local.doctor import Verdict, examine
+
+    with reported(output):
+        checks = asyncio.run(examine(Home.of(name)))
+        if output == "json":
+            click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        else:
+            Console().print(_as_table(checks))
+        if any(check.verdict is Verdict.MISSING for check in checks):
+            sys.exit(1)
+
+
+COMMANDS: tuple[click.Command, ...] = (up_command(), down, kubeconfig, doctor)
+
+
+def progress(line: str) -> None:
+    """One line about what is going on, for people."""
+    click.echo(line, err=True)
+
+
+def show(instance: RunningInstance, output: str, state: str) -> None:
+    """How to use a running instance; no secret is in it, only where the secrets are."""
+    content: dict[str, Any] = {
+        "name": instance.home.name,
+        "pid": instance.pid,
+        "api_url": instance.api_url,
+        "kubeconfig": str(instance.kubeconfig),
+        "psql": instance.psql,
+        "logs": str(instance.home.logs),
+    }
+    if output == "json":
+        click.echo(json.dumps(content))
+        return
+    click.echo(f"The instance {instance.home.name} {state}.")
+    click.echo(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
+    if instance.psql:
+        click.echo(f"  psql:     {instance.psql}")
+    click.echo(f"  logs:     {instance.home.logs}")
+
+
+@contextlib.contextmanager
+def reported(output: str) -> Iterator[None]:
+    """Turn a failure into a message for people, or a JSON object for programs, and exit code 1."""
+    try:
+        yield
+    except Failure as failure:
+        if output == "json":
+            click.echo(json.dumps({"error": {"reason": failure.reason, "message": failure.message}}))
+        else:
+            click.echo(f"Error: {failure.message}", err=True)
+        sys.exit(1)
+
+
+def _found(home: Home) -> RunningInstance:
+    instance = running.find(home)
+    if instance is None:
+        raise Blocked("NotStarted", f"the instance in {home.path} ended while it was starting: see {home.logs}")
+    return instance
+
+
+def _require_local() -> None:
+    if sys.platform != "linux":
+        raise Blocked("NotLinux", "the local control plane needs Linux; use kind here (kind-config.yaml)")
+    if importlib.util.find_spec("cryptography") is None:
+        raise Blocked("ExtraMissing", "the local control plane needs the extra `local`: pip install 'paybill[local]'")
+
+
+def _as_table(checks: "list[Check]") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("CHECK", "", "FOUND", "WHAT TO DO"):
+        table.add_column(title, overflow="fold")
+    for check in checks:
+        table.add_row(check.name, f"[{_STYLES[check.verdict]}]{check.verdict}[/]", check.found, check.advice)
+    return table

@@ -1,0 +1,41 @@
+"""The ``paybill`` command (also ``kubectl paybill``). Subcommands are imported when they are called, so help is fast."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from paybill import __version__
+
+COMMANDS = {
+    "run": "paybill.cli.run:run",
+    "up": "paybill.cli.up:up",
+    "down": "paybill.cli.local:down",
+    "kubeconfig": "paybill.cli.local:kubeconfig",
+    "doctor": "paybill.cli.local:doctor",
+    "crds": "paybill.cli.crds:crds",
+    "audit": "paybill.cli.audit:audit",
+}
+
+
+class Lazy(click.Group):
+    """A group that imports a subcommand only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, as help lists them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Lazy)
+@click.version_option(__version__, prog_name="paybill")
+def main() -> None:
+    """Paybill: plans, tenants and subscriptions become isolated, paid-for, auditable infrastructure."""

@@ -1,0 +1,1 @@
+"""Done on Kubernetes: the one client, the caches and the Lease."""

@@ -1,0 +1,155 @@
+"""What exists in the cluster of the objects we made: one list and watch per kind, filtered by our label.
+
+Reconciles compare what they want with this store and so ask the API server nothing while all is well. Objects are
+kept as JSON bytes without the server's bookkeeping (about 0.7 kB each): whole, not as metadata only, because
+only the content shows after a restart whether somebody edited an object while we were away
+(docs/decisions/0002-children-are-watched-whole.md). Secrets are not among them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from paybill.api.failures import Failure
+from paybill.cluster.client import Cluster, ResourceExpired
+from paybill.desired import names
+from paybill.desired.resource import Key, Object, key_of
+
+logger = logging.getLogger(__name__)
+
+WATCHED = (
+    "Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "RoleBinding", "ConfigMap",
+)  # fmt: skip
+LONGEST_BACKOFF = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object as last seen: its uid and resourceVersion, and its content as JSON."""
+
+    uid: str
+    version: str
+    content: bytes
+
+    def parsed(self) -> dict[str, Any]:
+        """The content as a mapping."""
+        answer: dict[str, Any] = json.loads(self.content)
+        return answer
+
+
+Changed = Callable[[str, Key], None]
+"""Called with the owning label's value and the key of an object that changed without us."""
+
+
+class Children:
+    """The store. ``run`` keeps it fresh until cancelled; ``synced`` is set once every kind was listed."""
+
+    def __init__(self, cluster: Cluster, installation: str, changed: Changed) -> None:
+        self._cluster = cluster
+        self._selector = f"{names.INSTALLATION_LABEL}={installation}"
+        self._changed = changed
+        self._rows: dict[Key, Row] = {}
+        self._listed: set[str] = set()
+        self._waiting: dict[Key, asyncio.Event] = {}
+        self.synced = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: Key) -> Row | None:
+        """The row of one object."""
+        return self._rows.get(key)
+
+    def of_kind(self, kind: str) -> Iterator[tuple[Key, Row]]:
+        """Every row of one kind."""
+        return ((key, row) for key, row in list(self._rows.items()) if key.kind == kind)
+
+    def changed(self, key: Key) -> asyncio.Event:
+        """An event that is set at the next change of one object; ask for it before looking, then wait."""
+        return self._waiting.setdefault(key, asyncio.Event())
+
+    def put(self, obj: Object) -> None:
+        """Take up the API server's answer to a write of ours, so that its own event is no news."""
+        self._rows[key_of(obj)] = _row(obj)
+
+    def forget(self, key: Key) -> None:
+        """Drop a row after a delete of ours."""
+        self._rows.pop(key, None)
+
+    async def run(self) -> None:
+        """Keep every kind fresh until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for kind in WATCHED:
+                group.create_task(self._follow(kind), name=f"watch-{kind}")
+
+    async def _follow(self, kind: str) -> None:
+        backoff = 0.1
+        version = ""
+        while True:
+            try:
+                version = version or await self._relist(kind)
+                async for event, obj in self._cluster.watch(kind, since=version, labels=self._selector):
+                    backoff = 0.1
+                    version = obj["metadata"]["resourceVersion"]
+                    if event != "BOOKMARK":
+                        self._take(event, {**obj, "kind": kind})
+            except ResourceExpired:
+                version = ""
+            except Failure as failure:
+                logger.warning("watch of %s: %s; again in %.1f s", kind, failure, backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    async def _relist(self, kind: str) -> str:
+        seen: set[Key] = set()
+        version = ""
+        async for page, version in self._cluster.list_pages(kind, labels=self._selector):
+            for obj in page:
+                obj["kind"] = kind
+                seen.add(key_of(obj))
+                self._take("MODIFIED", obj)
+        for key in [key for key in self._rows if key.kind == kind and key not in seen]:
+            self._gone(key)
+        self._listed.add(kind)
+        if len(self._listed) == len(WATCHED):
+            self.synced.set()
+        return version
+
+    def _take(self, event: str, obj: dict[str, Any]) -> None:
+        key = key_of(obj)
+        if event == "DELETED":
+            self._gone(key)
+            return
+        known = self._rows.get(key)
+        # The answer to our own write may be newer than an event that is still on its way (versions of one kind compare).
+        if known is not None and int(known.version) >= int(obj["metadata"]["resourceVersion"]):
+            return
+        self._rows[key] = _row(obj)
+        self._report(key, obj["metadata"].get("labels", {}))
+
+    def _gone(self, key: Key) -> None:
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._report(key, row.parsed()["metadata"].get("labels", {}))
+
+    def _report(self, key: Key, labels: dict[str, str]) -> None:
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.set()
+        owner = labels.get(names.TENANT_LABEL) or labels.get(names.CELL_LABEL)
+        if owner is not None:
+            self._changed(owner, key)
+
+
+def _row(obj: Object) -> Row:
+    metadata = obj["metadata"]
+    kept = {name: metadata[name] for name in ("name", "namespace", "labels", "annotations") if name in metadata}
+    if "deletionTimestamp" in metadata:
+        kept["deletionTimestamp"] = metadata["deletionTimestamp"]
+    content = {name: value for name, value in obj.items() if name not in {"metadata", "apiVersion"}}
+    return Row(metadata["uid"], metadata["resourceVersion"], json.dumps({**content, "metadata": kept}).encode())

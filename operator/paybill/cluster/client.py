@@ -1,0 +1,228 @@
+"""The one door to Kubernetes: server-side apply, status, read, list, watch, delete, evict.
+
+Every write of the project goes through here, with one field manager, for the kinds of ``kinds.py`` only. JSON in,
+JSON out; errors of the API server become the three failures, so a reconcile never sees an HTTP status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+
+from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.cluster.kinds import kind_named
+from paybill.cluster.session import Session
+from paybill.desired.names import MANAGER
+from paybill.desired.resource import Key, key_of
+
+JSON = dict[str, Any]
+PAGE = 500
+WATCH_SECONDS = 600
+APPLY = {"Content-Type": "application/apply-patch+yaml"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+class ResourceExpired(Exception):  # noqa: N818 - the API's own word for it
+    """The resourceVersion of a watch is too old (HTTP 410): list again."""
+
+
+class Cluster:
+    """The client. Share one per process; it holds no state but its session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    async def get(self, key: Key) -> JSON | None:
+        """One object, or None when there is none."""
+        status, body = await self._request("GET", kind_named(key.kind).path(key.namespace, key.name))
+        return None if status == 404 else self._accept(status, body, f"read {key}")
+
+    async def list_pages(
+        self, kind: str, *, namespace: str = "", labels: str = ""
+    ) -> AsyncIterator[tuple[list[JSON], str]]:
+        """The objects of a kind in pages, each with the list's resourceVersion, to watch from."""
+        token = ""
+        while True:
+            query = {"limit": str(PAGE), "labelSelector": labels, "continue": token}
+            status, body = await self._request("GET", kind_named(kind).path(namespace), query)
+            if status == 410:
+                raise ResourceExpired
+            answer = self._accept(status, body, f"list {kind}")
+            items = answer.get("items") or []
+            for item in items:
+                # A list names the kind once, for all of its items.
+                item.setdefault("kind", kind)
+            yield items, answer["metadata"]["resourceVersion"]
+            token = answer["metadata"].get("continue", "")
+            if not token:
+                return
+
+    async def list(self, kind: str, *, namespace: str = "", labels: str = "") -> list[JSON]:
+        """All objects of a kind at once, for the few places where they are few."""
+        return [item async for page, _ in self.list_pages(kind, namespace=namespace, labels=labels) for item in page]
+
+    async def watch(self, kind: str, *, since: str, labels: str = "") -> AsyncIterator[tuple[str, JSON]]:
+        """(type, object) events after ``since`` until the server ends the watch; raises ResourceExpired on 410."""
+        query = {
+            "watch": "1",
+            "resourceVersion": since,
+            "labelSelector": labels,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        url = self.session.server + kind_named(kind).path()
+        # A dead peer shows as silence: bookmarks come about once a minute, so two minutes of nothing is a break.
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 60, sock_read=120)
+        try:
+            async with self.session.http.get(url, params=query, timeout=timeout) as response:
+                if response.status == 410:
+                    raise ResourceExpired
+                if response.status != 200:
+                    self._accept(response.status, await response.read(), f"watch {kind}")
+                async for line in _lines(response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ResourceExpired
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retry("ApiServerUnreachable", f"watch of {kind} broke: {error}") from error
+
+    async def apply(self, obj: Mapping[str, Any], *, manager: str = MANAGER) -> JSON:
+        """Server-side apply of an object as a whole: creates it, or makes our fields what we say."""
+        return await self._patch(obj, "", APPLY, {"fieldManager": manager, "force": "true"})
+
+    async def apply_status(self, obj: Mapping[str, Any], *, manager: str = MANAGER) -> JSON:
+        """Server-side apply of an object's status."""
+        return await self._patch(obj, "status", APPLY, {"fieldManager": manager, "force": "true"})
+
+    async def annotate(self, key: Key, annotations: Mapping[str, str | None]) -> JSON:
+        """Merge annotations into an object that somebody else owns; None removes one."""
+        obj = {"kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace, "annotations": annotations}}
+        return await self._patch(obj, "", MERGE, {"fieldManager": MANAGER})
+
+    async def create(self, obj: Mapping[str, Any]) -> JSON:
+        """POST of what is not applied: Events and Leases."""
+        key = key_of(obj)
+        status, answer = await self._request("POST", kind_named(key.kind).path(key.namespace), body=obj)
+        return self._accept(status, answer, f"create {key}")
+
+    async def token(self, namespace: str, service_account: str, seconds: int) -> JSON:
+        """A TokenRequest for a ServiceAccount; the token is in ``status.token``."""
+        path = kind_named("ServiceAccount").path(namespace, service_account, "token")
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        status, answer = await self._request("POST", path, body=request)
+        return self._accept(status, answer, f"token of ServiceAccount/{namespace}/{service_account}")
+
+    async def replace(self, obj: Mapping[str, Any]) -> JSON:
+        """PUT with the object's resourceVersion as precondition (Leases): a lost race is Retry('Conflict')."""
+        key = key_of(obj)
+        status, answer = await self._request("PUT", kind_named(key.kind).path(key.namespace, key.name), body=obj)
+        return self._accept(status, answer, f"replace {key}")
+
+    async def delete(
+        self, key: Key, *, uid: str, resource_version: str | None = None, grace_seconds: int | None = None
+    ) -> bool:
+        """Delete exactly the object we looked at; False when it is gone already.
+
+        Another UID, or another resourceVersion where one is given, is Retry('Conflict'): look again.
+        """
+        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        body: JSON = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+        body["propagationPolicy"] = "Background"
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
+        path = kind_named(key.kind).path(key.namespace, key.name)
+        status, answer = await self._request("DELETE", path, body=body)
+        if status == 404:
+            return False
+        self._accept(status, answer, f"delete {key}")
+        return True
+
+    async def evict(self, namespace: str, name: str) -> bool:
+        """Ask for a pod's eviction; False when a PodDisruptionBudget says not now."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"namespace": namespace, "name": name},
+        }
+        path = kind_named("Pod").path(namespace, name, "eviction")
+        status, answer = await self._request("POST", path, body=eviction)
+        if status == 404:
+            return True
+        # 429 is the PodDisruptionBudget's answer here; a busy API server says so with a Retry-After, as it does too.
+        if status == 429:
+            return False
+        self._accept(status, answer, f"evict Pod/{namespace}/{name}")
+        return True
+
+    async def _patch(
+        self, obj: Mapping[str, Any], subresource: str, headers: Mapping[str, str], query: Mapping[str, str]
+    ) -> JSON:
+        key = key_of(obj)
+        path = kind_named(key.kind).path(key.namespace, key.name, subresource)
+        status, answer = await self._request("PATCH", path, query, body=obj, headers=headers)
+        return self._accept(status, answer, f"apply {key}{'/' + subresource if subresource else ''}")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        content = None if body is None else json.dumps(body).encode()
+        typed = {"Content-Type": "application/json"} | dict(headers or {}) if content is not None else None
+        params = {name: value for name, value in (query or {}).items() if value}
+        url = self.session.server + path
+        try:
+            async with self.session.http.request(method, url, params=params, data=content, headers=typed) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise Retry("ApiServerUnreachable", f"{method} {path}: {type(error).__name__}: {error}") from error
+
+    @staticmethod
+    def _accept(status: int, body: bytes, doing: str) -> JSON:
+        """The answer, or the failure that the status stands for (in the API server's own words)."""
+        if status < 300:
+            answer: JSON = json.loads(body)
+            return answer
+        message = _message(body)
+        match status:
+            case 401 | 403 if "being terminated" not in message:
+                raise Blocked("Forbidden", f"{doing}: {message}: check the operator's RBAC (paybill rbac)")
+            case 404 | 403:
+                raise Retry("NotFound", f"{doing}: {message}", after=1.0)
+            case 409:
+                raise Retry("Conflict", f"{doing}: {message}", after=0.05)
+            case 400 | 422:
+                raise Invalid("RefusedByApiServer", f"{doing}: {message}")
+            case _:
+                raise Retry("ApiServerBusy", f"{doing}: HTTP {status}: {message}")
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own iteration stops at 64 KiB, less than one large object."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line:
+                yield line
+
+
+def _message(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return body[:200].decode(errors="replace")
+    return str(answer.get("message", answer)) if isinstance(answer, dict) else str(answer)

@@ -1,0 +1,123 @@
+"""Leadership by a Lease: who holds it acts; who loses it exits.
+
+Kopf's peering is not leader election (two peers of one priority pause both). The identity is random per process, so
+a process that was frozen and replaced can never take itself for the new holder. The Lease only chooses; what fences
+a leader that does not know it was replaced is the epoch of the control database (control/epoch.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from paybill.api.failures import Failure, Retry
+from paybill.cluster.client import Cluster
+from paybill.desired.resource import Key
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseLost(Exception):  # noqa: N818 - what happened, not an error of ours
+    """Another process holds the Lease, or we could not renew it in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseSettings:
+    """Which Lease, and its times in seconds: how long it holds, and how often it is renewed."""
+
+    namespace: str
+    name: str
+    duration: float = 15.0
+    renew_every: float = 2.5
+
+
+@dataclass
+class Lease:
+    """One process's view of the Lease."""
+
+    cluster: Cluster
+    settings: LeaseSettings
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(8)}")
+    _seen: tuple[str, float] = ("", 0.0)
+
+    @property
+    def key(self) -> Key:
+        """The Lease object."""
+        return Key("Lease", self.settings.namespace, self.settings.name)
+
+    async def acquire(self) -> None:
+        """Wait until the Lease is ours. A holder that stopped renewing is replaced after the Lease's duration."""
+        while True:
+            # Another process took it in the same moment, or the API server does not answer: look again.
+            with contextlib.suppress(Retry):
+                if await self._try():
+                    logger.info("lease %s acquired as %s", self.key, self.identity)
+                    return
+            await asyncio.sleep(min(1.0, self.settings.renew_every))
+
+    async def hold(self) -> None:
+        """Renew until cancelled; raises LeaseLost when another holds it or renewing failed for the whole duration."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(self.settings.renew_every)
+            try:
+                async with asyncio.timeout(self.settings.duration / 2):
+                    if not await self._try():
+                        raise LeaseLost(f"{self.key} is held by another process")
+                renewed = time.monotonic()
+            except (Failure, TimeoutError) as failure:
+                left = self.settings.duration - (time.monotonic() - renewed)
+                logger.warning("lease %s not renewed, %.1f s left: %s", self.key, left, failure)
+                if left <= self.settings.renew_every:
+                    raise LeaseLost(f"{self.key} could not be renewed: {failure}") from failure
+
+    async def release(self) -> None:
+        """Give the Lease up, so that the next leader need not wait."""
+        current = await self.cluster.get(self.key)
+        if current is not None and current["spec"].get("holderIdentity") == self.identity:
+            await self.cluster.replace(self._object(current, holder=""))
+
+    async def _try(self) -> bool:
+        current = await self.cluster.get(self.key)
+        if current is None:
+            await self.cluster.create(self._object(None, holder=self.identity))
+            return True
+        holder = current["spec"].get("holderIdentity") or ""
+        if holder not in ("", self.identity) and not self._expired(current):
+            return False
+        await self.cluster.replace(self._object(current, holder=self.identity))
+        return True
+
+    def _expired(self, current: dict[str, Any]) -> bool:
+        """By our own monotonic clock since we first saw this version: clocks of two machines do not agree."""
+        version = current["metadata"]["resourceVersion"]
+        if self._seen[0] != version:
+            self._seen = (version, time.monotonic())
+        return time.monotonic() - self._seen[1] > float(current["spec"].get("leaseDurationSeconds") or 0)
+
+    def _object(self, current: dict[str, Any] | None, *, holder: str) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        before = current["spec"] if current is not None else {}
+        taken_over = before.get("holderIdentity") != holder
+        metadata: dict[str, Any] = {"namespace": self.settings.namespace, "name": self.settings.name}
+        if current is not None:
+            metadata["resourceVersion"] = current["metadata"]["resourceVersion"]
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": holder,
+                "leaseDurationSeconds": max(1, round(self.settings.duration)),
+                "renewTime": now,
+                "acquireTime": now if taken_over else before.get("acquireTime", now),
+                "leaseTransitions": int(before.get("leaseTransitions") or 0) + (1 if taken_over and holder else 0),
+            },
+        }

@@ -1,0 +1,74 @@
+"""What the registry says of one tenant, and the place it was given: plain values that cross to every other package."""
+
+import secrets
+import string
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Literal
+
+State = Literal["claimed", "released", "deleted", "dropped"]
+"""claimed: a Tenant uses it; released: left for adoption; deleted: waits for its drop; dropped: a tombstone."""
+
+ALPHABET = string.digits + string.ascii_lowercase
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a tenant is put. ``server`` is empty when the tenant needs no shared database server."""
+
+    cell: str
+    server: str
+    compute: str
+    level: str
+    pool_database: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the registry: the opaque id, whose it is, where it sits and what is bound to it."""
+
+    id: str
+    installation: str
+    tenant_name: str
+    tenant_uid: str
+    state: State
+    cell: str
+    server: str
+    compute: str
+    level: str
+    pool_database: str | None
+    plan_name: str | None
+    plan_revision: str | None
+    subscription_name: str | None
+    subscription_uid: str | None
+    binding_uid: str | None
+    binding_version: str | None
+    ready_time: datetime | None
+    delete_requested_time: datetime | None
+    drop_after: datetime | None
+    deletion_policy: str | None
+    created_time: datetime
+    updated_time: datetime
+    version: int
+
+    @property
+    def placement(self) -> Placement:
+        """The place alone, as ``place`` gave it."""
+        return Placement(self.cell, self.server, self.compute, self.level, self.pool_database)
+
+
+COLUMNS = tuple(field.name for field in fields(Claim))
+
+CHANGEABLE = frozenset(
+    {
+        "tenant_name", "cell", "server", "compute", "level", "pool_database", "plan_name", "plan_revision",
+        "subscription_name", "subscription_uid", "binding_uid", "binding_version", "ready_time",
+        "delete_requested_time", "drop_after", "deletion_policy",
+    }
+)  # fmt: skip
+"""What ``Registry.update`` may change; identity, state and bookkeeping have their own ways."""
+
+
+def random_id() -> str:
+    """Eight characters of [0-9a-z], about 41 bits, from the system's randomness."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(8))

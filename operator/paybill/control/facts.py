@@ -1,0 +1,106 @@
+"""What has happened to a subscription: the true copy of the times that its phase is computed from.
+
+``Subscription.status`` shows these facts, but a status can be edited or lost with its object; a deadline that decides
+over a customer's data may not hang on it. A time is written once per episode (until it is cleared): what comes later
+with another value does not move it, so that a crash between this write and the status cannot shift a deadline.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from paybill.control.database import ControlDatabase
+from paybill.control.epoch import assert_epoch
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One subscription's facts; ``None`` in a time means that it has not happened (or is over).
+
+    ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation.
+    """
+
+    subscription_uid: str
+    tenant_uid: str | None
+    phase: str
+    trial_start_time: datetime | None = None
+    suspended_time: datetime | None = None
+    ended_time: datetime | None = None
+    archived_time: datetime | None = None
+    abandoned_time: datetime | None = None
+    requested_end_time: datetime | None = None
+    last_known: Mapping[str, Any] | None = None
+    holds: tuple[Mapping[str, Any], ...] = ()
+    updated_time: datetime | None = None
+
+
+EPISODES = ("suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time")
+_COLUMNS = tuple(field.name for field in fields(Facts) if field.name != "updated_time")
+_ALL = sql.SQL("SELECT {}, updated_time FROM paybill.subscription_facts WHERE installation = %s").format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+)
+_PUT = sql.SQL(
+    "INSERT INTO paybill.subscription_facts (installation, {}) VALUES (%s, {})"
+    " ON CONFLICT (subscription_uid) DO UPDATE SET {}, updated_time = now() RETURNING updated_time"
+).format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+    sql.SQL(", ").join(sql.Placeholder() * len(_COLUMNS)),
+    sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in _COLUMNS[1:]),
+)
+
+
+class FactStore:
+    """The facts of one installation's subscriptions; reads come from memory, writes go to the database first."""
+
+    def __init__(self, db: ControlDatabase, installation: str, *, shard: str = "") -> None:
+        self._db = db
+        self._installation = installation
+        self._shard = shard
+        self._facts: dict[str, Facts] = {}
+
+    async def load(self) -> None:
+        """Read all facts, in one query, in place of what was in memory."""
+        async with self._db.transaction() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            rows = await (await cursor.execute(_ALL, (self._installation,))).fetchall()
+        self._facts = {row["subscription_uid"]: Facts(**{**row, "holds": tuple(row["holds"])}) for row in rows}
+
+    def get(self, subscription_uid: str) -> Facts | None:
+        """The facts of this subscription, or ``None`` if nothing ever happened to it."""
+        return self._facts.get(subscription_uid)
+
+    def all(self) -> tuple[Facts, ...]:
+        """The facts of every subscription."""
+        return tuple(self._facts.values())
+
+    async def put(self, facts: Facts, *, epoch: int) -> Facts:
+        """Keep ``facts`` and return what stands now; writes nothing when it stands already.
+
+        A trial's start never changes; the other times do not change while they are set, only by being cleared.
+        """
+        stored = self._facts.get(facts.subscription_uid)
+        standing = replace(_settled(stored, facts), updated_time=stored.updated_time if stored else None)
+        if standing == stored:
+            return standing
+        values = [getattr(standing, column) for column in _COLUMNS]
+        values[_COLUMNS.index("last_known")] = None if standing.last_known is None else Jsonb(dict(standing.last_known))
+        values[_COLUMNS.index("holds")] = Jsonb([dict(hold) for hold in standing.holds])
+        async with self._db.transaction() as connection:
+            await assert_epoch(connection, epoch, self._shard)
+            row = await (await connection.execute(_PUT, (self._installation, *values))).fetchone()
+        assert row is not None  # noqa: S101 - RETURNING of an upsert that has no WHERE
+        written = replace(standing, updated_time=row[0])
+        self._facts[written.subscription_uid] = written
+        return written
+
+
+def _settled(stored: Facts | None, given: Facts) -> Facts:
+    if stored is None:
+        return given
+    kept = {name: getattr(stored, name) for name in EPISODES if getattr(stored, name) and getattr(given, name)}
+    return replace(given, trial_start_time=stored.trial_start_time or given.trial_start_time, **kept)

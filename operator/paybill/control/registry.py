@@ -1,0 +1,231 @@
+"""The registry: which tenants exist, whose they are, where they sit; mirrored in memory as every reconcile asks.
+
+An id is claimed here before anything is created, so that a crash leaves a row that says what may exist. Claims of one
+installation are taken one after the other (a lock per installation), so the pure ``place`` function always decides on
+counts that nobody else is changing, and a server is never filled beyond its capacity.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import errors, sql
+from psycopg.rows import class_row
+
+from paybill.api.failures import Blocked, Retry
+from paybill.control import placements
+from paybill.control.claims import CHANGEABLE, COLUMNS, Claim, Placement, State, random_id
+from paybill.control.database import Connection, ControlDatabase
+from paybill.control.epoch import assert_epoch
+
+Place = Callable[[Mapping[tuple[str, str], int]], Placement]
+"""Chooses a place from the number of tenants per (cell, server); raises ``Blocked`` when none has room."""
+
+ATTEMPTS = 20
+
+_ROW = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+_LIVE = sql.SQL(
+    "SELECT {} FROM paybill.tenants WHERE installation = %s AND state <> 'dropped' ORDER BY created_time, id"
+).format(_ROW)
+_BY_UID = sql.SQL("SELECT {} FROM paybill.tenants WHERE tenant_uid = %s AND state <> 'dropped'").format(_ROW)
+_BY_ID = sql.SQL("SELECT {} FROM paybill.tenants WHERE id = %s AND installation = %s").format(_ROW)
+_INSERT = sql.SQL(
+    "INSERT INTO paybill.tenants"
+    " (id, installation, tenant_name, tenant_uid, cell, server, compute, level, pool_database)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
+).format(_ROW)
+
+
+class Registry:
+    """The tenants of one installation; reads come from memory, writes go to the database first."""
+
+    def __init__(
+        self, db: ControlDatabase, installation: str, *, shard: str = "", new_id: Callable[[], str] = random_id
+    ) -> None:
+        self._db = db
+        self._installation = installation
+        self._shard = shard
+        self._new_id = new_id
+        self._claims: dict[str, Claim] = {}
+        self._ids_by_uid: dict[str, str] = {}
+        self._ids_by_subscription: dict[str, str] = {}
+        # One session at a time waits for the installation's lock; the others stay free for the audit log.
+        self._one_claim = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read every row that is not dropped, in one query, in place of what was in memory."""
+        async with self._db.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            claims = await (await cursor.execute(_LIVE, (self._installation,))).fetchall()
+        self._claims.clear()
+        self._ids_by_uid.clear()
+        self._ids_by_subscription.clear()
+        for claim in claims:
+            self._mirror(claim)
+
+    def by_uid(self, uid: str) -> Claim | None:
+        """The claim of the Tenant with this UID, in whatever state but dropped."""
+        return self._claims.get(self._ids_by_uid.get(uid, ""))
+
+    def by_id(self, tenant_id: str) -> Claim | None:
+        """The claim with this id, in whatever state but dropped."""
+        return self._claims.get(tenant_id)
+
+    def by_subscription(self, uid: str) -> Claim | None:
+        """The claim that is bound to the Subscription with this UID."""
+        return self._claims.get(self._ids_by_subscription.get(uid, ""))
+
+    def all(self) -> tuple[Claim, ...]:
+        """Every claim but the dropped ones, oldest first."""
+        return tuple(self._claims.values())
+
+    def due_drops(self, now: datetime) -> tuple[Claim, ...]:
+        """The deleted claims whose ``drop_after`` has come, the longest due first."""
+        due = [c for c in self._claims.values() if c.state == "deleted" and c.drop_after and c.drop_after <= now]
+        return tuple(sorted(due, key=lambda claim: (claim.drop_after, claim.id)))
+
+    async def claim(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int) -> Claim:
+        """The claim of this Tenant, made now with a fresh id and the place that ``place`` chooses, if there is none.
+
+        What ``place`` raises goes to the caller and leaves nothing behind; an existing claim is returned in whatever
+        state it is, without asking ``place``.
+        """
+        if existing := self.by_uid(tenant_uid):
+            return existing
+        async with self._one_claim:
+            if existing := self.by_uid(tenant_uid):
+                return existing
+            for _ in range(ATTEMPTS):
+                try:
+                    claim = await self._claim_once(tenant_name, tenant_uid, place, epoch)
+                except errors.UniqueViolation as error:
+                    if error.diag.constraint_name != "tenants_pkey":
+                        raise Retry("RegistryConflict", f"Tenant {tenant_name} is being claimed elsewhere") from error
+                    continue
+                return self._mirror(claim)
+        raise Blocked("NoFreeId", f"no free id was found for Tenant {tenant_name} in {ATTEMPTS} attempts")
+
+    async def _claim_once(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int) -> Claim:
+        async with self._db.transaction() as connection:
+            await assert_epoch(connection, epoch, self._shard)
+            counts = await placements.locked_counts(connection, self._installation)
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            if existing := await (await cursor.execute(_BY_UID, (tenant_uid,))).fetchone():
+                return self._own(existing)
+            chosen = place(counts)
+            await cursor.execute(
+                _INSERT,
+                (
+                    self._new_id(), self._installation, tenant_name, tenant_uid,
+                    chosen.cell, chosen.server, chosen.compute, chosen.level, chosen.pool_database,
+                ),
+            )  # fmt: skip
+            claim = await cursor.fetchone()
+        assert claim is not None  # noqa: S101 - INSERT … RETURNING
+        return claim
+
+    async def update(self, tenant_id: str, *, epoch: int, **changes: Any) -> Claim:
+        """Change columns of ``CHANGEABLE``; writes nothing when all have their values already.
+
+        Raises ``Retry("RegistryConflict")`` when the row is not the one in memory any more (memory is then renewed).
+        """
+        if unknown := changes.keys() - CHANGEABLE:
+            raise ValueError(f"the registry does not let these be updated: {', '.join(sorted(unknown))}")
+        claim = self._known(tenant_id)
+        return await self._write(claim, changes, epoch)
+
+    async def release(self, tenant_id: str, *, epoch: int) -> Claim:
+        """Leave everything of the tenant as it is, for a later adoption (deletion policy Retain)."""
+        return await self._to_state(tenant_id, "released", {"claimed"}, {}, epoch)
+
+    async def mark_deleted(
+        self, tenant_id: str, drop_after: datetime, *, epoch: int, requested: datetime | None = None
+    ) -> Claim:
+        """Note the request (made now, unless ``requested``) and when the drop may run; the first one's times stand."""
+        asked = self._known(tenant_id).delete_requested_time or requested or datetime.now(UTC)
+        times = {"drop_after": drop_after, "delete_requested_time": asked}
+        return await self._to_state(tenant_id, "deleted", {"claimed"}, times, epoch)
+
+    async def mark_dropped(self, tenant_id: str, *, epoch: int) -> Claim:
+        """Turn a deleted claim into a tombstone and free its place; the id is never used again."""
+        return await self._to_state(tenant_id, "dropped", {"deleted"}, {}, epoch)
+
+    async def _to_state(
+        self, tenant_id: str, state: State, before: set[State], changes: dict[str, Any], epoch: int
+    ) -> Claim:
+        claim = self._known(tenant_id)
+        if claim.state == state:
+            return claim
+        if claim.state not in before:
+            raise Blocked(
+                "RegistryStateForbids", f"tenant {tenant_id} is {claim.state} in the registry and cannot become {state}"
+            )
+        return await self._write(claim, {**changes, "state": state}, epoch)
+
+    async def _write(self, claim: Claim, changes: dict[str, Any], epoch: int) -> Claim:
+        changes = {name: value for name, value in changes.items() if getattr(claim, name) != value}
+        if not changes:
+            return claim
+        async with self._db.transaction() as connection:
+            await assert_epoch(connection, epoch, self._shard)
+            written = await self._write_row(connection, claim, changes)
+        if written is None:
+            await self._refresh(claim.id)
+            raise Retry("RegistryConflict", f"the registry's row of tenant {claim.id} was changed by someone else")
+        return self._mirror(written)
+
+    async def _write_row(self, connection: Connection, claim: Claim, changes: dict[str, Any]) -> Claim | None:
+        columns = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in changes)
+        statement = sql.SQL("UPDATE paybill.tenants SET {} WHERE id = %s AND version = %s RETURNING {}")
+        cursor = connection.cursor(row_factory=class_row(Claim))
+        await cursor.execute(statement.format(columns, _ROW), (*changes.values(), claim.id, claim.version))
+        return await cursor.fetchone()
+
+    async def _refresh(self, tenant_id: str) -> None:
+        async with self._db.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            row = await (await cursor.execute(_BY_ID, (tenant_id, self._installation))).fetchone()
+        if row is None:
+            self._forget(tenant_id)
+        else:
+            self._mirror(row)
+
+    def _known(self, tenant_id: str) -> Claim:
+        if claim := self._claims.get(tenant_id):
+            return claim
+        raise Blocked("NotInRegistry", f"tenant id {tenant_id} is not in the registry of '{self._installation}'")
+
+    def _own(self, claim: Claim) -> Claim:
+        if claim.installation != self._installation:
+            raise Blocked(
+                "ForeignInstallation",
+                f"Tenant {claim.tenant_name} is claimed as {claim.id} by installation '{claim.installation}'",
+            )
+        return claim
+
+    def _mirror(self, claim: Claim) -> Claim:
+        old = self._claims.get(claim.id)
+        if old is not None and old.version > claim.version:
+            return claim
+        if claim.state == "dropped":
+            self._forget(claim.id)
+            return claim
+        if old is not None and old.subscription_uid != claim.subscription_uid:
+            self._unbind(old)
+        self._claims[claim.id] = claim
+        self._ids_by_uid[claim.tenant_uid] = claim.id
+        if claim.subscription_uid:
+            self._ids_by_subscription[claim.subscription_uid] = claim.id
+        return claim
+
+    def _unbind(self, claim: Claim) -> None:
+        # Another claim may have been bound to the same Subscription in the meantime: it stays findable.
+        if claim.subscription_uid and self._ids_by_subscription.get(claim.subscription_uid) == claim.id:
+            del self._ids_by_subscription[claim.subscription_uid]
+
+    def _forget(self, tenant_id: str) -> None:
+        if (old := self._claims.pop(tenant_id, None)) is None:
+            return
+        self._ids_by_uid.pop(old.tenant_uid, None)
+        self._unbind(old)

@@ -1,0 +1,1 @@
+"""Done on Postgres: the servers on which tenants' data lives."""

@@ -1,0 +1,93 @@
+"""Drops one tenant from a pool database, for good.
+
+The order is fixed by what must not happen: the fence (a check that this process may still act) runs in the session and
+transaction of each irreversible statement, logins close before sessions end, sessions end before data goes, and one
+tenant is one transaction because a drop takes a lock per object and a server has a fixed number of them (research,
+section 4: out of shared memory after 185 tenants in one).
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+from psycopg.sql import SQL, Identifier
+
+from paybill.api.failures import Blocked
+from paybill.databases.borrowed import join
+from paybill.databases.observation import look
+from paybill.databases.outcome import Outcome
+from paybill.databases.rows import erase
+from paybill.databases.server import Server, Session
+from paybill.databases.sessions import end_sessions
+from paybill.databases.statement import Statement, listed
+from paybill.desired import sql_names as names
+from paybill.desired.database import foreign
+from paybill.desired.database_facts import ObservedDatabase, ServerTraits
+from paybill.desired.database_tenant import PoolDatabase
+
+logger = logging.getLogger(__name__)
+
+Fence = Callable[[Session], Awaitable[None]]
+"""Raises when this process may no longer act. It is called inside the transaction that it guards and may take locks."""
+
+
+async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fence: Fence) -> Outcome:
+    """Remove roles, schema and rows of ``tenant``; what is already gone is fine, what is not marked ``uid`` is not.
+
+    Raises what ``fence`` raises (nothing more is changed then), ``Blocked("NameConflict")``, ``Blocked("RoleInUse")``
+    when a role of the tenant owns something in another database, ``Blocked("RowsRemain")``,
+    ``Retry("SessionsStillOpen")``, and what ``Server.session`` raises. May be called again after any of them.
+    """
+    async with server.session(pool.name) as session:
+        observed = (await look(session, server.traits, pool, [names.tenant_id(tenant)]))[tenant]
+        found = foreign(observed, names.mark(pool.installation, uid))
+        if found:
+            raise Blocked("NameConflict", f"tenant {tenant}: {'; '.join(found)}. Nothing was dropped.")
+        if observed.absent:
+            return Outcome()
+        _refuse_elsewhere(observed, pool)
+        changed = await _close(session, server.traits, observed, fence)
+        if pool.holds == "Rows":
+            changed += await erase(server, pool, session, tenant, names.mark(pool.installation, uid), fence)
+        changed += await _remove(session, server.traits, tenant, fence)
+    return Outcome(changed)
+
+
+def _refuse_elsewhere(observed: ObservedDatabase, pool: PoolDatabase) -> None:
+    owned = [str(s) for s in sorted(observed.strays) if s.owned and not s.inside and s.database != pool.name]
+    if owned:
+        raise Blocked("RoleInUse", f"tenant {observed.id}: {'; '.join(owned)}. Nothing was dropped.")
+
+
+async def _close(session: Session, traits: ServerTraits, observed: ObservedDatabase, fence: Fence) -> tuple[str, ...]:
+    everyone = sorted(role.name for role in observed.facts.roles)
+    async with session.transaction():
+        await fence(session)
+        for role in observed.facts.roles:
+            if "LOGIN" in role.attributes:
+                await session.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(role.name)))
+    return await end_sessions(session, traits, everyone)
+
+
+async def _remove(session: Session, traits: ServerTraits, tenant: str, fence: Fence) -> tuple[str, ...]:
+    async with session.transaction():
+        # Taking locks on each of the tenant's objects and removing their files may take its time.
+        await session.execute("SET LOCAL statement_timeout = '15min'")
+        await fence(session)
+        query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
+        cursor = await session.execute(query, [sorted(names.role_names(tenant))])
+        roles = [name for (name,) in await cursor.fetchall()]
+        statements = tuple(_drops(tenant, roles, traits))
+        await session.execute(SQL("; ").join(statement.sql for statement in statements))
+    return tuple(statement.says for statement in statements)
+
+
+def _drops(tenant: str, roles: list[str], traits: ServerTraits) -> Iterator[Statement]:
+    if not traits.superuser:
+        yield from (join(role, traits, inherit=True) for role in roles)
+    schema = names.schema(tenant)
+    yield Statement(f"drop schema {schema}", SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
+    if roles:
+        # Also takes back what the roles were granted here and on databases, and their default privileges.
+        shown = ", ".join(roles)
+        yield Statement(f"drop what is owned by {shown}", SQL("DROP OWNED BY {} CASCADE").format(listed(roles)))
+        yield Statement(f"drop roles {shown}", SQL("DROP ROLE {}").format(listed(roles)))

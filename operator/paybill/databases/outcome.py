@@ -1,0 +1,11 @@
+"""What acting on a server led to, in words that the audit log and the conditions carry unchanged."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call changed (empty: nothing was written), and what the server refused (for the condition Isolated)."""
+
+    changed: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()

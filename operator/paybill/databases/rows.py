@@ -1,0 +1,126 @@
+"""Erases one tenant's rows from the shared tables of a pool.
+
+They are deleted by a login of that tenant, never by the administrator: row security is forced even on the tables'
+owner, who would delete nothing and be told it went well (research, section 2), and a login behind the policies cannot
+touch a neighbour's row whatever a table's triggers do. The login is made for this and goes with the tenant.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier, Literal
+
+from paybill.api.failures import Blocked
+from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.failures import as_failure
+from paybill.databases.server import Server, Session
+from paybill.desired import sql_names as names
+from paybill.desired.database_tenant import PoolDatabase
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 5_000
+"""Rows per transaction: short enough that neighbours' queries never wait for it."""
+
+_TABLES: Final = """
+SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+ WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+"""
+
+Table = str
+
+
+async def erase(
+    server: Server,
+    pool: PoolDatabase,
+    admin: Session,
+    tenant: str,
+    mark: str,
+    fence: Callable[[Session], Awaitable[None]],
+) -> tuple[str, ...]:
+    """Delete all rows of ``tenant`` in batches, each while ``fence`` holds in an open transaction of ``admin``.
+
+    ``mark`` is the tenant's. Raises ``Blocked("RowsRemain")`` when a table does not let go of the tenant's rows.
+    """
+    cursor = await admin.execute(_TABLES, [names.ROWS_SCHEMA])
+    tables = [name for (name,) in await cursor.fetchall()]
+    login, password = names.role(tenant, "bak_b"), new_password()
+    async with admin.transaction():
+        await fence(admin)
+        await _open_login(admin, login, names.role(tenant, "rw"), mark, password)
+    conninfo = make_conninfo("", **server.address(), dbname=pool.name, user=login, password=password, connect_timeout=5)
+    with as_failure(server.name):
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as session:
+            deleted = await _empty(admin, session, tables, tenant, fence)
+    return tuple(f"deleted {count} rows of {names.ROWS_SCHEMA}.{table}" for table, count in deleted.items() if count)
+
+
+async def _open_login(admin: Session, login: str, group: str, mark: str, password: str) -> None:
+    cursor = await admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login])
+    name = Identifier(login)
+    if await cursor.fetchone() is None:
+        await admin.execute(SQL("CREATE ROLE {} CONNECTION LIMIT 1").format(name))
+        await admin.execute(SQL("COMMENT ON ROLE {} IS {}").format(name, Literal(mark)))
+    await admin.execute(SQL("GRANT {} TO {}").format(Identifier(group), name))
+    verifier = Literal(scram_verifier(password))
+    await admin.execute(SQL("ALTER ROLE {} LOGIN INHERIT PASSWORD {}").format(name, verifier))
+
+
+async def _empty(
+    admin: Session,
+    session: psycopg.AsyncConnection[Any],
+    tables: list[Table],
+    tenant: str,
+    fence: Callable[[Session], Awaitable[None]],
+) -> dict[Table, int]:
+    """Pass over the tables until all are empty; one that others refer to has its turn after them.
+
+    When nothing moves, a table may refer to itself: then it is emptied in one statement, which is checked at its end.
+    """
+    deleted = dict.fromkeys(tables, 0)
+    waiting = tables
+    limit: int | None = BATCH
+    while waiting:
+        held: list[Table] = []
+        for table in waiting:
+            try:
+                while count := await _batch(admin, session, table, tenant, limit, fence):
+                    deleted[table] += count
+            except errors.ForeignKeyViolation:
+                held.append(table)
+        if len(held) == len(waiting):
+            if limit is None:
+                raise Blocked("RowsRemain", f"tenant {tenant}: rows of {', '.join(held)} refer to each other")
+            limit = None
+        waiting = held
+    return deleted
+
+
+async def _batch(
+    admin: Session,
+    session: psycopg.AsyncConnection[Any],
+    table: Table,
+    tenant: str,
+    limit: int | None,
+    fence: Callable[[Session], Awaitable[None]],
+) -> int:
+    target = Identifier(names.ROWS_SCHEMA, table)
+    batch = SQL(
+        "DELETE FROM {0} WHERE tenant_id = %(id)s"
+        " AND ctid = ANY(ARRAY(SELECT ctid FROM {0} WHERE tenant_id = %(id)s LIMIT %(limit)s))"
+    )
+    left = SQL("SELECT 1 FROM {} WHERE tenant_id = %s LIMIT 1")
+    async with admin.transaction():
+        await fence(admin)
+        cursor = await session.execute(batch.format(target), {"id": tenant, "limit": limit})
+        if cursor.rowcount:
+            return cursor.rowcount
+        remaining = await session.execute(left.format(target), [tenant])
+        if await remaining.fetchone() is not None:
+            raise Blocked("RowsRemain", f"tenant {tenant}: table {table} does not let go of its rows")
+        return 0

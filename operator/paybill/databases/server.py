@@ -1,0 +1,192 @@
+"""A Postgres server as the operator holds it: an administrator's sessions, few at a time, each one pinned.
+
+A tenant can make objects that a careless superuser session would run for them (CVE-2026-55769 in a peer; attacks 41
+and 42 of the research). So every session fixes ``search_path`` in the startup packet, before anything runs, and only
+touches catalogs. Sessions are kept for reuse and given up on the first sign of trouble, which is how a restart of the
+server is survived: the work in hand fails with ``Retry``, the next attempt opens a new session.
+"""
+
+import asyncio
+import logging
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from paybill.api.failures import Blocked, Invalid
+from paybill.databases.failures import as_failure
+from paybill.databases.versions import gate
+from paybill.desired.database_facts import SUPERUSER_SETTINGS, ServerTraits
+
+logger = logging.getLogger(__name__)
+
+Session = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_PINNED: Final = (
+    "-c search_path=pg_catalog,pg_temp -c statement_timeout={statement} -c lock_timeout={lock}"
+    " -c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\\ committed"
+    " -c default_transaction_read_only=off -c row_security=on -c DateStyle=ISO -c TimeZone=UTC"
+)
+_PROBE: Final = """
+SELECT current_setting('server_version_num')::int, current_user::text, r.rolsuper,
+       r.rolcreaterole AND r.rolcreatedb,
+       ARRAY(SELECT s FROM unnest(%s::text[]) s WHERE has_parameter_privilege(s, 'SET'))
+  FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How a server is treated. Times in ms, ``connect`` in s; ``in_flight`` is the number of sessions at work."""
+
+    in_flight: int = 4
+    statement: int = 30_000
+    lock: int = 5_000
+    connect: int = 5
+
+
+class Server:
+    """One server, reached as its administrator; made by ``Server.connect``."""
+
+    def __init__(self, conninfo: str, *, name: str, installation: str, traits: ServerTraits, limits: Limits) -> None:
+        self.name = name
+        self.installation = installation
+        self.traits = traits
+        self.warnings = gate(traits.version)
+        self._conninfo = conninfo
+        self._limits = limits
+        self._places = asyncio.Semaphore(limits.in_flight)
+        self._idle: list[tuple[str, Session]] = []
+
+    @classmethod
+    async def connect(cls, dsn: str, *, name: str, installation: str, limits: Limits | None = None) -> Self:
+        """Open a first session and learn what the server and the administrator are.
+
+        ``dsn`` is a libpq connection string to a maintenance database. Raises ``Retry("DatabaseUnreachable")``,
+        ``Blocked("DatabaseAccessDenied" | "ServerVersionRefused" | "AdministratorTooWeak")``, ``Invalid("BadDsn")``.
+        """
+        limits = limits or Limits()
+        conninfo = _pinned(dsn, name, limits)
+        with as_failure(name):
+            first = await _open(conninfo)
+            try:
+                traits = await _probe(first, name)
+                server = cls(conninfo, name=name, installation=installation, traits=traits, limits=limits)
+            except BaseException:
+                await first.close()
+                raise
+        server._idle.append((server.maintenance, first))
+        logger.info("server %s: Postgres %s, profile %s", name, traits.version, traits.profile)
+        return server
+
+    @property
+    def maintenance(self) -> str:
+        """The database that the connection string names."""
+        return str(conninfo_to_dict(self._conninfo).get("dbname") or "postgres")
+
+    @asynccontextmanager
+    async def session(self, database: str | None = None) -> AsyncIterator[Session]:
+        """An administrator's session in autocommit on ``database`` (the maintenance database when ``None``).
+
+        Waits for one of the server's places. Database errors inside become Paybill's failures; a session that is
+        not idle at the end is closed, so no transaction ever leaks into the next use.
+        """
+        database = database or self.maintenance
+        async with self._places:
+            with as_failure(self.name):
+                session = await self._take(database)
+                try:
+                    yield session
+                finally:
+                    await self._give_back(database, session)
+
+    def address(self) -> dict[str, str]:
+        """Where logins reach the server: libpq's ``host`` and ``port``, nothing of the administrator's."""
+        parts = conninfo_to_dict(self._conninfo)
+        return {key: str(parts[key]) for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in parts}
+
+    async def close(self) -> None:
+        """Close the idle sessions; one that is at work closes when its work ends."""
+        self._limits = Limits(in_flight=0)
+        idle, self._idle = self._idle, []
+        for _, session in idle:
+            await session.close()
+
+    async def _take(self, database: str) -> Session:
+        while (session := self._idle_in(database)) is not None:
+            if _alive(session):
+                return session
+            await session.close()
+        return await _open(make_conninfo(self._conninfo, dbname=database))
+
+    def _idle_in(self, database: str) -> Session | None:
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._idle[index][0] == database:
+                return self._idle.pop(index)[1]
+        return None
+
+    async def _give_back(self, database: str, session: Session) -> None:
+        if (
+            session.closed
+            or session.info.transaction_status is not TransactionStatus.IDLE
+            or not self._limits.in_flight
+        ):
+            await session.close()
+            return
+        self._idle.append((database, session))
+        while len(self._idle) > self._limits.in_flight:
+            _, oldest = self._idle.pop(0)
+            await oldest.close()
+
+
+def _pinned(dsn: str, name: str, limits: Limits) -> str:
+    options = _PINNED.format(statement=limits.statement, lock=limits.lock)
+    try:
+        return make_conninfo(
+            dsn,
+            options=options,
+            application_name="paybill",
+            connect_timeout=limits.connect,
+            keepalives_idle=15,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=15_000,
+        )
+    except psycopg.ProgrammingError:
+        # libpq's message may quote the part it could not read, and that part may be the password.
+        raise Invalid("BadDsn", f"server {name}: its connection string cannot be read") from None
+
+
+async def _open(conninfo: str) -> Session:
+    session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=2)
+    if session.info.server_version >= 160000:
+        # With it set, Postgres would make the administrator a lasting member of each role it creates.
+        await session.execute("SET createrole_self_grant = ''")
+    return session
+
+
+def _alive(session: Session) -> bool:
+    """Whether an idle session's socket is silent: anything to read on it means that the server said goodbye."""
+    if session.closed:
+        return False
+    poll = select.poll()
+    poll.register(session.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not poll.poll(0)
+
+
+async def _probe(session: Session, name: str) -> ServerTraits:
+    cursor = await session.execute(_PROBE, [list(SUPERUSER_SETTINGS)])
+    row = await cursor.fetchone()
+    if row is None:
+        raise Blocked("AdministratorTooWeak", f"server {name}: its administrator has no role of its own")
+    version, admin, superuser, creates, settable = row
+    if not (superuser or creates):
+        raise Blocked(
+            "AdministratorTooWeak", f"server {name}: {admin} needs CREATEROLE and CREATEDB (or to be a superuser)"
+        )
+    return ServerTraits(version=version, admin=admin, superuser=superuser, settable=frozenset(settable))

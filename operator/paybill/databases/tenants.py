@@ -1,0 +1,70 @@
+"""Makes one tenant's place in a pool database as declared, whatever state it is found in.
+
+All changes of a call are one transaction sent in one round trip, so a crash leaves either nothing or everything, and
+the next call finds out which by looking. A tenant that is nowhere yet costs one look and one script.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from paybill.api.failures import Blocked, Invalid
+from paybill.databases.borrowed import borrowed
+from paybill.databases.credentials import is_verifier
+from paybill.databases.observation import look, observe
+from paybill.databases.outcome import Outcome
+from paybill.databases.repairs import repairs
+from paybill.databases.server import Server
+from paybill.databases.sessions import end_sessions
+from paybill.databases.statement import Statement
+from paybill.databases.transactions import run
+from paybill.desired import sql_names as names
+from paybill.desired.database import conflicts, degraded
+from paybill.desired.database_facts import ObservedDatabase
+from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
+
+__all__ = ["Outcome", "ensure", "observe", "plan"]
+
+logger = logging.getLogger(__name__)
+
+
+async def ensure(
+    server: Server, pool: PoolDatabase, desired: TenantDatabase, *, passwords: Mapping[str, str] | None = None
+) -> Outcome:
+    """Make ``desired`` so, in one transaction; then end the sessions of logins that it closes.
+
+    ``passwords`` maps login names to SCRAM verifiers (``credentials.scram_verifier``); logins it does not name keep
+    theirs. Raises ``Blocked("NameConflict")`` before anything is changed when a role or schema of the tenant's names
+    is not marked as the tenant's, ``Retry("SessionsStillOpen")`` when a session does not end, and what
+    ``Server.session`` raises.
+    """
+    _check(pool, desired, passwords or {})
+    async with server.session(pool.name) as session:
+        observed = (await look(session, server.traits, pool, [desired.id]))[desired.id]
+        statements = plan(desired, observed, passwords or {})
+        changed = await run(session, statements)
+        if not observed.absent:
+            changed += await end_sessions(session, server.traits, desired.closed_logins)
+    return Outcome(changed, degraded(desired, server.traits))
+
+
+def plan(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapping[str, str]) -> tuple[Statement, ...]:
+    """The statements that ``ensure`` sends, in order; empty when nothing is to be done."""
+    found = conflicts(desired, observed)
+    if found:
+        raise Blocked("NameConflict", f"tenant {desired.id}: {'; '.join(found)}. Nothing was changed.")
+    return borrowed(repairs(desired, observed, passwords), names.role(desired.id, "owner"), observed.traits)
+
+
+def _check(pool: PoolDatabase, desired: TenantDatabase, passwords: Mapping[str, str]) -> None:
+    # The levels that get a database or server of their own come through this same door later.
+    if desired.level not in ("Rows", "Schema"):
+        raise Blocked("NotSupportedYet", f"tenant {desired.id}: database level {desired.level} is not supported yet")
+    if pool.name != desired.database or pool.installation != desired.installation:
+        raise Invalid("WrongPool", f"tenant {desired.id} belongs in database {desired.database}, not {pool.name}")
+    if pool.holds != ("Rows" if desired.level == "Rows" else "Schemas"):
+        raise Blocked("WrongPool", f"tenant {desired.id}: pool database {pool.name} holds {pool.holds.lower()} only")
+    unknown = passwords.keys() - set(desired.login_names)
+    if unknown:
+        raise Invalid("BadRoleName", f"tenant {desired.id} has no login {', '.join(sorted(unknown))}")
+    if not all(is_verifier(value) for value in passwords.values()):
+        raise Invalid("BadVerifier", f"tenant {desired.id}: passwords are handed over as SCRAM verifiers only")

@@ -1,0 +1,145 @@
+"""Compares what a tenant should have in Postgres with what the catalogs show, in words for people.
+
+Kept apart from the builders because it is the probe: it runs on every reconcile, for every tenant, and an empty
+answer means that nothing is done and nothing is written.
+"""
+
+from collections.abc import Iterable
+
+from paybill.desired import sql_names as names
+from paybill.desired.database_facts import DefaultGrant, Facts, Grant, Membership, ObservedDatabase, Role, Setting
+from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
+from paybill.desired.database_wanted import degraded, wanted
+from paybill.desired.sql_names import pool_database_name
+
+__all__ = [
+    "ObservedDatabase",
+    "PoolDatabase",
+    "TenantDatabase",
+    "conflicts",
+    "degraded",
+    "differences",
+    "foreign",
+    "pool_database_name",
+    "wanted",
+]
+
+
+def differences(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[str, ...]:
+    """What is not as it should be, one sentence each; empty when the tenant is in place."""
+    if observed.absent:
+        return (f"tenant {desired.id} has no roles and no schema in database {desired.database}",)
+    want, seen = wanted(desired, observed.traits), comparable(desired, observed)
+    return (
+        *conflicts(desired, observed),
+        *_roles(want, seen),
+        *_others(want, seen),
+        *(str(stray) for stray in sorted(observed.strays)),
+        *_sessions(desired, observed),
+        *_passwords(desired, observed),
+    )
+
+
+def conflicts(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[str, ...]:
+    """Objects with this tenant's names that are not marked as this tenant's; nothing may be changed then."""
+    return foreign(observed, desired.mark)
+
+
+def foreign(observed: ObservedDatabase, mark: str) -> tuple[str, ...]:
+    """What was seen under a tenant's names and does not carry ``mark``."""
+    return tuple(
+        f"{what} is marked {found!r}, not {mark!r}" if found else f"{what} exists and is not marked as Paybill's"
+        for what, found in sorted(observed.marks.items())
+        if found != mark
+    )
+
+
+def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
+    """What was seen, without what belongs to the backup login: its job alone opens, fills and closes it."""
+    backup = {names.role(desired.id, f"bak_{slot}") for slot in names.SLOTS}
+    seen = observed.facts
+    return Facts(
+        roles=frozenset(r for r in seen.roles if r.name not in backup),
+        memberships=frozenset(m for m in seen.memberships if m.member not in backup),
+        settings=frozenset(s for s in seen.settings if s.role not in backup),
+        schemas=seen.schemas,
+        grants=seen.grants,
+        default_grants=seen.default_grants,
+    )
+
+
+def _roles(want: Facts, seen: Facts) -> Iterable[str]:
+    wanted_roles = {role.name: role for role in want.roles}
+    seen_roles = {role.name: role for role in seen.roles}
+    for name in sorted(wanted_roles.keys() | seen_roles.keys()):
+        should, does = wanted_roles.get(name), seen_roles.get(name)
+        if does is None:
+            yield f"role {name} is missing"
+        elif should is None:
+            if retired(does) is False:
+                yield f"role {name} is not in use but {_attributes(does)}"
+        elif should != does:
+            yield f"role {name} is {_attributes(does)}, should be {_attributes(should)}"
+
+
+def retired(role: Role) -> bool:
+    """Whether a role that is not in use is as harmless as one can be: no login, no attribute of power."""
+    return set(role.attributes) <= {"INHERIT"}
+
+
+def _attributes(role: Role) -> str:
+    expires = f" until {role.expires}" if role.expires else ""
+    return f"{' '.join(role.attributes) or 'without attributes'} limit {role.connections}{expires}"
+
+
+def _others(want: Facts, seen: Facts) -> Iterable[str]:
+    for schema in sorted(want.schemas - seen.schemas):
+        yield f"schema {schema.name} owned by {schema.owner} is missing"
+    for schema in sorted(seen.schemas - want.schemas):
+        yield f"schema {schema.name} owned by {schema.owner} should not be"
+    pairs: tuple[tuple[frozenset[Membership | Setting | Grant | DefaultGrant], ...], ...] = (
+        (frozenset(want.memberships), frozenset(seen.memberships)),
+        (frozenset(want.settings), frozenset(seen.settings)),
+        (frozenset(want.grants), frozenset(seen.grants)),
+        (frozenset(want.default_grants), frozenset(seen.default_grants)),
+    )
+    for should, does in pairs:
+        yield from (f"missing: {describe(fact)}" for fact in sorted(should - does, key=repr))
+        yield from (f"not declared: {describe(fact)}" for fact in sorted(does - should, key=repr))
+
+
+def describe(fact: Membership | Setting | Grant | DefaultGrant) -> str:
+    """A fact in a sentence's half, as status and audit show it."""
+    match fact:
+        case Membership():
+            marks = [w for w, on in (("ADMIN", fact.admin), ("INHERIT", fact.inherit), ("SET", fact.set_role)) if on]
+            return f"membership of {fact.member} in {fact.role} ({', '.join(marks) or 'no option'})"
+        case Setting():
+            where = f" in database {fact.database}" if fact.database else ""
+            return f"setting {fact.name}={fact.value} of {fact.role}{where}"
+        case Grant():
+            more = " with grant option" if fact.grantable else ""
+            what = ", ".join(fact.privileges)
+            return f"{what} on {fact.kind.lower()} {fact.name} for {fact.grantee or 'PUBLIC'}{more}"
+        case DefaultGrant():
+            where = f" in schema {fact.schema}" if fact.schema else ""
+            what = ", ".join(fact.privileges)
+            return f"default {what} on {fact.objects.lower()} of {fact.role}{where} for {fact.grantee or 'PUBLIC'}"
+
+
+def _sessions(desired: TenantDatabase, observed: ObservedDatabase) -> Iterable[str]:
+    for login, count in sorted(observed.sessions.items()):
+        if login in desired.closed_logins and count:
+            yield f"login {login} is closed but has {count} open sessions"
+
+
+def _passwords(desired: TenantDatabase, observed: ObservedDatabase) -> Iterable[str]:
+    if observed.passwords is None:
+        return
+    there = {role.name for role in observed.facts.roles}
+    for login in desired.login_names:
+        if login in there and login not in observed.passwords:
+            yield f"login {login} has no password"
+    for login in sorted(observed.passwords.keys() - set(desired.login_names)):
+        if names.login_kind(login.removeprefix(f"pb_{desired.id}_")) != "bak":
+            yield f"login {login} is not in use but has a password"

@@ -1,0 +1,83 @@
+"""What a cell's pool and a tenant should be in a shared Postgres, as declared: the inputs of every builder beside this.
+
+The two levels differ only in what the roles reach: a schema of their own, or shared tables behind row security.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from paybill.api.failures import Invalid
+from paybill.desired import sql_names as names
+
+Access = Literal["Full", "ReadOnly", "None"]
+
+
+@dataclass(frozen=True)
+class PoolDatabase:
+    """A database that many tenants share; it holds rows or schemas, never both."""
+
+    server: str
+    cell: str
+    name: str
+    holds: Literal["Rows", "Schemas"]
+    installation: str
+
+
+@dataclass(frozen=True)
+class TenantDatabase:
+    """What one tenant should have. ``database`` is the pool's name; times in ms, sizes in kB, ``None`` is no limit.
+
+    ``access``: ``ReadOnly`` takes the app logins out of the writing role and closes the migration login, ``None``
+    closes all logins; passwords stay, so ``Full`` brings the same credentials back. ``logins`` lists the slots in
+    use; any other slot is closed and loses its password.
+    """
+
+    id: str
+    uid: str
+    installation: str
+    level: Literal["Rows", "Schema"]
+    database: str
+    access: Access
+    connections: int
+    statement_timeout_ms: int | None = None
+    temp_files_kb: int | None = None
+    idle_in_transaction_ms: int | None = 60_000
+    logins: tuple[str, ...] = ("app_a", "ro_a", "mig_a")
+
+    def __post_init__(self) -> None:
+        names.tenant_id(self.id)
+        names.mark(self.installation, self.uid)
+        if self.connections < 1:
+            raise Invalid("BadLimit", f"tenant {self.id}: {self.connections} connections; at least 1 is needed")
+        for suffix in self.logins:
+            if names.login_kind(suffix) == "bak":
+                raise Invalid("BadRoleName", f"tenant {self.id}: the backup login is opened by its job only")
+
+    @property
+    def mark(self) -> str:
+        """The comment that its roles and its schema carry."""
+        return names.mark(self.installation, self.uid)
+
+    @property
+    def schema(self) -> str:
+        """Where its tables are: its own schema, or the shared ``app``."""
+        return names.ROWS_SCHEMA if self.level == "Rows" else names.schema(self.id)
+
+    @property
+    def login_names(self) -> tuple[str, ...]:
+        """The logins in use, as role names."""
+        return tuple(names.role(self.id, suffix) for suffix in self.suffixes)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The logins in use, as suffixes; at level Rows there is no migration login, the tables are shared."""
+        return tuple(s for s in self.logins if self.level != "Rows" or names.login_kind(s) != "mig")
+
+    @property
+    def closed_logins(self) -> frozenset[str]:
+        """The login names that must have no session: by access, or because their slot is not in use."""
+        every = {f"{kind}_{slot}" for kind in names.LOGIN_KINDS if kind != "bak" for slot in names.SLOTS}
+        closed = every - set(self.suffixes)
+        if self.access != "Full":
+            closed |= {s for s in every if self.access == "None" or names.login_kind(s) == "mig"}
+        return frozenset(names.role(self.id, suffix) for suffix in closed)

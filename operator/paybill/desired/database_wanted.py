@@ -1,0 +1,128 @@
+"""What the catalogs of a shared Postgres should show for a tenant: roles, memberships, settings, schema and grants.
+
+Access is taken away by NOLOGIN and by membership, never by a setting, because a session overrides its settings at
+will (research, attack 29). Taking the app logins out of the writing role costs the same however many tables there are
+and gives nothing back that was not theirs.
+"""
+
+from collections.abc import Iterable
+
+from paybill.desired import sql_names as names
+from paybill.desired.database_facts import (
+    SUPERUSER_SETTINGS,
+    DefaultGrant,
+    Facts,
+    Grant,
+    Membership,
+    Role,
+    Schema,
+    ServerTraits,
+    Setting,
+)
+from paybill.desired.database_tenant import TenantDatabase
+
+
+def wanted(desired: TenantDatabase, traits: ServerTraits) -> Facts:
+    """The facts the catalogs should show; what the server refuses to a managed administrator is left out."""
+    own = names.schema(desired.id)
+    owner = names.role(desired.id, "owner")
+    return Facts(
+        roles=frozenset(_roles(desired)),
+        memberships=frozenset(_memberships(desired, traits)),
+        settings=frozenset(s for s in _settings(desired) if _may_set(s, traits)),
+        schemas=frozenset({Schema(own, owner)} if desired.level == "Schema" else ()),
+        grants=frozenset(_grants(desired, traits)),
+        default_grants=frozenset(_default_grants(desired)),
+    )
+
+
+def degraded(desired: TenantDatabase, traits: ServerTraits) -> tuple[str, ...]:
+    """What is declared but this server's administrator may not do, for people."""
+    refused = sorted({s.name for s in _settings(desired) if not _may_set(s, traits)})
+    return tuple(f"{name} is not set: {traits.admin} may not set it on this server" for name in refused)
+
+
+def _may_set(setting: Setting, traits: ServerTraits) -> bool:
+    return setting.name not in SUPERUSER_SETTINGS or setting.name in traits.settable
+
+
+def _roles(desired: TenantDatabase) -> Iterable[Role]:
+    groups = names.GROUPS if desired.level == "Schema" else ("rw", "r")
+    yield from (Role(names.role(desired.id, group), ("INHERIT",)) for group in groups)
+    limits = {"app": desired.connections, "ro": max(1, desired.connections // 4), "mig": 2}
+    for suffix in desired.suffixes:
+        kind, name = names.login_kind(suffix), names.role(desired.id, suffix)
+        # The migration login inherits nothing: whatever it makes it makes as the owner, so rotation moves no ownership.
+        on = {"LOGIN"} if name not in desired.closed_logins else set()
+        on |= {"INHERIT"} if kind != "mig" else set()
+        yield Role(name, tuple(sorted(on)), limits[kind])
+
+
+def _memberships(desired: TenantDatabase, traits: ServerTraits) -> Iterable[Membership]:
+    rw, r = names.role(desired.id, "rw"), names.role(desired.id, "r")
+
+    def holds(role: str, member: str) -> Membership:
+        return Membership(role, member, set_role=not traits.grant_options)
+
+    for group in (rw, r):
+        yield holds(desired.database, group)
+        if desired.level == "Rows":
+            yield holds(names.TENANTS, group)
+            yield holds(names.ROWS_WRITE if group == rw else names.ROWS_READ, group)
+    if desired.level == "Schema":
+        yield holds(desired.database, names.role(desired.id, "owner"))
+    for suffix in desired.suffixes:
+        login = names.role(desired.id, suffix)
+        match names.login_kind(suffix):
+            case "app":
+                yield holds(rw if desired.access == "Full" else r, login)
+            case "ro":
+                yield holds(r, login)
+            case _:
+                yield Membership(names.role(desired.id, "owner"), login, inherit=not traits.grant_options)
+                if traits.grant_options:
+                    yield holds(desired.database, login)
+
+
+def _settings(desired: TenantDatabase) -> Iterable[Setting]:
+    for suffix in desired.suffixes:
+        login, kind = names.role(desired.id, suffix), names.login_kind(suffix)
+        yield Setting(login, desired.database, "search_path", f"{desired.schema}, {names.EXTENSIONS_SCHEMA}")
+        if desired.temp_files_kb is not None:
+            yield Setting(login, "", "temp_file_limit", str(desired.temp_files_kb))
+        if kind == "mig":
+            yield Setting(login, desired.database, "role", names.role(desired.id, "owner"))
+            yield Setting(login, "", "log_statement", "ddl")
+            continue
+        if kind == "ro":
+            yield Setting(login, "", "default_transaction_read_only", "on")
+        if desired.statement_timeout_ms is not None:
+            yield Setting(login, "", "statement_timeout", str(desired.statement_timeout_ms))
+        if desired.idle_in_transaction_ms is not None:
+            yield Setting(login, "", "idle_in_transaction_session_timeout", str(desired.idle_in_transaction_ms))
+
+
+def _grants(desired: TenantDatabase, traits: ServerTraits) -> Iterable[Grant]:
+    if desired.level == "Schema":
+        for group in ("rw", "r"):
+            yield Grant("SCHEMA", desired.schema, names.role(desired.id, group), ("USAGE",))
+    if not traits.grant_options:
+        # Before Postgres 16 a login that inherits nothing cannot hold CONNECT through the pool's group.
+        for suffix in desired.suffixes:
+            if names.login_kind(suffix) == "mig":
+                yield Grant("DATABASE", desired.database, names.role(desired.id, suffix), ("CONNECT",))
+
+
+def _default_grants(desired: TenantDatabase) -> Iterable[DefaultGrant]:
+    if desired.level == "Rows":
+        return
+    owner, rw, r = (names.role(desired.id, group) for group in names.GROUPS)
+    yield DefaultGrant(owner, desired.schema, "TABLES", rw, ("DELETE", "INSERT", "SELECT", "UPDATE"))
+    yield DefaultGrant(owner, desired.schema, "TABLES", r, ("SELECT",))
+    # A dump reads sequences, and backups log in with the reading role (design review, item 4).
+    yield DefaultGrant(owner, desired.schema, "SEQUENCES", rw, ("SELECT", "USAGE"))
+    yield DefaultGrant(owner, desired.schema, "SEQUENCES", r, ("SELECT",))
+    yield DefaultGrant(owner, desired.schema, "FUNCTIONS", rw, ("EXECUTE",))
+    yield DefaultGrant(owner, desired.schema, "FUNCTIONS", r, ("EXECUTE",))
+    # Only the global form can take PUBLIC's EXECUTE away; it leaves the owner's own entry behind.
+    yield DefaultGrant(owner, "", "FUNCTIONS", owner, ("EXECUTE",))

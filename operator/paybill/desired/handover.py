@@ -1,0 +1,97 @@
+"""What a tenant's app is handed: the Secret that binds it to its database, the ConfigMap of its entitlements.
+
+The Secret follows servicebinding.io, with the extra keys that other operators' users look for. It lives in the
+tenant's own namespace, or in the cell's pool namespace when compute is Shared.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from paybill.desired import names
+from paybill.lifecycle.entitlements import Entitlement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a tenant's database is reached. ``sslmode`` is libpq's."""
+
+    host: str
+    port: int
+    database: str
+    sslmode: str
+    ca: str | None = None
+
+
+def binding_data(endpoint: Endpoint, username: str, password: str) -> dict[str, str]:
+    """The keys of the binding Secret, in clear; ``binding`` encodes them."""
+    login = f"{quote(username, safe='')}:{quote(password, safe='')}"
+    place = f"{endpoint.host}:{endpoint.port}/{endpoint.database}"
+    query = urlencode({"sslmode": endpoint.sslmode})
+    jdbc = urlencode({"user": username, "password": password, "sslmode": endpoint.sslmode})
+    data = {
+        "type": "postgresql",
+        "provider": "paybill",
+        "host": endpoint.host,
+        "port": str(endpoint.port),
+        "database": endpoint.database,
+        "username": username,
+        "password": password,
+        "uri": f"postgresql://{login}@{place}?{query}",
+        "jdbc-uri": f"jdbc:postgresql://{place}?{jdbc}",
+        "sslmode": endpoint.sslmode,
+    }
+    return data | ({"ca.crt": endpoint.ca} if endpoint.ca else {})
+
+
+def binding(identity: names.Identity, namespace: str, data: dict[str, str]) -> dict[str, Any]:
+    """The binding Secret of one tenant."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.binding(identity.id),
+            "namespace": namespace,
+            "labels": names.labels(identity),
+            "annotations": names.annotations(identity),
+        },
+        "type": "servicebinding.io/postgresql",
+        "data": {name: base64.b64encode(value.encode()).decode() for name, value in data.items()},
+    }
+
+
+def provider_data(endpoint: Endpoint, logins: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """The keys of the provider's Secret: for each login kind (``ro``, ``mig``) its username, password and URI."""
+    data: dict[str, str] = {}
+    for kind, (username, password) in sorted(logins.items()):
+        full = binding_data(endpoint, username, password)
+        data |= {f"{kind}-{name}": full[name] for name in ("username", "password", "uri")}
+    return data
+
+
+def provider_binding(identity: names.Identity, operator_namespace: str, data: dict[str, str]) -> dict[str, Any]:
+    """The provider's Secret of one tenant: its migration and read-only logins."""
+    secret = binding(identity, operator_namespace, data)
+    return {**secret, "metadata": {**secret["metadata"], "name": names.provider_binding(identity.id)}}
+
+
+def entitlements(
+    identity: names.Identity, namespace: str, phase: str, access: str, granted: Iterable[Entitlement]
+) -> dict[str, Any]:
+    """The entitlements ConfigMap: the phase, the access it allows and one ``feature.<name>`` key per entitlement."""
+    features = {f"feature.{one.name}": one.text for one in granted}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.entitlements(identity.id),
+            "namespace": namespace,
+            "labels": names.labels(identity),
+            "annotations": names.annotations(identity),
+        },
+        "data": {"phase": phase, "access": access} | dict(sorted(features.items())),
+    }

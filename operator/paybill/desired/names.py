@@ -1,0 +1,92 @@
+"""Every Kubernetes name, label and annotation that Paybill gives, in one place.
+
+Physical names come from the opaque tenant id of the registry, never from what a user typed: a renamed or
+re-created Tenant cannot collide with another one's objects, and nothing a user types needs escaping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MANAGER = "paybill"
+FINALIZER = "paybill.dev/cleanup"
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+INSTALLATION_LABEL = "paybill.dev/installation"
+TENANT_LABEL = "paybill.dev/tenant"
+CELL_LABEL = "paybill.dev/cell"
+PLAN_LABEL = "paybill.dev/plan"
+
+TENANT_NAME_ANNOTATION = "paybill.dev/tenant-name"
+TENANT_UID_ANNOTATION = "paybill.dev/tenant-uid"
+RESUMED_ANNOTATION = "paybill.dev/resumed-time"
+PAUSED_ANNOTATION = "paybill.dev/paused"
+
+QUOTA = "paybill"
+LIMITS = "paybill"
+NETWORK_POLICY = "paybill"
+SERVICE_ACCOUNT = "tenant"
+OWNERS_BINDING = "paybill-owners"
+OPERATOR_BINDING = "paybill-operator"
+
+OWNER_ROLE = "paybill-tenant-owner"
+OPERATOR_TENANT_ROLE = "paybill-operator-tenant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Who an object belongs to: the registry's id, the Tenant that holds it and the installation that made it."""
+
+    id: str
+    tenant_name: str
+    tenant_uid: str
+    installation: str
+
+
+def namespace(tenant_id: str) -> str:
+    """The namespace of a tenant with compute Namespace."""
+    return f"t-{tenant_id}"
+
+
+def pool_namespace(cell: str) -> str:
+    """The namespace in which the tenants of a cell with compute Shared get their Secret and ConfigMap."""
+    return f"paybill-pool-{cell}"
+
+
+def binding(tenant_id: str) -> str:
+    """The Secret that hands the database to the tenant's app (servicebinding.io)."""
+    return f"t-{tenant_id}-db"
+
+
+def provider_binding(tenant_id: str) -> str:
+    """The Secret in the operator's namespace with the tenant's ro and mig logins, for the provider alone."""
+    return f"t-{tenant_id}-db-provider"
+
+
+def entitlements(tenant_id: str) -> str:
+    """The ConfigMap that tells the tenant's app what it may do."""
+    return f"{tenant_id}-entitlements"
+
+
+def revision(plan: str, revision: str) -> str:
+    """The ControllerRevision that keeps the content of one revision of a Plan."""
+    return f"plan-{plan}-{revision}"
+
+
+def labels(identity: Identity) -> dict[str, str]:
+    """The marks every object of a tenant carries; sweeps and watches consider nothing without them."""
+    return {
+        MANAGED_BY_LABEL: MANAGER,
+        INSTALLATION_LABEL: identity.installation,
+        TENANT_LABEL: identity.id,
+    }
+
+
+def cell_labels(cell: str, installation: str) -> dict[str, str]:
+    """The marks of what a cell's tenants share."""
+    return {MANAGED_BY_LABEL: MANAGER, INSTALLATION_LABEL: installation, CELL_LABEL: cell}
+
+
+def annotations(identity: Identity) -> dict[str, str]:
+    """What a person who finds the object wants to know: whose it is."""
+    return {TENANT_NAME_ANNOTATION: identity.tenant_name, TENANT_UID_ANNOTATION: identity.tenant_uid}

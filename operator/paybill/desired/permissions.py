@@ -1,0 +1,205 @@
+"""What the operator, and a tenant's owners, may do in Kubernetes: each rule with its reason, and no wildcard.
+
+One table feeds the chart (``paybill rbac`` writes it), the local control plane and the tests, so that what is tested is
+what is installed. Rights to Secrets and pods are not cluster-wide: they apply where the operator has bound itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from paybill.desired import names
+from paybill.desired.rbac import RBAC
+
+OPERATOR_ROLE = "paybill-operator"
+APPLY = ("get", "list", "watch", "create", "patch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One RBAC rule and why it is there."""
+
+    reason: str
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    only: tuple[str, ...] = ()
+
+    def wire(self) -> dict[str, Any]:
+        """As a ClusterRole holds it."""
+        rule: dict[str, Any] = {
+            "apiGroups": [self.group],
+            "resources": list(self.resources),
+            "verbs": list(self.verbs),
+        }
+        return rule | ({"resourceNames": list(self.only)} if self.only else {})
+
+
+OPERATOR = (
+    Rule(
+        reason="declared objects are read; our finalizer is put on them and taken off",
+        group="paybill.dev",
+        resources=("cells", "plans", "subscriptions", "tenants"),
+        verbs=("get", "list", "patch", "watch"),
+    ),
+    Rule(
+        reason="status is reported",
+        group="paybill.dev",
+        resources=("cells/status", "plans/status", "subscriptions/status", "tenants/status"),
+        verbs=("patch",),
+    ),
+    Rule(
+        reason="a tenant's namespace is made, watched for drift, and deleted with its tenant",
+        group="",
+        resources=("namespaces",),
+        verbs=(*APPLY, "delete"),
+    ),
+    Rule(
+        reason="what bounds a tenant is made and healed",
+        group="",
+        resources=("configmaps", "limitranges", "resourcequotas", "serviceaccounts"),
+        verbs=APPLY,
+    ),
+    Rule(
+        reason="a tenant's NetworkPolicy is made and healed",
+        group="networking.k8s.io",
+        resources=("networkpolicies",),
+        verbs=APPLY,
+    ),
+    Rule(
+        reason="owners' and our own RoleBindings are made, healed and taken away",
+        group=RBAC,
+        resources=("rolebindings",),
+        verbs=(*APPLY, "delete"),
+    ),
+    Rule(
+        reason="only these two roles can be given away",
+        group=RBAC,
+        resources=("clusterroles",),
+        verbs=("bind",),
+        only=(names.OPERATOR_TENANT_ROLE, names.OWNER_ROLE),
+    ),
+    Rule(reason="transitions are told as Events", group="", resources=("events",), verbs=("create",)),
+)
+"""Cluster-wide."""
+
+OPERATOR_OWN_NAMESPACE = (
+    Rule(
+        reason="leadership",
+        group="coordination.k8s.io",
+        resources=("leases",),
+        verbs=("create", "get", "update"),
+    ),
+    Rule(
+        reason="database administrators' URIs are read, the provider's logins of each tenant are kept",
+        group="",
+        resources=("secrets",),
+        verbs=("create", "delete", "get", "patch"),
+    ),
+    Rule(
+        reason="the content of Plan revisions is kept",
+        group="apps",
+        resources=("controllerrevisions",),
+        verbs=("create", "delete", "get", "list", "patch"),
+    ),
+)
+"""In the operator's own namespace."""
+
+OPERATOR_TENANT_NAMESPACE = (
+    Rule(
+        reason="the database is handed over",
+        group="",
+        resources=("secrets",),
+        verbs=("create", "delete", "get", "patch"),
+    ),
+    Rule(reason="what a deleted tenant left in a pool namespace", group="", resources=("configmaps",), verbs=("delete",)),
+    Rule(reason="suspension: what runs is listed and stopped", group="", resources=("pods",), verbs=("delete", "list")),
+    Rule(reason="suspension respects disruption budgets", group="", resources=("pods/eviction",), verbs=("create",)),
+    Rule(
+        reason="resumption tells every controller to look again",
+        group="apps",
+        resources=("daemonsets", "replicasets", "statefulsets"),
+        verbs=("list", "patch"),
+    ),
+    Rule(reason="the same for Jobs", group="batch", resources=("jobs",), verbs=("list", "patch")),
+)
+"""In each tenant's namespace, by the RoleBinding that the operator makes for itself."""
+
+_WORK = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_LOOK = ("get", "list", "watch")
+
+OWNER = (
+    Rule(
+        reason="the tenant's own workloads and their configuration",
+        group="",
+        resources=("configmaps", "persistentvolumeclaims", "pods", "secrets", "services"),
+        verbs=_WORK,
+    ),
+    Rule(reason="debugging", group="", resources=("pods/attach", "pods/exec", "pods/portforward"), verbs=("create", "get")),
+    Rule(
+        reason="looking",
+        group="",
+        resources=("endpoints", "events", "limitranges", "pods/log", "resourcequotas", "serviceaccounts"),
+        verbs=_LOOK,
+    ),
+    Rule(
+        reason="controllers of workloads",
+        group="apps",
+        resources=("daemonsets", "deployments", "deployments/scale", "replicasets", "statefulsets", "statefulsets/scale"),
+        verbs=_WORK,
+    ),
+    Rule(reason="batch work", group="batch", resources=("cronjobs", "jobs"), verbs=_WORK),
+    Rule(
+        reason="scaling",
+        group="autoscaling",
+        resources=("horizontalpodautoscalers",),
+        verbs=_WORK,
+    ),
+    Rule(reason="availability", group="policy", resources=("poddisruptionbudgets",), verbs=_WORK),
+    # Ingresses yes, NetworkPolicies only to look at: policies add up, so an allow-all would undo ours.
+    Rule(reason="being reached", group="networking.k8s.io", resources=("ingresses",), verbs=_WORK),
+    Rule(reason="looking", group="networking.k8s.io", resources=("networkpolicies",), verbs=_LOOK),
+)
+"""A tenant's owners, in its namespace."""
+
+
+def cluster_roles() -> list[dict[str, Any]]:
+    """The three ClusterRoles."""
+    roles = {OPERATOR_ROLE: OPERATOR, names.OPERATOR_TENANT_ROLE: OPERATOR_TENANT_NAMESPACE, names.OWNER_ROLE: OWNER}
+    return [_role("ClusterRole", name, rules) for name, rules in roles.items()]
+
+
+def namespace_role(namespace: str) -> dict[str, Any]:
+    """The operator's Role in its own namespace."""
+    role = _role("Role", OPERATOR_ROLE, OPERATOR_OWN_NAMESPACE)
+    return {**role, "metadata": {**role["metadata"], "namespace": namespace}}
+
+
+def bindings(namespace: str, service_account: str) -> list[dict[str, Any]]:
+    """What gives the operator's ServiceAccount its cluster-wide role and the one in its own namespace."""
+    subjects = [{"kind": "ServiceAccount", "namespace": namespace, "name": service_account}]
+    everywhere = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": OPERATOR_ROLE},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": OPERATOR_ROLE},
+        "subjects": subjects,
+    }
+    at_home = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": OPERATOR_ROLE, "namespace": namespace},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": OPERATOR_ROLE},
+        "subjects": subjects,
+    }
+    return [everywhere, at_home]
+
+
+def _role(kind: str, name: str, rules: tuple[Rule, ...]) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": kind,
+        "metadata": {"name": name, "labels": {names.MANAGED_BY_LABEL: names.MANAGER}},
+        "rules": [rule.wire() for rule in rules],
+    }

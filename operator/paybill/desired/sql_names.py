@@ -1,0 +1,90 @@
+"""Every name Paybill uses inside a Postgres server, and the mark that says an object is ours.
+
+All of them are made here and nowhere else, because three things rest on their exact form: the function that tells
+which tenant a session belongs to parses the login's name, sweeps find a tenant's roles by prefix, and nobody else's
+object may ever be taken for ours. Names hold the opaque tenant id only: any login can list roles and schemas.
+"""
+
+import hashlib
+import re
+from typing import Final
+
+from paybill.api.failures import Invalid
+
+ADMIN: Final = "pb_admin"
+"""Owns the pool databases and what is Paybill's in them; nobody logs in as it and no tenant is its member."""
+TENANTS: Final = "pb_tenants"
+"""Whom the row policies of shared tables address: the rw and r roles of every tenant at level Rows."""
+ROWS_WRITE: Final = "pb_rows_rw"
+"""Carries SELECT, INSERT, UPDATE and DELETE on the shared tables."""
+ROWS_READ: Final = "pb_rows_r"
+"""Carries SELECT on the shared tables."""
+ROWS_SCHEMA: Final = "app"
+EXTENSIONS_SCHEMA: Final = "ext"
+TENANCY_SCHEMA: Final = "paybill"
+
+GROUPS: Final = ("owner", "rw", "r")
+LOGIN_KINDS: Final = ("app", "ro", "mig", "bak")
+SLOTS: Final = ("a", "b")
+
+TENANT_OF_SESSION: Final = "^pb_[0-9a-z]{8}_(app|ro|bak)_[ab]$"
+"""POSIX pattern of the logins that row security serves; the id starts at character 4 and is 8 long."""
+
+_ID = re.compile(r"[0-9a-z]{8}")
+_LOGIN = re.compile(rf"({'|'.join(LOGIN_KINDS)})_([{''.join(SLOTS)}])")
+_MARK_PART = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def tenant_id(value: str) -> str:
+    """``value`` when it is a tenant id (8 characters 0-9a-z), which makes it safe in every name below.
+
+    Raises ``Invalid("BadTenantId")`` otherwise.
+    """
+    if not _ID.fullmatch(value):
+        raise Invalid("BadTenantId", f"{value!r} is not a tenant id: 8 characters out of 0-9 and a-z are required")
+    return value
+
+
+def role(tenant: str, suffix: str) -> str:
+    """The role of a tenant: ``suffix`` is one of ``GROUPS`` or a login such as ``app_a``."""
+    if suffix not in GROUPS and not _LOGIN.fullmatch(suffix):
+        raise Invalid("BadRoleName", f"{suffix!r} is not one of a tenant's roles")
+    return f"pb_{tenant_id(tenant)}_{suffix}"
+
+
+def login_kind(suffix: str) -> str:
+    """``app`` for ``app_a``; raises ``Invalid`` when ``suffix`` names no login."""
+    match = _LOGIN.fullmatch(suffix)
+    if match is None:
+        raise Invalid("BadRoleName", f"{suffix!r} is not one of a tenant's logins")
+    return match.group(1)
+
+
+def role_names(tenant: str) -> frozenset[str]:
+    """All eleven names a tenant's roles can have."""
+    logins = (f"{kind}_{slot}" for kind in LOGIN_KINDS for slot in SLOTS)
+    return frozenset(role(tenant, suffix) for suffix in (*GROUPS, *logins))
+
+
+def schema(tenant: str) -> str:
+    """The schema of a tenant at every level but Rows."""
+    return f"t_{tenant_id(tenant)}"
+
+
+def pool_database_name(cell: str, server: str) -> str:
+    """The pool database of a server: the same for the same cell and server, and 20 characters long."""
+    digest = hashlib.sha256(f"{cell}\0{server}".encode()).hexdigest()
+    return f"pb_pool_{digest[:12]}"
+
+
+def pool_owner(database: str) -> str:
+    """The role that owns schema ``app`` of a Rows pool and nothing else; migrations run as it."""
+    return f"{database}_mig"
+
+
+def mark(installation: str, subject: str) -> str:
+    """The comment on every object Paybill makes. ``subject`` is a Tenant's uid, ``pool`` or ``server``."""
+    for part in (installation, subject):
+        if not _MARK_PART.fullmatch(part):
+            raise Invalid("BadMark", f"{part!r} cannot stand in the mark of a database object")
+    return f"paybill:{installation}:{subject}"

@@ -1,0 +1,83 @@
+"""The only module with Kopf decorators: an event updates the cache of what is declared and marks its key dirty.
+
+No handler does anything else, so nothing is lost when Kopf's own retries, annotations or finalizers are not used:
+reconciles are level-based and look at everything themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from paybill.api.kinds import KINDS
+from paybill.reconcile.queue import Work
+from paybill.reconcile.world import World
+
+
+def register(world: World) -> kopf.OperatorRegistry:
+    """A registry of its own, with the login and one event handler per kind."""
+    registry = kopf.OperatorRegistry()
+    session = world.cluster.session
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=session.server, aiohttp_session=session.http)
+
+    for model in KINDS:
+        kopf.on.event(model.group, model.version, model.plural, registry=registry, id=model.kind)(
+            _handler(world, model.kind)
+        )
+    return registry
+
+
+def _handler(world: World, kind: str) -> Any:
+    async def changed(event: Any, **_: Any) -> None:
+        take(world, kind, event["type"], event["object"])
+
+    return changed
+
+
+def take(world: World, kind: str, event: str | None, obj: dict[str, Any]) -> None:
+    """One event of one object: remember it and mark what depends on it."""
+    metadata = obj["metadata"]
+    name = metadata["name"]
+    work = Work("Tenant", obj["spec"]["tenantRef"]["name"]) if kind == "Subscription" else Work(kind, name)
+    if event == "DELETED":
+        world.declared.remove(kind, name, metadata["uid"])
+        world.queue.add(work, f"{kind}/{name} is gone")
+        return
+    # An event without a type is part of the first list: everything is looked at once, behind what changes now.
+    if world.declared.put(kind, obj):
+        generation = metadata.get("generation", 0)
+        cause = f"{kind}/{name} generation {generation}" if event else f"start; {kind}/{name} generation {generation}"
+        world.queue.add(work, cause, background=event is None)
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings: no annotations, no Events, no peering, bounded workers (docs/concepts/architecture.md)."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.queueing.worker_limit = 128
+    chosen.queueing.idle_timeout = 0.5
+    chosen.watching.server_timeout = 600
+    chosen.watching.chunk_size = 500
+    chosen.networking.request_timeout = 15
+    chosen.networking.error_backoffs = (0.2, 1, 2, 5)
+    chosen.persistence.diffbase_storage = _NothingToCompare()
+    return chosen
+
+
+class _NothingToCompare(kopf.DiffBaseStorage):
+    """Kopf would keep a copy of every spec in an annotation; nothing here needs it."""
+
+    def build(self, *, body: Any, extra_fields: Any = None, ignored_fields: Any = None) -> Any:
+        return {"generation": body.get("metadata", {}).get("generation")}
+
+    def fetch(self, *, body: Any) -> Any:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Nothing is stored."""

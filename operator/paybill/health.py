@@ -1,0 +1,46 @@
+"""The operator's small HTTP side: /metrics for Prometheus, /healthz (the loop turns) and /readyz (it leads and acts).
+
+Read-only, without authentication, with nothing secret in it; the chart's NetworkPolicy lets only the scraper in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from paybill.reconcile.metrics import REGISTRY
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def served(host: str, port: int, leading: asyncio.Event) -> AsyncIterator[int]:
+    """Serve until the block ends; gives the port that was bound."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthy(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        # A standby is healthy, but it does not act: only the leader is ready.
+        return web.Response(text="leading\n") if leading.is_set() else web.Response(status=503, text="standing by\n")
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy), web.get("/readyz", ready)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound: int = runner.addresses[0][1]
+        logger.info("metrics and health on http://%s:%d", host, bound)
+        yield bound
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,1 @@
+"""Decided: pure functions from what is declared and observed, and the time, to what should happen."""

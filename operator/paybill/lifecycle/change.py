@@ -1,0 +1,50 @@
+"""Which revision of which Plan a Tenant is to be on now.
+
+The wanted revision is what its Subscription names. Between wanting and having stand: a hold on changes, debt, the wave
+of the rollout, and a change of isolation, which is a move of data and not a setting. While something stands between,
+the Tenant stays on what it has, and the answer says what it waits for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanPoint:
+    """One revision of one Plan, with the isolation it calls for."""
+
+    name: str
+    revision: str
+    isolation: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """The answer: the point to be on, and why it is not the wanted one (reason and message), if it is not."""
+
+    point: PlanPoint
+    reason: str | None = None
+    message: str = ""
+
+
+def choose(has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitted: bool) -> Change:
+    """The point to be on; ``admitted`` says whether the rollout's wave includes this Tenant now."""
+    if has is None or (has.name, has.revision) == (wanted.name, wanted.revision):
+        return Change(point=wanted)
+    if held is not None:
+        return Change(point=has, reason="ChangeHeld", message=f"stays on Plan {has.name} {has.revision}: {held}")
+    if has.isolation != wanted.isolation:
+        return Change(
+            point=has,
+            reason="NotSupportedYet",
+            message=f"Plan {wanted.name} {wanted.revision} means isolation {'/'.join(wanted.isolation)}, the tenant has "
+            f"{'/'.join(has.isolation)}: moves are not supported by this version; it stays on {has.name} {has.revision}",
+        )
+    if has.name == wanted.name and not admitted:
+        return Change(
+            point=has,
+            reason="WaitingForWave",
+            message=f"revision {wanted.revision} of Plan {wanted.name} is being rolled out in waves",
+        )
+    return Change(point=wanted)

@@ -1,0 +1,59 @@
+"""Where a new Tenant is put: its cell and, for a shared database, the server in that cell.
+
+Placement is deterministic (the same cells and counts give the same answer) and sticky: it is asked once, before
+anything is created, and the registry keeps the answer. A full cell blocks; it never spills into another one that
+the Tenant did not ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paybill.api.cell import Cell, Server
+from paybill.api.failures import Blocked, Invalid
+
+HOLDS = {"Rows": "Rows", "Schema": "Schemas"}
+"""What a server must hold for a database level; a pool database holds rows or schemas, never both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The answer: a cell and a server of it."""
+
+    cell: str
+    server: str
+
+
+def choose_cell(cells: Mapping[str, Cell], wanted: str | None) -> Cell:
+    """The cell a Tenant names, else the default cell, first by name."""
+    if wanted is not None:
+        if wanted not in cells:
+            known = ", ".join(sorted(cells)) or "none"
+            raise Invalid("UnknownCell", f"Cell {wanted} does not exist (known: {known}): create it or name another")
+        return cells[wanted]
+    defaults = sorted(name for name, cell in cells.items() if cell.spec.default)
+    if not defaults:
+        raise Blocked("NoDefaultCell", "no Cell has spec.default: true: mark one, or name one in spec.cellRef")
+    return cells[defaults[0]]
+
+
+def choose_server(cell: Cell, level: str, counts: Mapping[tuple[str, str], int]) -> Place:
+    """The first server of the cell, in the order of its spec, that holds this level and has room."""
+    name = cell.metadata.name
+    fitting: Sequence[Server] = [server for server in cell.spec.servers if server.holds == HOLDS.get(level)]
+    if not fitting:
+        raise Blocked(
+            "NoServerForLevel",
+            f"Cell {name} has no server that holds {HOLDS.get(level, level)}: add one to spec.servers",
+        )
+    for server in fitting:
+        if counts.get((name, server.name), 0) < capacity(server):
+            return Place(cell=name, server=server.name)
+    full = ", ".join(f"{server.name} {capacity(server)}" for server in fitting)
+    raise Blocked("CellFull", f"Cell {name} is full for {level} ({full}): raise a server's capacity or add a server")
+
+
+def capacity(server: Server) -> int:
+    """How many tenants a server takes: the research's measured cap of 500 where the Cell says nothing."""
+    return server.capacity.schemas if server.holds == "Schemas" else server.capacity.rows

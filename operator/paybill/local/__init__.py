@@ -1,0 +1,1 @@
+"""The embedded default: a Kubernetes control plane and Postgres as plain processes on one machine."""

@@ -1,0 +1,217 @@
+"""Makes a bare control plane into a Paybill installation: CRDs, RBAC, control database, Cell, and the operator itself.
+
+The operator runs as a process of its own with exactly the ServiceAccount and rights that the chart gives it, so what
+works here works on a cluster; nothing but this file uses the administrator's login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+import yaml
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from paybill.api.crd import build as definition
+from paybill.api.failures import Blocked
+from paybill.api.kinds import KINDS
+from paybill.cluster.client import Cluster
+from paybill.cluster.session import open_session
+from paybill.desired import permissions
+from paybill.desired.names import MANAGER
+from paybill.desired.resource import Key
+from paybill.local import ports
+from paybill.local.home import write_private
+from paybill.local.instance import Instance
+from paybill.settings import Settings
+
+SERVERS_SECRET = "paybill-servers"  # noqa: S105 - a name
+CELL_SERVERS = {"schemas-1": "Schemas", "rows-1": "Rows"}
+CONTROL_DATABASE = "paybill_control"
+TOKEN_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """What was set up: who the operator is and where its files are."""
+
+    settings: Settings
+    operator_kubeconfig: Path
+    control_file: Path
+
+
+async def install(instance: Instance, settings: Settings | None = None) -> Installed:
+    """Bring CRDs, RBAC, the control database and the Cell ``local`` to what this version wants; may be repeated."""
+    settings = settings or Settings()
+    async with open_session(instance.kubeconfig) as session:
+        cluster = Cluster(session)
+        await apply_crds(cluster)
+        await _apply_all(cluster, _system(settings))
+        control_file = await _control_database(instance)
+        await _apply_all(cluster, [_servers_secret(instance, settings.namespace), cell()])
+        token = await _token(cluster, settings)
+    kubeconfig = _kubeconfig(instance, token)
+    return Installed(settings=settings, operator_kubeconfig=kubeconfig, control_file=control_file)
+
+
+async def apply_crds(cluster: Cluster) -> None:
+    """Apply every CRD and wait until the API server serves it."""
+    for model in KINDS:
+        crd = definition(model)
+        await cluster.apply(crd)
+        key = Key("CustomResourceDefinition", "", crd["metadata"]["name"])
+        await _until(lambda key=key: _established(cluster, key), f"{key} is not served")  # type: ignore[misc]
+
+
+async def start_operator(instance: Instance, installed: Installed) -> int:
+    """Run the operator as a supervised process; returns the port of its /metrics once it leads."""
+    port = ports.choose(["operator"], {})["operator"]
+    environment = {
+        "KUBECONFIG": str(installed.operator_kubeconfig),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PAYBILL_NAMESPACE": installed.settings.namespace,
+        "PAYBILL_CONTROL_DATABASE_FILE": str(installed.control_file),
+        "PAYBILL_METRICS_PORT": str(port),
+        # Alone on this machine: whoever held the Lease before is gone, so a short one costs nobody anything.
+        "PAYBILL_LEASE_SECONDS": "3",
+    }
+
+    async def leads() -> bool:
+        try:
+            async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    argv = [sys.executable, "-m", "paybill", "run"]
+    await instance.supervise("operator", argv, environment, ready=leads)
+    return port
+
+
+def documents(folder: Path, substitute: Callable[[str], str] = lambda text: text) -> list[dict[str, Any]]:
+    """Every object of the YAML files under a folder (or in one file), in the order that needs no waiting."""
+    files = sorted(folder.rglob("*.yaml")) if folder.is_dir() else [folder]
+    found = [doc for file in files for doc in yaml.safe_load_all(substitute(file.read_text())) if doc]
+    order = {model.kind: number for number, model in enumerate(KINDS)}
+    return sorted(found, key=lambda doc: (order.get(doc["kind"], -1), doc["metadata"]["name"]))
+
+
+async def apply_documents(instance: Instance, objects: Sequence[dict[str, Any]]) -> None:
+    """Apply objects as a user with kubectl would."""
+    async with open_session(instance.kubeconfig) as session:
+        cluster = Cluster(session)
+        for obj in objects:
+            await cluster.apply(obj, manager="kubectl")
+
+
+def cell() -> dict[str, Any]:
+    """The Cell of this machine: its one Postgres, twice, because a pool database holds rows or schemas, never both."""
+    servers = [
+        {"name": name, "holds": holds, "adminSecretRef": {"name": SERVERS_SECRET, "key": name}}
+        for name, holds in CELL_SERVERS.items()
+    ]
+    return {
+        "apiVersion": "paybill.dev/v1alpha1",
+        "kind": "Cell",
+        "metadata": {"name": "local"},
+        "spec": {"provider": "Embedded", "default": True, "notices": "EventsOnly", "servers": servers},
+    }
+
+
+def _system(settings: Settings) -> list[dict[str, Any]]:
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": settings.service_account, "namespace": settings.namespace},
+    }
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace}},
+        account,
+        *permissions.cluster_roles(),
+        permissions.namespace_role(settings.namespace),
+        *permissions.bindings(settings.namespace, settings.service_account),
+    ]
+
+
+def _servers_secret(instance: Instance, namespace: str) -> dict[str, Any]:
+    dsn = base64.b64encode(_with_sslmode(instance.postgres_dsn).encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SERVERS_SECRET, "namespace": namespace},
+        "data": dict.fromkeys(CELL_SERVERS, dsn),
+    }
+
+
+def _with_sslmode(dsn: str) -> str:
+    """The wheel's Postgres has no TLS and listens on loopback only: say so, instead of trying at each connection."""
+    return make_conninfo(dsn, sslmode="disable")
+
+
+async def _apply_all(cluster: Cluster, objects: Sequence[dict[str, Any]]) -> None:
+    for obj in objects:
+        await cluster.apply(obj, manager=f"{MANAGER}-local")
+
+
+async def _control_database(instance: Instance) -> Path:
+    """A database and a login of its own for the control database; its URI goes into a private file."""
+    path = instance.home.path / "control-database"
+    password = secrets.token_urlsafe(24)
+    async with await psycopg.AsyncConnection.connect(instance.postgres_dsn, autocommit=True) as connection:
+        verifier = connection.pgconn.encrypt_password(password.encode(), CONTROL_DATABASE.encode(), b"scram-sha-256")
+        owner, exists = sql.Identifier(CONTROL_DATABASE), "SELECT 1 FROM {} WHERE {} = %s"
+        query = sql.SQL(exists)
+        roles = await connection.execute(query.format(sql.SQL("pg_roles"), sql.SQL("rolname")), (CONTROL_DATABASE,))
+        verb = sql.SQL("CREATE" if await roles.fetchone() is None else "ALTER")
+        await connection.execute(
+            sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, owner, sql.Literal(verifier.decode()))
+        )
+        found = await connection.execute(query.format(sql.SQL("pg_database"), sql.SQL("datname")), (CONTROL_DATABASE,))
+        if await found.fetchone() is None:
+            await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
+    parts = conninfo_to_dict(_with_sslmode(instance.postgres_dsn))
+    parts |= {"user": CONTROL_DATABASE, "password": password, "dbname": CONTROL_DATABASE}
+    return write_private(path, make_conninfo(**parts))
+
+
+async def _token(cluster: Cluster, settings: Settings) -> str:
+    answer = await cluster.token(settings.namespace, settings.service_account, TOKEN_SECONDS)
+    return str(answer["status"]["token"])
+
+
+def _kubeconfig(instance: Instance, token: str) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "paybill",
+        "contexts": [{"name": "paybill", "context": {"cluster": "local", "user": "operator"}}],
+        "clusters": [
+            {"name": "local", "cluster": {"server": instance.api_url, "certificate-authority": str(instance.ca_path)}}
+        ],
+        "users": [{"name": "operator", "user": {"token": token}}],
+    }
+    return write_private(instance.home.path / "operator.kubeconfig", yaml.safe_dump(config))
+
+
+async def _established(cluster: Cluster, key: Key) -> bool:
+    found = await cluster.get(key)
+    conditions = (found or {}).get("status", {}).get("conditions") or ()
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+async def _until(done: Callable[[], Awaitable[bool]], otherwise: str, seconds: float = 30.0) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await done():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise Blocked("NotReady", f"{otherwise} after {seconds:.0f} s") from None

@@ -1,0 +1,1 @@
+"""Driven: per kind read, decide, act, report; the queue that orders the work."""

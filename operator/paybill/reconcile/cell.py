@@ -1,0 +1,121 @@
+"""One Cell: connect its database servers, watch their catalogs for drift, say how they are."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta
+
+from paybill.api import conditions as c
+from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
+from paybill.api.failures import Failure, Invalid
+from paybill.desired.resource import Key
+from paybill.lifecycle.placement import capacity
+from paybill.reconcile import report
+from paybill.reconcile.queue import Work
+from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.world import World
+
+
+async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:
+    """Attach every server of the Cell and compare what its catalogs say with the last look."""
+    cell = world.declared.cells.get(name)
+    if cell is None:
+        return None
+    failure: Failure | None = None
+    for spec in cell.spec.servers:
+        try:
+            await _server(world, cell, spec, deep=deep)
+        except Failure as stopped:
+            failure = stopped
+            known = world.servers.find(name, spec.name)
+            if known is not None:
+                known.reachable = False
+    await _detach_removed(world, cell)
+    if cause != "due":
+        _wake_unplaced(world, name)
+    await report.write_status(world, cell, _status(world, cell, failure))
+    if failure is not None:
+        raise failure
+    return world.now() + timedelta(seconds=world.settings.database_resync_seconds)
+
+
+async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None:
+    name = cell.metadata.name
+    known = world.servers.find(name, spec.name)
+    attached = await world.servers.attach(name, spec, await _dsn(world, cell, spec))
+    if attached is not known or not attached.reachable:
+        attached.reachable = True
+        changed = {claim.id for claim in world.registry.all() if (claim.cell, claim.server) == (name, spec.name)}
+        changed = changed if known is not None else set()
+    elif deep:
+        changed = await attached.look_at_all()
+    else:
+        changed = set()
+    for tenant_id in sorted(changed):
+        claim = world.registry.by_id(tenant_id)
+        if claim is not None:
+            kind, who = ("Drop", tenant_id) if claim.state == "deleted" else ("Tenant", claim.tenant_name)
+            world.queue.add(Work(kind, who), f"change in Postgres server {spec.name}", background=True)
+
+
+async def _dsn(world: World, cell: Cell, spec: Server) -> str:
+    """The administrator's URI, from the operator's own namespace only."""
+    reference = spec.admin_secret_ref
+    key = Key("Secret", world.settings.namespace, reference.name)
+    secret = await world.cluster.get(key)
+    value = ((secret or {}).get("data") or {}).get(reference.key)
+    if value is None:
+        what = "does not exist" if secret is None else f"has no key {reference.key}"
+        raise Invalid(
+            "SecretMissing",
+            f"server {spec.name} of Cell {cell.metadata.name}: {key} {what}: put the administrator's URI there",
+        )
+    return base64.b64decode(value).decode().strip()
+
+
+async def _detach_removed(world: World, cell: Cell) -> None:
+    name = cell.metadata.name
+    declared = {server.name for server in cell.spec.servers}
+    used = {claim.server for claim in world.registry.all() if claim.cell == name}
+    for attached in world.servers:
+        if attached.cell == name and attached.spec.name not in declared | used:
+            await world.servers.detach(name, attached.spec.name)
+
+
+def _wake_unplaced(world: World, name: str) -> None:
+    """Tenants that found no place, or whose place was missing, look at once."""
+    for tenant in world.declared.tenants.values():
+        claim = world.registry.by_uid(tenant.metadata.uid)
+        if claim is None and world.declared.subscriptions_of(tenant.metadata.name):
+            world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
+        elif claim is not None and claim.cell == name and c.is_true(tenant.status.conditions, c.STALLED):
+            world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
+
+
+def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
+    name, now = cell.metadata.name, world.now()
+    claims = [claim for claim in world.registry.all() if claim.cell == name]
+    servers = []
+    for spec in cell.spec.servers:
+        attached = world.servers.find(name, spec.name)
+        traits = attached.server.traits if attached is not None else None
+        servers.append(
+            ServerStatus(
+                name=spec.name,
+                tenants=sum(1 for claim in claims if claim.server == spec.name),
+                capacity=capacity(spec),
+                reachable=attached is not None and attached.reachable,
+                profile=traits.profile if traits is not None else None,
+                version=f"{traits.version // 10000}.{traits.version % 10000}" if traits is not None else None,
+            )
+        )
+    done = Fact(type=c.READY, status=c.TRUE, reason="Connected", message=f"{len(servers)} servers answer")
+    facts = outcome(failure, done)
+    return CellStatus(
+        observed_generation=cell.metadata.generation,
+        tenants=len(claims),
+        servers=tuple(servers),
+        conditions=apply_facts(cell.status.conditions, facts, cell.metadata.generation, now),
+    )
+
+

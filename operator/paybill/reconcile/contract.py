@@ -1,0 +1,217 @@
+"""Reads the contract of one Tenant and settles its phase: who is bound, what the phase is, since when.
+
+This is the first half of every reconcile of a Tenant. What it decides is written to the control database before
+anything acts on it, so that a crash, or a status edited by hand, never moves a deadline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from paybill.api.failures import Blocked, Invalid
+from paybill.api.plan import Plan, PlanSpec
+from paybill.api.subscription import Subscription
+from paybill.api.tenant import Tenant
+from paybill.billing import manual
+from paybill.control.claims import Claim
+from paybill.control.facts import Facts
+from paybill.lifecycle.binding import Binding, Candidate, bind
+from paybill.lifecycle.entitlements import Entitlement, resolve
+from paybill.lifecycle.phases import OVER, Phase
+from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
+from paybill.reconcile.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a Tenant's contract stands. ``phase`` is None while no Subscription was ever bound."""
+
+    phase: Phase | None
+    because: str
+    subscription: Subscription | None = None
+    verdict: Verdict | None = None
+    times: EffectTimes = EffectTimes()
+    missing: bool = False
+    plan: PlanSpec | None = None
+    plan_name: str | None = None
+    plan_missing: bool = False
+    holds: tuple[Hold, ...] = ()
+    entitlements: tuple[Entitlement, ...] = ()
+
+
+def candidates(world: World, tenant_name: str) -> list[Candidate]:
+    """The Subscriptions that name a Tenant, as the binding rule looks at them."""
+    found = []
+    for subscription in world.declared.subscriptions_of(tenant_name):
+        facts = world.facts.get(subscription.metadata.uid)
+        over = facts is not None and facts.phase in {str(phase) for phase in OVER}
+        found.append(
+            Candidate(
+                name=subscription.metadata.name,
+                uid=subscription.metadata.uid,
+                created=subscription.metadata.creation_timestamp or world.now(),
+                bound_to=facts.tenant_uid if facts is not None else None,
+                terminal=over or subscription.metadata.deletion_timestamp is not None,
+            )
+        )
+    return found
+
+
+def binding_of(world: World, tenant_name: str, tenant: Tenant | None, claim: Claim | None) -> Binding:
+    """Who is bound to the Tenant, and why the others are not."""
+    claimed = claim.subscription_uid if claim is not None else None
+    return bind(tenant.metadata.uid if tenant else None, claimed, candidates(world, tenant_name))
+
+
+def holds_of(tenant: Tenant) -> tuple[Hold, ...]:
+    """The holds that people put on a Tenant."""
+    return tuple(Hold(name=one.name, blocks=one.blocks, reason=one.reason or "") for one in tenant.spec.holds)
+
+
+async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, binding: Binding) -> Standing:
+    """Decide the phase now and keep its anchors; the one writer of a Subscription's facts."""
+    if binding.bound is None:
+        return _unbound(world, claim, binding)
+    subscription = world.declared.subscriptions[binding.bound.name]
+    facts = world.facts.get(subscription.metadata.uid) or Facts(
+        subscription_uid=subscription.metadata.uid, tenant_uid=tenant.metadata.uid, phase=str(Phase.PENDING)
+    )
+    plan, missing = _plan(world, subscription, claim)
+    now = world.now()
+    contract = read(world, subscription, plan, tenant, facts)
+    verdict = decide(contract, now)
+    times = settle(contract.times, verdict.phase, now)
+    await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
+    return Standing(
+        phase=verdict.phase,
+        because=verdict.because,
+        subscription=subscription,
+        verdict=verdict,
+        times=times,
+        plan=plan,
+        plan_name=subscription.spec.plan_ref.name,
+        plan_missing=missing,
+        holds=contract.holds,
+        entitlements=_entitlements(world, subscription, plan),
+    )
+
+
+def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenant, facts: Facts) -> Contract:
+    """Everything the phase of a Subscription depends on, as plain values."""
+    spec = subscription.spec
+    if spec.payment.provider != "Manual":
+        raise Blocked(
+            "NotSupportedYet",
+            f"Subscription {subscription.metadata.name}: payment provider {spec.payment.provider} is not supported by "
+            "this version: use provider Manual",
+        )
+    requested_end = facts.requested_end_time
+    if requested_end is None and subscription.metadata.deletion_timestamp is not None:
+        requested_end = subscription.metadata.deletion_timestamp
+    return Contract(
+        start=spec.start_time or subscription.metadata.creation_timestamp or world.now(),
+        trial_days=plan.trial_days,
+        policy=plan.payment,
+        snapshot=manual.snapshot(subscription),
+        times=replace(_times(facts), requested_end=requested_end),
+        holds=holds_of(tenant),
+        cancel_time=spec.cancel_time,
+        cancel_at_period_end=spec.cancel_at_period_end,
+    )
+
+
+async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:
+    """Write the facts of a Subscription if they changed."""
+    return await world.facts.put(
+        replace(
+            facts,
+            tenant_uid=tenant_uid,
+            phase=str(phase),
+            trial_start_time=times.ready,
+            suspended_time=times.suspended,
+            ended_time=times.ended,
+            archived_time=times.archived,
+            requested_end_time=times.requested_end,
+        ),
+        epoch=world.epoch,
+    )
+
+
+async def start_trial(world: World, tenant: Tenant, standing: Standing, ready: datetime) -> Standing:
+    """The trial starts at the first moment of Ready; decide once more, now that its end is known."""
+    subscription, plan = standing.subscription, standing.plan
+    if subscription is None or plan is None:
+        return standing
+    facts = world.facts.get(subscription.metadata.uid)
+    if facts is None or facts.trial_start_time is not None:
+        return standing
+    facts = replace(facts, trial_start_time=ready)
+    verdict = decide(read(world, subscription, plan, tenant, facts), ready)
+    times = replace(standing.times, ready=ready)
+    await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
+    return replace(standing, verdict=verdict, phase=verdict.phase, because=verdict.because, times=times)
+
+
+def _unbound(world: World, claim: Claim | None, binding: Binding) -> Standing:
+    """No Subscription is there: nothing ever was, or it was deleted by request, or it vanished and the phase is held."""
+    facts = world.facts.get(claim.subscription_uid) if claim is not None and claim.subscription_uid else None
+    if facts is None:
+        return Standing(phase=None, because="")
+    kept = world.revisions.get(claim.plan_name, claim.plan_revision) if claim and claim.plan_name else None
+    requested = facts.requested_end_time is not None
+    because = "its Subscription was deleted" if requested else "its Subscription vanished; the last phase is held"
+    return Standing(
+        phase=Phase(facts.phase),
+        because=because,
+        missing=binding.missing and not requested,
+        times=_times(facts),
+        plan=kept,
+        plan_name=claim.plan_name if claim else None,
+    )
+
+
+def _times(facts: Facts) -> EffectTimes:
+    return EffectTimes(
+        ready=facts.trial_start_time,
+        suspended=facts.suspended_time,
+        ended=facts.ended_time,
+        archived=facts.archived_time,
+        requested_end=facts.requested_end_time,
+    )
+
+
+def _plan(world: World, subscription: Subscription, claim: Claim | None) -> tuple[PlanSpec, bool]:
+    """The Plan's content the contract goes by, and whether the Plan itself is gone (then its revision is held)."""
+    name = subscription.spec.plan_ref.name
+    current: Plan | None = world.declared.plans.get(name)
+    kept = None
+    if claim is not None and claim.plan_name == name and claim.plan_revision:
+        kept = world.revisions.get(name, claim.plan_revision)
+    if kept is not None:
+        return kept, current is None
+    if current is None:
+        raise Invalid(
+            "UnknownPlan",
+            f"Subscription {subscription.metadata.name}: Plan {name} does not exist: create it or name another",
+        )
+    if current.spec.type != "Base":
+        raise Invalid(
+            "NotABasePlan",
+            f"Subscription {subscription.metadata.name}: Plan {name} is an AddOn: name it in spec.addOns",
+        )
+    return current.spec, False
+
+
+def _entitlements(world: World, subscription: Subscription, plan: PlanSpec) -> tuple[Entitlement, ...]:
+    add_ons = []
+    for add_on in subscription.spec.add_ons:
+        found = world.declared.plans.get(add_on.plan_ref.name)
+        if found is None:
+            raise Invalid(
+                "UnknownPlan",
+                f"Subscription {subscription.metadata.name}: add-on Plan {add_on.plan_ref.name} does not exist",
+            )
+        add_ons.append((found.spec.features, add_on.quantity))
+    overrides = subscription.spec.entitlements
+    return resolve(plan.features, add_ons, overrides.set, overrides.remove)

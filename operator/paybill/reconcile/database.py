@@ -1,0 +1,147 @@
+"""A tenant's part of a shared Postgres server, and the Secrets that hand its logins out.
+
+Passwords exist in two places only: as SCRAM verifiers in Postgres and in the Secrets. They are made once and kept; a
+suspended tenant that pays gets the very same ones back. When a Secret is gone its logins get new passwords, because
+nobody can know the old ones; when a login is gone it gets the Secret's password again.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from paybill.api.plan import PlanSpec
+from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.tenants import Outcome, ensure
+from paybill.desired import handover, sql_names
+from paybill.desired.database import degraded, differences
+from paybill.desired.resource import Key, key_of
+from paybill.lifecycle.phases import Access
+from paybill.reconcile import objects, suspension
+from paybill.reconcile.site import Site
+from paybill.reconcile.steps import Step, take
+from paybill.reconcile.world import World
+
+
+class Credentials:
+    """The passwords of one tenant during one reconcile: read from the Secrets, or made."""
+
+    def __init__(self, world: World, site: Site, logins: tuple[str, ...]) -> None:
+        self._world = world
+        self._site = site
+        self._logins = logins
+        self._passwords: dict[str, str] | None = None
+        self.made: frozenset[str] = frozenset()
+
+    async def known(self, *, fresh: bool) -> Mapping[str, str]:
+        """Login → password. ``fresh``: the tenant's namespace was made a moment ago, so its Secret cannot exist."""
+        if self._passwords is None:
+            found = await self._from_secrets(fresh=fresh)
+            self.made = frozenset(login for login in self._logins if login not in found)
+            self._passwords = {login: found.get(login) or new_password() for login in self._logins}
+        return self._passwords
+
+    async def _from_secrets(self, *, fresh: bool) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for secret in binding_secrets(self._world, self._site, {}):
+            key = key_of(secret)
+            in_fresh_namespace = fresh and key.namespace == self._site.namespace
+            existing = None if in_fresh_namespace else await self._world.cluster.get(key)
+            if existing is None:
+                continue
+            objects.refuse_foreign(key, existing, secret)
+            data = {name: base64.b64decode(value).decode() for name, value in (existing.get("data") or {}).items()}
+            for prefix in ("", "ro-", "mig-"):
+                if data.get(f"{prefix}username") and data.get(f"{prefix}password"):
+                    found[data[f"{prefix}username"]] = data[f"{prefix}password"]
+        return found
+
+
+def binding_secrets(world: World, site: Site, passwords: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The tenant's Secret and the provider's, with the passwords known (none: only the objects' keys matter)."""
+    endpoint = site.attached.endpoint
+    app = sql_names.role(site.claim.id, "app_a")
+    provider = {
+        kind: (login, passwords[login])
+        for kind in ("ro", "mig")
+        if (login := sql_names.role(site.claim.id, f"{kind}_a")) in passwords
+    }
+    return [
+        handover.binding(
+            site.identity, site.namespace, handover.binding_data(endpoint, app, passwords.get(app, ""))
+        ),
+        handover.provider_binding(
+            site.identity, world.settings.namespace, handover.provider_data(endpoint, provider)
+        ),
+    ]
+
+
+async def ensure_database(
+    world: World,
+    site: Site,
+    plan: PlanSpec,
+    access: Access,
+    credentials: Credentials,
+    *,
+    fresh: bool,
+    suspends: bool = False,
+) -> tuple[str, ...]:
+    """Make the tenant's roles, schema, grants and access what they should be, nothing when they are.
+
+    Returns what the server refused to a managed administrator, for the condition Degraded. ``suspends``: this step
+    is what suspends the tenant, and spends the hour's budget.
+    """
+    desired = site.database(plan, access)
+    observed = site.attached.observed.get(site.claim.id)
+    new = observed is None or observed.absent
+    lacking = ("not there yet",) if new or observed is None else differences(desired, observed)
+    if not lacking and not credentials.made:
+        return degraded(desired, site.attached.server.traits)
+    # Setting a password again would be harmless, but it is a write that the log would have to explain.
+    wanting = new or credentials.made or any("has no password" in lack for lack in lacking)
+    passwords = await credentials.known(fresh=fresh) if wanting else {}
+    verifiers = {login: scram_verifier(passwords[login]) for login in desired.login_names if login in passwords}
+
+    async def act() -> Outcome:
+        return await ensure(site.attached.server, site.attached.pool, desired, passwords=verifiers)
+
+    if suspends:
+        await suspension.spend_budget(world, site)
+        target, action = f"Tenant/{site.tenant.metadata.name}", suspension.SUSPEND
+    else:
+        target, action = f"Database/{desired.database}/{site.claim.id}", "database.ensure"
+    step = Step(action=action, target=target, act=act, inputs=desired, destructive=suspends)
+    outcome: Outcome = (await take(world.audit, site.scope, [step]))[0]
+    await site.attached.look(site.claim.id)
+    return outcome.degraded
+
+
+async def hand_over(world: World, site: Site, credentials: Credentials, *, fresh: bool) -> dict[str, str]:
+    """Write the Secrets; returns the changes to the registry that remember which versions we wrote."""
+    passwords = await credentials.known(fresh=fresh)
+    secrets = binding_secrets(world, site, passwords)
+    steps = [_secret_step(world, secret) for secret in secrets]
+    answers = await take(world.audit, site.scope, steps)
+    written = answers[0]["metadata"]
+    return {"binding_uid": written["uid"], "binding_version": written["resourceVersion"]}
+
+
+async def secrets_stand(world: World, site: Site) -> bool:
+    """Whether the Secrets are there as we wrote them; asked at a resync, because Secrets are not watched."""
+    for index, secret in enumerate(binding_secrets(world, site, {})):
+        found = await world.cluster.get(key_of(secret))
+        if found is None:
+            return False
+        if index == 0 and found["metadata"]["resourceVersion"] != site.claim.binding_version:
+            return False
+    return True
+
+
+def _secret_step(world: World, secret: dict[str, Any]) -> Step:
+    # The digest covers the names only: a hash of a password would be something to guess against.
+    key: Key = key_of(secret)
+    inputs = {"key": str(key), "fields": sorted(secret["data"])}
+    return Step(action="secret.apply", target=str(key), act=lambda: world.cluster.apply(secret), inputs=inputs)
+
+

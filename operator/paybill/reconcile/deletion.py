@@ -1,0 +1,161 @@
+"""Deleting a Tenant: fence at once, write the registry, let the object go; what is dropped is dropped from the registry.
+
+Nothing hangs on the Tenant object after its finalizer is off, so a cascade of Kubernetes can take away nothing that
+must stay. ``Retain`` leaves everything as it is; ``Delete`` drops at once, within the hour's budget; ``Snapshot`` needs
+a verified backup, which this version cannot make, so it blocks and says so.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from paybill.api.failures import Blocked, Failure, Retry
+from paybill.api.tenant import Tenant
+from paybill.control.claims import Claim
+from paybill.databases.drop import drop
+from paybill.desired import names
+from paybill.desired.resource import Key
+from paybill.lifecycle.binding import Binding
+from paybill.lifecycle.budget import deletions_per_hour
+from paybill.lifecycle.phases import Access
+from paybill.lifecycle.tenant import course
+from paybill.reconcile import report, site, status
+from paybill.reconcile.contract import Standing
+from paybill.reconcile.database import Credentials, ensure_database
+from paybill.reconcile.queue import Work
+from paybill.reconcile.steps import Scope, Step, take
+from paybill.reconcile.world import World
+
+DROP = "tenant.drop"
+
+
+async def reconcile(world: World, tenant: Tenant, claim: Claim | None, binding: Binding, cause: str) -> datetime | None:
+    """Carry out a delete request as far as it goes now."""
+    if names.FINALIZER not in tenant.metadata.finalizers:
+        return None
+    if claim is None:
+        await report.let_go(world, tenant)
+        return None
+    try:
+        await _release(world, tenant, claim, cause)
+    except Failure as failure:
+        standing = Standing(phase=None, because="")
+        stopped = course(None, "", exists=True)
+        written = status.tenant_status(tenant, claim, standing, stopped, None, failure, (), world.now())
+        await report.write_status(world, tenant, written)
+        raise
+    await report.let_go(world, tenant)
+    for subscription in world.declared.subscriptions_of(tenant.metadata.name):
+        world.queue.add(Work("Tenant", tenant.metadata.name), f"Subscription/{subscription.metadata.name} lost its Tenant")
+    return None
+
+
+async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
+    policy = tenant.spec.deletion_policy
+    scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
+    if claim.state != "claimed":
+        return
+    if policy == "Retain":
+        step = Step(
+            action="tenant.release",
+            target=f"Tenant/{tenant.metadata.name}",
+            act=lambda: world.registry.release(claim.id, epoch=world.epoch),
+        )
+        await take(world.audit, scope, [step])
+        return
+    if policy == "Snapshot" and claim.plan_name is not None:
+        raise Blocked(
+            "NotSupportedYet",
+            f"Tenant {tenant.metadata.name} has deletionPolicy Snapshot, but this version cannot make the final backup: "
+            "set spec.deletionPolicy to Retain (keep everything) or Delete (drop everything at once)",
+        )
+    await _fence(world, tenant, claim, cause)
+    now = world.now()
+    requested = tenant.metadata.deletion_timestamp or now
+    step = Step(
+        action="tenant.delete",
+        target=f"Tenant/{tenant.metadata.name}",
+        act=lambda: world.registry.mark_deleted(claim.id, now, requested=requested, epoch=world.epoch),
+    )
+    await take(world.audit, scope, [step])
+    world.queue.add(Work("Drop", claim.id), f"Tenant/{tenant.metadata.name} was deleted")
+
+
+async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
+    """Logins off at once; the pods go with the namespace."""
+    content = world.revisions.get(claim.plan_name, claim.plan_revision) if claim.plan_name and claim.plan_revision else None
+    if content is None:
+        return
+    place = site.of(world, tenant, claim, cause)
+    observed = place.attached.observed.get(claim.id)
+    if observed is None or observed.absent:
+        return
+    credentials = Credentials(world, place, place.database(content, Access.FULL).login_names)
+    await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
+
+
+async def carry_out(world: World, tenant_id: str, cause: str) -> None:
+    """Drop what a deleted Tenant left, when its time has come: namespace, Secrets, database; then the tombstone."""
+    claim = world.registry.by_id(tenant_id)
+    if claim is None or claim.state != "deleted":
+        return
+    now = world.now()
+    if claim.drop_after is not None and claim.drop_after > now:
+        raise Retry("NotDueYet", f"tenant {tenant_id} is kept until {claim.drop_after}", after=60.0)
+    scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
+    await _spend_budget(world, claim)
+    attached = world.servers.get(claim.cell, claim.server)
+    step = Step(
+        action=DROP,
+        target=f"Tenant/{claim.tenant_name}",
+        act=lambda: drop(attached.server, attached.pool, tenant_id, claim.tenant_uid, fence=world.fence),
+        inputs={"id": tenant_id, "database": claim.pool_database},
+        destructive=True,
+    )
+    await take(world.audit, scope, [step])
+    attached.observed.pop(tenant_id, None)
+    await _remove_objects(world, claim, scope)
+    await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
+    world.ready.pop(tenant_id, None)
+
+
+async def _spend_budget(world: World, claim: Claim) -> None:
+    cell = world.declared.cells.get(claim.cell)
+    tenants = sum(1 for one in world.registry.all() if one.cell == claim.cell)
+    allowed = deletions_per_hour(cell.spec.limits if cell else None, tenants)
+    spent = await world.audit.count(DROP, claim.cell, world.now() - timedelta(hours=1))
+    if spent >= allowed:
+        raise Retry(
+            "DeletionBudgetSpent",
+            f"{spent} of {allowed} deletions of Cell {claim.cell} in the last hour are spent; this one waits",
+            after=60.0,
+        )
+
+
+async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
+    """The Kubernetes objects: the whole namespace, or with compute Shared only what is the tenant's in the pool."""
+    keys = [Key("Secret", world.settings.namespace, names.provider_binding(claim.id))]
+    if claim.compute == "Shared":
+        pool = names.pool_namespace(claim.cell)
+        keys += [Key("Secret", pool, names.binding(claim.id)), Key("ConfigMap", pool, names.entitlements(claim.id))]
+    else:
+        keys.append(Key("Namespace", "", names.namespace(claim.id)))
+    steps = []
+    for key in keys:
+        found = await world.cluster.get(key)
+        if found is None:
+            continue
+        if (found["metadata"].get("labels") or {}).get(names.TENANT_LABEL) != claim.id:
+            raise Blocked("NameConflict", f"{key} does not carry tenant {claim.id}'s mark: it is not deleted")
+        steps.append(_delete(world, key, found["metadata"]["uid"]))
+    await take(world.audit, scope, steps)
+
+
+def _delete(world: World, key: Key, uid: str) -> Step:
+    action = f"{key.kind[0].lower()}{key.kind[1:]}.delete"
+
+    async def act() -> None:
+        await world.cluster.delete(key, uid=uid)
+        world.children.forget(key)
+
+    return Step(action=action, target=str(key), act=act)

@@ -1,0 +1,63 @@
+"""What Prometheus sees. Counters and histograms are kept here; gauges are read off the world when they are asked for.
+
+The names are listed with their meaning in docs/reference/metrics.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+REGISTRY = CollectorRegistry()
+
+RECONCILE = Histogram(
+    "paybill_reconcile_duration_seconds",
+    "How long one reconcile took.",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+    buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60),
+)
+TIME_TO_READY = Histogram(
+    "paybill_tenant_time_to_ready_seconds",
+    "From a Tenant's creation to the first time it was Ready.",
+    registry=REGISTRY,
+    buckets=(0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
+)
+STEPS = Counter("paybill_steps", "Steps taken, by action and result.", ["action", "result"], registry=REGISTRY)
+DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantSample:
+    """What the gauges say of one tenant."""
+
+    phase: str
+    compute: str
+    database: str
+    ready: bool
+
+
+class WorldCollector(Collector):
+    """Gauges computed at the moment of a scrape, so that they can never lag behind or leak series."""
+
+    def __init__(self, tenants: Callable[[], Iterable[TenantSample]], queued: Callable[[], int]) -> None:
+        self._tenants = tenants
+        self._queued = queued
+
+    def collect(self) -> Iterable[Metric]:
+        """The families; called by the Prometheus client."""
+        family = GaugeMetricFamily(
+            "paybill_tenants",
+            "Tenants by phase, isolation and readiness.",
+            labels=["phase", "compute", "database", "ready"],
+        )
+        counted = Count(self._tenants())
+        for sample, number in sorted(counted.items(), key=lambda item: str(item[0])):
+            family.add_metric([sample.phase, sample.compute, sample.database, str(sample.ready).lower()], number)
+        yield family
+        yield GaugeMetricFamily("paybill_queue_length", "Keys waiting for a worker.", value=self._queued())

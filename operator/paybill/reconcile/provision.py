@@ -1,0 +1,205 @@
+"""Brings a tenant's infrastructure to what its phase and plan call for, in the order that keeps it bounded.
+
+Two passes: first what binds the tenant (namespace, quota, limits, network, account), and only when the quota is seen to
+be enforced what lets anyone in (the owners' RoleBinding and the Secret). Every part is compared before it is touched,
+so a steady tenant costs no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.api.plan import PlanSpec
+from paybill.desired import handover, names, namespace, network, quota, rbac
+from paybill.desired.resource import key_of
+from paybill.lifecycle.phases import Access
+from paybill.lifecycle.tenant import Course
+from paybill.reconcile import objects, suspension
+from paybill.reconcile.contract import Standing
+from paybill.reconcile.database import Credentials, ensure_database, hand_over, secrets_stand
+from paybill.reconcile.site import Site
+from paybill.reconcile.steps import Step, take
+from paybill.reconcile.world import World
+
+QUOTA_PATIENCE = 0.5
+"""Seconds to wait in place for the quota; a stock controller-manager under load takes longer, then we come back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provisioned:
+    """What the pass established, for the status and the registry."""
+
+    degraded: tuple[str, ...] = ()
+    binding: dict[str, str] | None = None
+
+
+async def bring(world: World, site: Site, plan: PlanSpec, course: Course, standing: Standing, *, deep: bool) -> Provisioned:
+    """Make everything so. ``deep`` also asks for the Secrets, which are not watched.
+
+    Raises Retry while something outside is not there yet, Blocked or Invalid when people must act.
+    """
+    fresh = await (_pool_namespace(world, site) if site.shared else _namespace(world, site))
+    credentials = Credentials(world, site, site.database(plan, Access.FULL).login_names)
+    stand = site.claim.binding_uid is not None and (not deep or await secrets_stand(world, site))
+    if not stand:
+        await credentials.known(fresh=fresh)
+    if course.stopped:
+        if not site.shared:
+            await _stop(world, site, plan, standing)
+        # Compute Shared is suspended by its logins alone: there that step is the suspension.
+        degraded = await ensure_database(
+            world, site, plan, course.effect.access, credentials, fresh=fresh, suspends=site.shared
+        )
+    else:
+        degraded = await _run(world, site, plan, course, credentials, fresh=fresh)
+    owners = [] if site.shared or not site.tenant.spec.owners else [rbac.owners(site.identity, site.tenant.spec.owners)]
+    entitled = handover.entitlements(
+        site.identity, site.namespace, str(standing.phase), course.effect.app_access, standing.entitlements
+    )
+    await objects.ensure(world, site.scope, [*owners, entitled], fresh=fresh)
+    if not owners and not site.shared:
+        await _remove_owners(world, site)
+    binding = None if stand else await _patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
+    if site.shared and site.tenant.spec.owners:
+        raise Invalid(
+            "OwnersNeedNamespace",
+            f"Tenant {site.tenant.metadata.name} has owners but compute Shared, where whoever may act reads all "
+            "tenants' Secrets: remove spec.owners, or choose a Plan with compute Namespace",
+        )
+    return Provisioned(degraded=degraded, binding=binding)
+
+
+async def _run(
+    world: World, site: Site, plan: PlanSpec, course: Course, credentials: Credentials, *, fresh: bool
+) -> tuple[str, ...]:
+    """Pods may run: the database and the bounds side by side, then, after a suspension, the workloads are told."""
+    database = ensure_database(world, site, plan, course.effect.access, credentials, fresh=fresh)
+    if site.shared:
+        return await database
+    before = suspension.quota_state(world, site)
+    state = quota.Pods.RUNNING if before is quota.Pods.RUNNING else quota.Pods.RESUMING
+    bounds = objects.ensure(world, site.scope, _bounds(world, site, plan, state), fresh=fresh)
+    if state is quota.Pods.RUNNING:
+        degraded, _ = await _both(database, bounds)
+        await enforced(world, site, plan, state)
+    else:
+        # Logins first, so that no pod comes back to a closed database.
+        degraded = await database
+        await bounds
+        await enforced(world, site, plan, state)
+        await suspension.tell_workloads(world, site)
+        # Without the mark: the last write of a resume, so that a crash before it tells the workloads once more.
+        await _apply_quota(world, site, plan, quota.Pods.RUNNING, "quota.resume")
+    return degraded
+
+
+async def _stop(world: World, site: Site, plan: PlanSpec, standing: Standing) -> None:
+    """Pods out: quota first, enforced, then evictions. Logins go off afterwards, in ensure_database."""
+    if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
+        await suspension.spend_budget(world, site)
+        await suspension.announce(world, site)
+        await _apply_quota(world, site, plan, quota.Pods.STOPPED, suspension.SUSPEND, destructive=True)
+    await objects.ensure(world, site.scope, _bounds(world, site, plan, quota.Pods.STOPPED))
+    await enforced(world, site, plan, quota.Pods.STOPPED)
+    await suspension.drain(world, site, standing.times.suspended or world.now())
+
+
+async def _namespace(world: World, site: Site) -> bool:
+    """The tenant's namespace; True when it was made just now, so that nothing foreign can be in it."""
+    desired = namespace.build(site.identity)
+    existed = world.children.get(key_of(desired)) is not None
+    made = await objects.ensure(world, site.scope, [desired])
+    return made > 0 and not existed
+
+
+async def _pool_namespace(world: World, site: Site) -> bool:
+    """The namespace that the cell's tenants with compute Shared have in common; made with the first of them."""
+    cell, settings = site.claim.cell, world.settings
+    pool = namespace.build_pool(cell, settings.installation)
+    operator = rbac.pool_operator(cell, settings.installation, settings.namespace, settings.service_account)
+    await objects.ensure(world, site.scope, [pool])
+    await objects.ensure(world, site.scope, [operator])
+    return False
+
+
+def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> list[dict[str, Any]]:
+    endpoint = site.attached.endpoint
+    return [
+        quota.build(site.identity, plan.limits.quota, state),
+        quota.build_limits(site.identity),
+        network.build(site.identity, plan.network, [(endpoint.host, endpoint.port)]),
+        rbac.service_account(site.identity),
+        rbac.operator(site.identity, world.settings.namespace, world.settings.service_account),
+    ]
+
+
+async def enforced(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> None:
+    """Return when admission acts on the quota we want (its status shows it); raises Retry when that takes long."""
+    desired = quota.build(site.identity, plan.limits.quota, state)
+    key = key_of(desired)
+    deadline = asyncio.get_running_loop().time() + QUOTA_PATIENCE
+    while True:
+        seen = world.children.changed(key)
+        if quota.enforced(suspension.quota_row(world, site), desired):
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await seen.wait()
+        except TimeoutError:
+            raise Retry(
+                "QuotaNotEnforced",
+                f"{key} is written but not acted on yet: the controller-manager has not filled its status",
+                after=5.0,
+            ) from None
+
+
+async def _apply_quota(
+    world: World, site: Site, plan: PlanSpec, state: quota.Pods, action: str, *, destructive: bool = False
+) -> None:
+    desired = quota.build(site.identity, plan.limits.quota, state)
+
+    async def act() -> None:
+        world.children.put(await world.cluster.apply(desired))
+
+    target = f"Tenant/{site.tenant.metadata.name}" if destructive else str(key_of(desired))
+    await take(world.audit, site.scope, [
+        Step(action=action, target=target, act=act, inputs=desired, destructive=destructive)
+    ])  # fmt: skip
+
+
+async def _remove_owners(world: World, site: Site) -> None:
+    """Owners were taken out of the spec: their RoleBinding goes too."""
+    key = key_of(rbac.owners(site.identity, ()))
+    row = world.children.get(key)
+    if row is None:
+        return
+
+    async def act() -> None:
+        await world.cluster.delete(key, uid=row.uid)
+        world.children.forget(key)
+
+    await take(world.audit, site.scope, [Step(action="roleBinding.delete", target=str(key), act=act)])
+
+
+async def _both(first: Any, second: Any) -> tuple[Any, Any]:
+    """Two things side by side; both end before a failure of either goes on."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results[0], results[1]
+
+
+async def _patiently(act: Any) -> Any:
+    """Our own RoleBinding takes a moment to reach the authorizer: a Forbidden right after it is not the last word."""
+    for pause in (0.02, 0.05, 0.1, 0.2, 0.4):
+        try:
+            return await act()
+        except Blocked as failure:
+            if failure.reason != "Forbidden":
+                raise
+            await asyncio.sleep(pause)
+    return await act()

@@ -1,0 +1,85 @@
+"""Writes what a reconcile established onto the objects: status, finalizers, Events. Nothing when nothing changed.
+
+The API server's answer goes into the cache of declared objects at once, so that the event of our own write is no news
+and a reconcile right after it compares with what is really there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paybill.api.base import ApiModel, Resource
+from paybill.api.conditions import READY, RECONCILING, STALLED, Condition, find_condition
+from paybill.api.failures import Retry
+from paybill.cluster.events import News
+from paybill.desired.names import FINALIZER
+from paybill.reconcile.world import World
+
+
+async def write_status(world: World, resource: Resource, status: ApiModel) -> bool:
+    """Apply the status if it differs from the one last seen; True when it was written."""
+    wire = status.wire()
+    if wire == resource.status.wire():  # type: ignore[attr-defined]  # every kind has one
+        return False
+    try:
+        answer = await world.cluster.apply_status({**_identity(resource), "status": wire})
+    except Retry as failure:
+        # Deleted in the meantime: there is nobody to tell.
+        if failure.reason == "NotFound":
+            return False
+        raise
+    world.declared.put(resource.kind, answer)
+    _announce(world, resource, status)
+    return True
+
+
+async def hold(world: World, resource: Resource) -> bool:
+    """Put our finalizer on an object behind which something outside exists; True when it was not there."""
+    if FINALIZER in resource.metadata.finalizers or resource.metadata.deletion_timestamp is not None:
+        return False
+    obj = _identity(resource)
+    obj["metadata"]["finalizers"] = [FINALIZER]
+    world.declared.put(resource.kind, await world.cluster.apply(obj))
+    return True
+
+
+async def let_go(world: World, resource: Resource) -> None:
+    """Take our finalizer off."""
+    if FINALIZER not in resource.metadata.finalizers:
+        return
+    try:
+        await world.cluster.apply(_identity(resource))
+    except Retry as failure:
+        if failure.reason not in {"NotFound", "Conflict"}:
+            raise
+
+
+def _identity(resource: Resource) -> dict[str, Any]:
+    """With the UID: an apply to a name that was deleted and made anew must not reach the new object."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": resource.metadata.name, "uid": resource.metadata.uid},
+    }
+
+
+def _announce(world: World, resource: Resource, status: ApiModel) -> None:
+    """One Event per transition: another phase, or another reason to be Ready or Stalled."""
+    before, after = _turn(resource.status), _turn(status)  # type: ignore[attr-defined]
+    if before == after:
+        return
+    conditions: tuple[Condition, ...] = status.conditions  # type: ignore[attr-defined]
+    reconciling = find_condition(conditions, RECONCILING)
+    if reconciling is not None and reconciling.status == "True":
+        return
+    stalled, ready = find_condition(conditions, STALLED), find_condition(conditions, READY)
+    warning = stalled is not None and stalled.status == "True"
+    said = stalled if warning else ready
+    if said is not None:
+        world.events.post(News(about=resource, reason=said.reason, message=said.message or said.reason, warning=warning))
+
+
+def _turn(status: Any) -> tuple[Any, ...]:
+    conditions = status.conditions
+    found = (find_condition(conditions, READY), find_condition(conditions, STALLED))
+    return getattr(status, "phase", None), *((one.status, one.reason) if one else None for one in found)

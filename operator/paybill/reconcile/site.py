@@ -1,0 +1,79 @@
+"""A tenant's place, as every step of its reconcile needs it: identity, claim, namespace, server and desired database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paybill.api import duration, quantity
+from paybill.api.failures import Blocked
+from paybill.api.plan import PlanSpec
+from paybill.api.tenant import Tenant
+from paybill.control.claims import Claim
+from paybill.desired import names
+from paybill.desired.database import TenantDatabase
+from paybill.lifecycle.phases import Access
+from paybill.reconcile.servers import Attached
+from paybill.reconcile.steps import Scope
+from paybill.reconcile.world import World
+
+DEFAULT_CONNECTIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One tenant's place."""
+
+    tenant: Tenant
+    claim: Claim
+    identity: names.Identity
+    scope: Scope
+    attached: Attached
+
+    @property
+    def shared(self) -> bool:
+        """Whether its compute is the cell's pool namespace."""
+        return self.claim.compute == "Shared"
+
+    @property
+    def namespace(self) -> str:
+        """Where its Secret and ConfigMap are, and its pods unless compute is Shared."""
+        return names.pool_namespace(self.claim.cell) if self.shared else names.namespace(self.claim.id)
+
+    def database(self, plan: PlanSpec, access: Access) -> TenantDatabase:
+        """What it should have in Postgres."""
+        limits = plan.limits.database
+        timeout = limits.statement_timeout
+        return TenantDatabase(
+            id=self.claim.id,
+            uid=self.claim.tenant_uid,
+            installation=self.identity.installation,
+            level="Rows" if self.claim.level == "Rows" else "Schema",
+            database=self.attached.pool.name,
+            access=access.value,
+            connections=limits.connections or DEFAULT_CONNECTIONS,
+            statement_timeout_ms=round(duration.parse(timeout).total_seconds() * 1000) if timeout else None,
+            temp_files_kb=quantity.whole(limits.temp_files) // 1024 if limits.temp_files else None,
+        )
+
+
+def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
+    """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
+    cell = world.declared.cells.get(claim.cell)
+    if cell is not None and all(server.name != claim.server for server in cell.spec.servers):
+        raise Blocked(
+            "ServerRemoved",
+            f"Cell {claim.cell} no longer lists server {claim.server}, but this Tenant's data is on it: put it back; "
+            "nothing is changed until then",
+        )
+    return Site(
+        tenant=tenant,
+        claim=claim,
+        identity=names.Identity(
+            id=claim.id,
+            tenant_name=claim.tenant_name,
+            tenant_uid=claim.tenant_uid,
+            installation=claim.installation,
+        ),
+        scope=Scope(cause=cause, tenant_id=claim.id, cell=claim.cell),
+        attached=world.servers.get(claim.cell, claim.server),
+    )

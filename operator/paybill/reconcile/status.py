@@ -1,0 +1,243 @@
+"""What a reconcile established, as the status of a Tenant and of its Subscription. Pure: values in, values out.
+
+The same words go into the condition, the Event and the log, so that a person who finds one finds the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from paybill.api import conditions as c
+from paybill.api.base import ClaimReference
+from paybill.api.conditions import Condition, ConditionStatus
+from paybill.api.failures import Failure, Retry
+from paybill.api.limits import Feature
+from paybill.api.subscription import Anchors, Next, ProviderStatus, Subscription, SubscriptionStatus
+from paybill.api.tenant import (
+    BindingReference,
+    Placement,
+    ResolvedIsolation,
+    Tenant,
+    TenantPhase,
+    TenantPlan,
+    TenantStatus,
+)
+from paybill.control.claims import Claim
+from paybill.desired import names
+from paybill.lifecycle.change import Change
+from paybill.lifecycle.phases import OVER, Phase
+from paybill.lifecycle.tenant import Course
+from paybill.reconcile.contract import Standing
+
+GUARDED = "Guarded"
+DATABASE_READY = "DatabaseReady"
+CREDENTIALS_FRESH = "CredentialsFresh"
+SUSPENDED = "Suspended"
+RESTRICTED = "Restricted"
+DEGRADED = "Degraded"
+SUBSCRIPTION_MISSING = "SubscriptionMissing"
+PLAN_MISSING = "PlanMissing"
+PLAN_CURRENT = "PlanCurrent"
+PAYMENT_CURRENT = "PaymentCurrent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One condition to set; ``status`` None removes it."""
+
+    type: str
+    status: ConditionStatus | None
+    reason: str = ""
+    message: str = ""
+
+
+def outcome(failure: Failure | None, done: Fact) -> tuple[Fact, Fact, Fact]:
+    """Ready, Reconciling and Stalled (kstatus) for a reconcile that ended with ``failure``, or with ``done``."""
+    match failure:
+        case None:
+            idle = Fact(type=c.RECONCILING, status=c.FALSE, reason=done.reason)
+            return done, idle, Fact(type=c.STALLED, status=c.FALSE, reason=done.reason)
+        case Retry():
+            return (
+                Fact(type=c.READY, status=c.FALSE, reason=failure.reason, message=failure.message),
+                Fact(type=c.RECONCILING, status=c.TRUE, reason=failure.reason, message=failure.message),
+                Fact(type=c.STALLED, status=c.FALSE, reason="Progressing"),
+            )
+        case _:
+            return (
+                Fact(type=c.READY, status=c.FALSE, reason=failure.reason, message=failure.message),
+                Fact(type=c.RECONCILING, status=c.FALSE, reason=failure.reason),
+                Fact(type=c.STALLED, status=c.TRUE, reason=failure.reason, message=failure.message),
+            )
+
+
+def apply_facts(
+    before: Iterable[Condition], facts: Iterable[Fact], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions with every fact set or removed."""
+    after = tuple(before)
+    for fact in facts:
+        if fact.status is None:
+            after = c.remove_condition(after, fact.type)
+        else:
+            after = c.set_condition(after, fact.type, fact.status, fact.reason, fact.message, generation, now)
+    return after
+
+
+def tenant_phase(course: Course, *, complete: bool, deleting: bool, provisioned: bool) -> TenantPhase:
+    """How far a Tenant's infrastructure is; everything else is a condition."""
+    if deleting:
+        return "Deleting"
+    if not course.build:
+        return "Pending"
+    if course.stopped and (complete or provisioned):
+        return "Suspended" if complete else "Active"
+    return "Active" if complete or provisioned else "Provisioning"
+
+
+def tenant_status(
+    tenant: Tenant,
+    claim: Claim | None,
+    standing: Standing,
+    course: Course,
+    change: Change | None,
+    failure: Failure | None,
+    degraded: tuple[str, ...],
+    now: datetime,
+) -> TenantStatus:
+    """The status of a Tenant after a reconcile."""
+    generation = tenant.metadata.generation
+    complete = failure is None and course.build
+    provisioned = claim is not None and claim.ready_time is not None
+    if failure is None and not course.build:
+        done = Fact(type=c.READY, status=c.FALSE, reason=course.reason, message=course.message)
+    else:
+        reason = "Suspended" if course.stopped else "Provisioned"
+        done = Fact(type=c.READY, status=c.TRUE, reason=reason, message=course.message)
+    facts = [*outcome(failure, done), *_aspects(claim, standing, course, change, complete=complete)]
+    if degraded:
+        facts.append(Fact(type=DEGRADED, status=c.TRUE, reason="ManagedServer", message="; ".join(degraded)))
+    elif failure is None:
+        facts.append(Fact(type=DEGRADED, status=None))
+    deleting = tenant.metadata.deletion_timestamp is not None
+    return TenantStatus(
+        observed_generation=generation,
+        phase=tenant_phase(course, complete=complete, deleting=deleting, provisioned=provisioned),
+        conditions=apply_facts(tenant.status.conditions, facts, generation, now),
+        **_place(claim),
+    )
+
+
+def _place(claim: Claim | None) -> dict[str, Any]:
+    """The part of the status that mirrors the registry."""
+    if claim is None:
+        return {}
+    shared = claim.compute == "Shared"
+    bound = claim.subscription_uid and claim.subscription_name
+    return {
+        "id": claim.id,
+        "subscription_ref": ClaimReference(name=claim.subscription_name, uid=claim.subscription_uid) if bound else None,
+        "plan": TenantPlan(name=claim.plan_name, revision=claim.plan_revision) if claim.plan_name else None,
+        "isolation": ResolvedIsolation(compute=claim.compute, database=claim.level),
+        "placement": Placement(cell=claim.cell, server=claim.server, database=claim.pool_database),
+        "namespace": names.pool_namespace(claim.cell) if shared else names.namespace(claim.id),
+        "binding": BindingReference(name=names.binding(claim.id)) if claim.binding_uid else None,
+        "deletion_scheduled_time": claim.drop_after,
+    }
+
+
+def _aspects(
+    claim: Claim | None, standing: Standing, course: Course, change: Change | None, *, complete: bool
+) -> Iterable[Fact]:
+    """The conditions beside the three of kstatus."""
+    if complete and claim is not None:
+        shared = claim.compute == "Shared"
+        guarded = "its compute is the provider's pool namespace" if shared else "the quota is enforced"
+        yield Fact(type=GUARDED, status=c.TRUE, reason="SharedCompute" if shared else "Enforced", message=guarded)
+        yield Fact(type=DATABASE_READY, status=c.TRUE, reason="Provisioned", message=f"level {claim.level}")
+        yield Fact(type=CREDENTIALS_FRESH, status=c.TRUE, reason="Issued")
+        stopped, read_only = course.stopped, standing.phase is Phase.RESTRICTED
+        yield _held(SUSPENDED, stopped, course)
+        yield _held(RESTRICTED, read_only, course)
+    missing = "the Subscription it was bound to is gone without a request: the last phase is held; apply it again"
+    yield Fact(type=SUBSCRIPTION_MISSING, status=c.TRUE if standing.missing else None, reason="Missing", message=missing)
+    gone = f"Plan {standing.plan_name} is gone; its kept revision is held"
+    yield Fact(type=PLAN_MISSING, status=c.TRUE if standing.plan_missing else None, reason="Missing", message=gone)
+    if change is not None:
+        waits = change.reason is not None
+        yield Fact(
+            type=PLAN_CURRENT,
+            status=c.FALSE if waits else c.TRUE,
+            reason=change.reason or "Current",
+            message=change.message,
+        )
+
+
+def _held(kind: str, on: bool, course: Course) -> Fact:  # noqa: FBT001 - a value, not a switch
+    return Fact(type=kind, status=c.TRUE if on else None, reason=course.reason, message=course.message)
+
+
+def subscription_status(
+    subscription: Subscription, standing: Standing, tenant_uid: str | None, failure: Failure | None, now: datetime
+) -> SubscriptionStatus:
+    """The status of the bound Subscription, or of one that could not be bound (``failure`` says why)."""
+    generation = subscription.metadata.generation
+    verdict = standing.verdict
+    done = Fact(type=c.READY, status=c.TRUE, reason=str(standing.phase), message=standing.because)
+    facts = list(outcome(failure, done))
+    if verdict is not None:
+        owed = verdict.past_due_since is not None
+        facts.append(
+            Fact(
+                type=PAYMENT_CURRENT,
+                status=c.FALSE if owed or verdict.phase in OVER else c.TRUE,
+                reason=str(verdict.phase),
+                message=verdict.because,
+            )
+        )
+    return SubscriptionStatus(
+        observed_generation=generation,
+        phase=str(verdict.phase) if verdict else "Pending",  # type: ignore[arg-type]  # one vocabulary, two spellings
+        tenant_uid=tenant_uid,
+        provider=ProviderStatus(name=subscription.spec.payment.provider),
+        anchors=_anchors(standing),
+        next=_next(standing),
+        entitlements=tuple(_feature(one.name, one.value) for one in standing.entitlements),
+        conditions=apply_facts(subscription.status.conditions, facts, generation, now),
+    )
+
+
+def _anchors(standing: Standing) -> Anchors | None:
+    if standing.verdict is None:
+        return None
+    return Anchors(
+        trial_end_time=standing.verdict.trial_end,
+        period_end_time=standing.verdict.period_end,
+        past_due_since_time=standing.verdict.past_due_since,
+        suspended_time=standing.times.suspended,
+        ended_time=standing.times.ended,
+        archived_time=standing.times.archived,
+    )
+
+
+def _next(standing: Standing) -> Next | None:
+    coming = standing.verdict.next if standing.verdict else None
+    if coming is None:
+        return None
+    because = coming.because
+    if coming.phase is Phase.ARCHIVED:
+        because += "; held until a verified backup exists, which this version cannot make"
+    return Next(phase=str(coming.phase), time=coming.time, because=because)  # type: ignore[arg-type]
+
+
+def _feature(name: str, value: bool | int | str) -> Feature:
+    match value:
+        case bool():
+            return Feature(name=name, boolean=value)
+        case int():
+            return Feature(name=name, integer=value)
+        case _:
+            return Feature(name=name, string=value)

@@ -1,0 +1,95 @@
+"""The only caller of an act: audit the intent, act, audit the outcome.
+
+A reconcile probes first (by comparing what it wants with what was observed) and hands over only the steps that are
+missing. Steps given together are begun together: their intents are one write to the log, they run side by side, their
+outcomes are one write. A crash between the two leaves an intent without outcome, which ``paybill audit verify`` lists;
+the next reconcile probes again and takes the step once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paybill.api.failures import Failure
+from paybill.audit.entries import Intent, Outcome
+from paybill.audit.log import AuditLog
+from paybill.reconcile import metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One act: what it is called, on which object, with which inputs, and how it is done.
+
+    ``inputs`` are hashed into the audit log, never written there. ``destructive`` steps count against budgets.
+    """
+
+    action: str
+    target: str
+    act: Callable[[], Awaitable[Any]]
+    inputs: Any = None
+    destructive: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """For whom steps are taken, and why: ids and words for the log."""
+
+    cause: str
+    tenant_id: str | None = None
+    cell: str | None = None
+
+
+async def take(log: AuditLog, scope: Scope, steps: Sequence[Step]) -> list[Any]:
+    """Take the steps side by side and return their results in order; raises the first failure after all have ended."""
+    if not steps:
+        return []
+    tokens = await log.intend([_intent(scope, step) for step in steps])
+    results = await asyncio.gather(*(step.act() for step in steps), return_exceptions=True)
+    outcomes = []
+    for step, token, result in zip(steps, tokens, results, strict=True):
+        reason = _reason(result)
+        outcomes.append(Outcome(token, "failed" if reason else "ok", reason))
+        metrics.STEPS.labels(step.action, "failed" if reason else "ok").inc()
+        if step.destructive and not reason:
+            metrics.DESTRUCTIVE.labels(step.action).inc()
+    await log.conclude(outcomes)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return list(results)
+
+
+def digest(inputs: Any) -> str:
+    """A hash of whatever goes into a step, in canonical JSON."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), default=str)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _intent(scope: Scope, step: Step) -> Intent:
+    return Intent(
+        action=step.action,
+        object=step.target,
+        cause=scope.cause[:512],
+        tenant_id=scope.tenant_id,
+        cell=scope.cell,
+        inputs_digest=digest(step.inputs) if step.inputs is not None else None,
+        destructive=step.destructive,
+    )
+
+
+def _reason(result: Any) -> str | None:
+    match result:
+        case Failure():
+            return result.reason
+        case BaseException():
+            return type(result).__name__
+        case _:
+            return None

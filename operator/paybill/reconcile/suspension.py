@@ -1,0 +1,141 @@
+"""Takes a tenant's pods away and brings them back, without touching the specs of its objects.
+
+The quota does it (``pods: 0``), so GitOps tools see no difference and do not fight. It acts from its status, so
+nothing is evicted before the status shows it; and on the way back every controller is told by an annotation, because
+one that backed off while it was refused waits for up to a quarter of an hour (measured: 233 s after 7 minutes, 0.1 s
+with the annotation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from paybill.api.failures import Retry
+from paybill.cluster.events import News
+from paybill.desired import names, quota
+from paybill.desired.resource import Key
+from paybill.lifecycle.budget import suspensions_per_hour
+from paybill.reconcile.site import Site
+from paybill.reconcile.steps import Step, take
+from paybill.reconcile.world import World
+
+PATIENCE = timedelta(seconds=60)
+"""How long a PodDisruptionBudget may refuse an eviction before the pod is deleted."""
+WORKLOADS = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+NAMED_AT_MOST = 10
+SUSPEND = "tenant.suspend"
+
+
+async def spend_budget(world: World, site: Site) -> None:
+    """Raise Retry when this hour's suspensions of the cell are spent; counted from the audit log."""
+    cell = world.declared.cells.get(site.claim.cell)
+    tenants = sum(1 for claim in world.registry.all() if claim.cell == site.claim.cell)
+    allowed = suspensions_per_hour(cell.spec.limits if cell else None, tenants)
+    spent = await world.audit.count(SUSPEND, site.claim.cell, world.now() - timedelta(hours=1))
+    if spent >= allowed:
+        raise Retry(
+            "SuspensionBudgetSpent",
+            f"{spent} of {allowed} suspensions of Cell {site.claim.cell} in the last hour are spent; this one waits",
+            after=60.0,
+        )
+
+
+async def announce(world: World, site: Site) -> None:
+    """Say, before acting, what a suspension loses on purpose: pods without a controller and running Jobs."""
+    pods = await world.cluster.list("Pod", namespace=site.namespace)
+    jobs = await world.cluster.list("Job", namespace=site.namespace)
+    bare = [pod["metadata"]["name"] for pod in pods if not _controlled(pod)]
+    running = [job["metadata"]["name"] for job in jobs if job.get("status", {}).get("active")]
+    lost = [*(f"pod {name}" for name in bare), *(f"job {name}" for name in running)]
+    said = f"; these do not come back: {_some(lost)}" if lost else ""
+    world.events.post(
+        News(about=site.tenant, reason="Suspending", message=f"{len(pods)} pods are stopped{said}", warning=bool(lost))
+    )
+
+
+async def drain(world: World, site: Site, since: datetime) -> None:
+    """Evict what still runs, and after the patience delete it; raises Retry until the quota counts no pod.
+
+    ``since`` is when the suspension took effect.
+    """
+    row = world.children.get(_quota_key(site))
+    used = row.parsed().get("status", {}).get("used", {}) if row else {}
+    if used.get("pods", "0") == "0":
+        return
+    pods = [pod for pod in await world.cluster.list("Pod", namespace=site.namespace) if _running(pod)]
+    if world.now() < since + PATIENCE:
+        steps = [_evict(world, site, pod) for pod in pods]
+    else:
+        steps = [_delete(world, pod) for pod in pods]
+    refused = [name for name in await take(world.audit, site.scope, steps) if name is not None]
+    held = f"; a PodDisruptionBudget holds {_some(refused)} until {since + PATIENCE:%H:%M:%S}" if refused else ""
+    raise Retry("PodsLeaving", f"{len(pods)} pods of namespace {site.namespace} are leaving{held}", after=0.5)
+
+
+async def tell_workloads(world: World, site: Site) -> None:
+    """Annotate every workload, so that its controller looks again at once."""
+    stamp = world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    steps = []
+    for kind in WORKLOADS:
+        for workload in await world.cluster.list(kind, namespace=site.namespace):
+            steps.append(_tell(world, Key(kind, site.namespace, workload["metadata"]["name"]), stamp))
+    await take(world.audit, site.scope, steps)
+
+
+def _tell(world: World, key: Key, stamp: str) -> Step:
+    return Step(
+        action="workload.resume",
+        target=str(key),
+        act=lambda: world.cluster.annotate(key, {names.RESUMED_ANNOTATION: stamp}),
+    )
+
+
+def _evict(world: World, site: Site, pod: dict[str, Any]) -> Step:
+    name = pod["metadata"]["name"]
+
+    async def act() -> str | None:
+        return None if await world.cluster.evict(site.namespace, name) else name
+
+    return Step(action="pod.evict", target=f"Pod/{site.namespace}/{name}", act=act)
+
+
+def _delete(world: World, pod: dict[str, Any]) -> Step:
+    metadata = pod["metadata"]
+    key = Key("Pod", metadata["namespace"], metadata["name"])
+
+    async def act() -> None:
+        await world.cluster.delete(key, uid=metadata["uid"])
+
+    return Step(action="pod.delete", target=str(key), act=act)
+
+
+def _quota_key(site: Site) -> Key:
+    return Key("ResourceQuota", site.namespace, names.QUOTA)
+
+
+def quota_row(world: World, site: Site) -> dict[str, Any] | None:
+    """The tenant's ResourceQuota as last seen."""
+    row = world.children.get(_quota_key(site))
+    return row.parsed() if row is not None else None
+
+
+def quota_state(world: World, site: Site) -> quota.Pods:
+    """What the tenant's quota says of its pods."""
+    return quota.pods_of(quota_row(world, site))
+
+
+def _controlled(pod: dict[str, Any]) -> bool:
+    return any(owner.get("controller") for owner in pod["metadata"].get("ownerReferences") or ())
+
+
+def _running(pod: dict[str, Any]) -> bool:
+    done = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    return not done and "deletionTimestamp" not in pod["metadata"]
+
+
+def _some(names_: Iterable[str]) -> str:
+    listed = list(names_)
+    more = f" and {len(listed) - NAMED_AT_MOST} more" if len(listed) > NAMED_AT_MOST else ""
+    return ", ".join(listed[:NAMED_AT_MOST]) + more

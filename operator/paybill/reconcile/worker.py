@@ -1,0 +1,99 @@
+"""The workers: take a key, reconcile it, decide when to look again. Every outcome ends in a log line or a metric.
+
+A failure of ours (a bug) is logged with its trace and retried like an outage; only the loss of leadership ends the
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol
+
+from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.reconcile import cell, deletion, metrics, plan, tenant
+from paybill.reconcile.log import about
+from paybill.reconcile.queue import Queue, Work
+from paybill.reconcile.world import World
+
+logger = logging.getLogger(__name__)
+
+BLOCKED_LOOK = 30.0
+INVALID_LOOK = 600.0
+"""Seconds until a blocked, or invalid, object is looked at without having changed."""
+
+
+class LeadershipLost(Exception):  # noqa: N818 - what happened
+    """A newer leader holds the epoch: this process must end."""
+
+
+class Reconcile(Protocol):
+    """What every kind of work is done by."""
+
+    def __call__(self, world: World, name: str, cause: str, *, deep: bool) -> Awaitable[datetime | None]:
+        """Reconcile one name; returns when to look again."""
+
+
+async def _drop(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:  # noqa: ARG001
+    await deletion.carry_out(world, name, cause)
+    return None
+
+
+RECONCILES: dict[str, Reconcile] = {
+    "Tenant": tenant.reconcile,
+    "Plan": plan.reconcile,
+    "Cell": cell.reconcile,
+    "Drop": _drop,
+}
+
+
+async def run(world: World, workers: int) -> None:
+    """Work until cancelled; raises LeadershipLost."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(workers):
+            group.create_task(_work(world), name=f"worker-{number}")
+
+
+async def _work(world: World) -> None:
+    while True:
+        work, cause = await world.queue.take()
+        with about(work, cause):
+            await _one(world, work, cause)
+
+
+async def _one(world: World, work: Work, cause: str) -> None:
+    queue, started = world.queue, time.monotonic()
+    outcome = "ok"
+    try:
+        wake = await RECONCILES[work.kind](world, work.name, cause, deep=cause == "due")
+    except Retry as failure:
+        outcome = "retry"
+        wait = queue.failed(work, failure.after)
+        logger.info("waits %.1f s: %s", wait, failure)
+    except (Blocked, Invalid) as failure:
+        outcome = "stalled"
+        if failure.reason == "EpochLost":
+            raise LeadershipLost(str(failure)) from failure
+        logger.warning("stalled: %s", failure)
+        queue.done(work)
+        queue.add_at(work, time.monotonic() + (BLOCKED_LOOK if isinstance(failure, Blocked) else INVALID_LOOK))
+    except Exception:
+        outcome = "error"
+        wait = queue.failed(work)
+        logger.exception("unexpected error; again in %.1f s", wait)
+    else:
+        _settle(queue, work, wake, world.now)
+    metrics.RECONCILE.labels(work.kind, outcome).observe(time.monotonic() - started)
+
+
+def _settle(queue: Queue, work: Work, wake: datetime | None, now: Callable[[], datetime]) -> None:
+    queue.done(work)
+    if wake is not None:
+        queue.add_at(work, time.monotonic() + max(0.0, (wake - now()).total_seconds()))
+    else:
+        queue.forget(work)
+
+

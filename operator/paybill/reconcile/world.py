@@ -1,0 +1,55 @@
+"""What a reconcile works with: the caches it reads, the doors it acts through, and the clock.
+
+Made once by app.py and handed to every reconcile. Nothing in it decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from paybill.audit.log import AuditLog
+from paybill.cluster.children import Children
+from paybill.cluster.client import Cluster
+from paybill.cluster.declared import Declared
+from paybill.cluster.events import Events
+from paybill.control.facts import FactStore
+from paybill.control.registry import Registry
+from paybill.databases.drop import Fence
+from paybill.reconcile.queue import Queue
+from paybill.reconcile.revisions import Revisions
+from paybill.reconcile.servers import Servers
+from paybill.settings import Settings
+
+
+def utcnow() -> datetime:
+    """The real clock, in whole seconds: conditions and anchors hold no fractions."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(kw_only=True)
+class World:
+    """Everything a reconcile may touch."""
+
+    settings: Settings
+    cluster: Cluster
+    declared: Declared
+    children: Children
+    registry: Registry
+    facts: FactStore
+    audit: AuditLog
+    servers: Servers
+    revisions: Revisions
+    events: Events
+    queue: Queue
+    epoch: int
+    fence: Fence
+    """Raises when a newer leader has taken the epoch; run inside the session of irreversible SQL."""
+    now: Callable[[], datetime] = utcnow
+    admitted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""
+    ready: dict[str, bool] = field(default_factory=dict)
+    """Per tenant id, whether its last reconcile left it Ready."""
+    waiting: dict[str, datetime] = field(default_factory=dict)
+    """Per Tenant UID, since when its reconciles end in Retry."""

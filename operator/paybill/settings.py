@@ -1,0 +1,84 @@
+"""Everything that can be set from outside, read once from the environment at start.
+
+Each field is one variable, ``PAYBILL_`` and its name in capitals. What belongs to a tenant, a plan or a cell is not
+here but on its object. Secrets come as files, because an environment is readable by whoever can look at the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from paybill.api.failures import Invalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The operator's settings."""
+
+    namespace: str = "paybill-system"
+    """The operator's own namespace: its Lease, the Plans' revisions, the Secrets that Cells refer to."""
+
+    installation: str = "paybill"
+    """The mark on everything this installation makes; two installations may share a cluster or a Postgres server."""
+
+    service_account: str = "paybill-operator"
+    """The ServiceAccount the operator runs as; it binds this account in each tenant's namespace."""
+
+    control_database_file: Path | None = None
+    """A file that holds the URI of the control database."""
+
+    control_database_url: str = ""
+    """The URI itself, where a file is not at hand. The file wins."""
+
+    workers: int = 16
+    """How many reconciles run at a time."""
+
+    database_resync_seconds: float = 60.0
+    """How often the catalogs of each database server are compared with what is declared."""
+
+    lease_seconds: float = 15.0
+    """How long the Lease holds when its holder falls silent."""
+
+    metrics_port: int = 0
+    """The port of /metrics, /healthz and /readyz; 0 picks a free one and logs it."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address /metrics listens on; the chart sets 0.0.0.0."""
+
+    log_format: str = "json"
+    """json or text."""
+
+    log_level: str = "INFO"
+    """The standard library's level name."""
+
+    def control_database(self) -> str:
+        """The URI of the control database; raises Invalid when none is set."""
+        if self.control_database_file is not None:
+            return self.control_database_file.read_text().strip()
+        if self.control_database_url:
+            return self.control_database_url
+        raise Invalid(
+            "NoControlDatabase",
+            "set PAYBILL_CONTROL_DATABASE_FILE to a file with the URI of a Postgres database (any version from 15)",
+        )
+
+
+_READERS = {"str": str, "int": int, "float": float, "Path | None": Path}
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this process; raises Invalid that names the variable and the value."""
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        variable = f"PAYBILL_{field.name.upper()}"
+        text = environment.get(variable)
+        if not text:
+            continue
+        try:
+            values[field.name] = _READERS[str(field.type)](text)
+        except ValueError:
+            raise Invalid("InvalidSetting", f"{variable}={text!r} is not a {field.type}") from None
+    return Settings(**values)  # type: ignore[arg-type]  # each value went through its field's own reader

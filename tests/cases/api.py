@@ -1,0 +1,9 @@
+"""All cases of the API, as one table: objects to write (``CASES``) and updates of objects that exist (``CHANGES``)."""
+
+from __future__ import annotations
+
+from tests.cases import cell, plan, subscription, tenant
+from tests.cases.model import Case, Change
+
+CASES: tuple[Case, ...] = (*cell.CASES, *plan.CASES, *tenant.CASES, *subscription.CASES)
+CHANGES: tuple[Change, ...] = (*cell.CHANGES, *plan.CHANGES, *tenant.CHANGES, *subscription.CHANGES)

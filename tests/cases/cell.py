@@ -1,0 +1,82 @@
+"""Cells that must be accepted and refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cases.model import Case, Change, Object, named
+
+
+def cell(**spec: Any) -> Object:
+    """An embedded Cell, unless the spec says otherwise."""
+    return named("Cell", "case", {"provider": "Embedded", **spec})
+
+
+def server(**fields: Any) -> Object:
+    """A server that holds Schemas, unless the fields say otherwise."""
+    return {"name": "pool-1", "adminSecretRef": {"name": "servers", "key": "pool-1"}, "holds": "Schemas", **fields}
+
+
+def _case(reason: str, message: str | None, **spec: Any) -> Case:
+    return Case("Cell", reason, cell(**spec), message)
+
+
+def _server(reason: str, message: str | None, **fields: Any) -> Case:
+    return _case(reason, message, servers=[server(**fields)])
+
+
+def _engine(reason: str, message: str | None, **engine: Any) -> Case:
+    return _case(reason, message, provider="AWS", engine=engine)
+
+
+_KEYLESS = {"name": "servers"}
+
+CASES = (
+    *(_case(f"provider {provider}", None, provider=provider)
+      for provider in ("Embedded", "Kubernetes", "AWS", "Azure", "GCP", "OCI", "IBM")),
+    _case("an unknown provider", 'Unsupported value: "aws"', provider="aws"),
+    Case("Cell", "no provider", named("Cell", "case", {}), "spec.provider: Required value"),
+    _case("everything", None, provider="AWS", region="eu-west-1", default=True,
+          engine={"type": "Pulumi", "state": {"url": "s3://bucket/x?region=eu-west-1"}, "runner": "Job",
+                  "secretsProvider": "awskms://alias/paybill"},
+          credentials={"secretRef": {"name": "aws"}}, servers=[server()],
+          approval=[{"model": "Silo", "policy": "Required"}], limits={"operations": 4, "suspensionsPerHour": 20},
+          drift={"policy": "Report", "every": "6h"}, notices="Outbox"),
+    _case("a region with a space", "should match", region="eu west"),
+    *(_server(f"a server that holds {holds}", None, holds=holds) for holds in ("Rows", "Schemas", "Databases")),
+    _server("a server that holds both", 'Unsupported value: "RowsAndSchemas"', holds="RowsAndSchemas"),
+    _case("a server of unknown use", "servers[0].holds: Required value",
+          servers=[{"name": "a", "adminSecretRef": {"name": "a", "key": "a"}}]),
+    _case("two servers of one name", "Duplicate value", servers=[server(), server(holds="Rows")]),
+    *(_server(f"server {name!r}", "must be a DNS label", name=name)
+      for name in ("Pool", "pool_1", "pool 1", "pool;", "pool'", "größe", "-pool")),
+    _server("a server name of 64 characters", "may not be more than 63", name="a" * 64),
+    _server("a Secret without a key", "key: Required value", adminSecretRef=_KEYLESS),
+    _server("a Secret's key with a slash", "must be a key of a Secret", adminSecretRef={**_KEYLESS, "key": "../x"}),
+    _server("a Secret's name with a slash", "must be a DNS label", adminSecretRef={"name": "kube-system/x", "key": "x"}),
+    _server("no room", None, capacity={"rows": 0, "schemas": 0, "databases": 0}),
+    _server("less than no room", "should be greater than or equal to 0", capacity={"schemas": -1}),
+    _engine("a module of one's own", None, type="Terraform", modulePath="/modules/tenant"),
+    _engine("a program of one's own", None, type="Pulumi", programPath="/programs/tenant"),
+    _engine("both", "modulePath and programPath exclude each other", type="Pulumi", modulePath="/m", programPath="/p"),
+    _engine("a module for Pulumi", "modulePath belongs to type Terraform", modulePath="/m"),
+    _engine("a program for Terraform", "programPath belongs to type Pulumi", type="Terraform", programPath="/p"),
+    _engine("a path of two lines", "one line of text", programPath="/p\n/q"),
+    _engine("an unknown engine", 'Unsupported value: "Crossplane"', type="Crossplane"),
+    _engine("an unknown runner", 'Unsupported value: "Thread"', runner="Thread"),
+    *(_engine(f"state {url!r}", "must be a URL without credentials", state={"url": url})
+      for url in ("", "bucket", "s3://key:secret@bucket", "s3://bucket/a b", "://x")),
+    _case("two approvals of one model", "Duplicate value", approval=[{"model": "Silo", "policy": "Required"}] * 2),
+    _case("no operation at all", "should be greater than or equal to 1", limits={"operations": 0}),
+    _case("a stop to deletions", None, limits={"deletionsPerHour": 0}),
+    _case("drift looked at every day by an unknown unit", "must be a positive Go duration", drift={"every": "1d"}),
+    _case("an unknown drift policy", 'Unsupported value: "Fix"', drift={"policy": "Fix"}),
+    _case("an unknown kind of notice", 'Unsupported value: "Mail"', notices="Mail"),
+    Case("Cell", "a name of 64 characters", named("Cell", "a" * 64, {"provider": "AWS"}), "at most 63 characters"),
+    Case("Cell", "a name with a dot", named("Cell", "eu.west", {"provider": "AWS"}), "must be a DNS label"),
+)  # fmt: skip
+
+CHANGES = (
+    Change("Cell", "a server more", cell(), cell(servers=[server()]), None),
+    Change("Cell", "a server less (tenants on it are the operator's to protect)", cell(servers=[server()]), cell(), None),
+)
