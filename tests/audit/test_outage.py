@@ -110,7 +110,7 @@ async def test_the_spool_is_bounded(away, monkeypatch):
     server.stop()
     for token in tokens[:3]:
         await log.conclude([Outcome(token)])
-    with pytest.raises(Retry, match="3 rows wait"):
+    with pytest.raises(Retry, match="outcomes of 3 calls wait"):
         await log.conclude([Outcome(tokens[3])])
     server.start()
     await intend_when_possible(log, intent(7))

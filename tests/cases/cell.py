@@ -53,7 +53,8 @@ CASES = (
     _server("a server name of 64 characters", "may not be more than 63", name="a" * 64),
     _server("a Secret without a key", "key: Required value", adminSecretRef=_KEYLESS),
     _server("a Secret's key with a slash", "must be a key of a Secret", adminSecretRef={**_KEYLESS, "key": "../x"}),
-    _server("a Secret's name with a slash", "must be a DNS label", adminSecretRef={"name": "kube-system/x", "key": "x"}),
+    _server("a Secret's name with a slash", "must be a DNS label",
+            adminSecretRef={"name": "kube-system/x", "key": "x"}),
     _server("no room", None, capacity={"rows": 0, "schemas": 0, "databases": 0}),
     _server("less than no room", "should be greater than or equal to 0", capacity={"schemas": -1}),
     _engine("a module of one's own", None, type="Terraform", modulePath="/modules/tenant"),
@@ -78,5 +79,7 @@ CASES = (
 
 CHANGES = (
     Change("Cell", "a server more", cell(), cell(servers=[server()]), None),
-    Change("Cell", "a server less (tenants on it are the operator's to protect)", cell(servers=[server()]), cell(), None),
+    Change(
+        "Cell", "a server less (tenants on it are the operator's to protect)", cell(servers=[server()]), cell(), None
+    ),
 )

@@ -158,9 +158,11 @@ TIMES = (
     _refused("a backup of which nothing is kept", "should be greater than or equal to 1",
              backup={"schedule": "0 3 * * *", "keep": 0}),
     _accepted("a time zone", backup={"schedule": "0 3 * * *", "timeZone": "America/Argentina/Buenos_Aires"}),
-    *(_refused(f"time zone {zone!r}", "must be the name of a time zone", backup={"schedule": "0 3 * * *", "timeZone": zone})
+    *(_refused(f"time zone {zone!r}", "must be the name of a time zone",
+               backup={"schedule": "0 3 * * *", "timeZone": zone})
       for zone in ("", "+02:00", "Europe/Zürich", "../../etc/passwd", "Etc/UTC;")),
-    *(_accepted(f"maxUnavailable {value!r}", rollout={"maxUnavailable": value}) for value in (1, 30, "5%", "100%", "3")),
+    *(_accepted(f"maxUnavailable {value!r}", rollout={"maxUnavailable": value})
+      for value in (1, 30, "5%", "100%", "3")),
     *(_refused(f"maxUnavailable {value!r}", "must be a count of at least 1", rollout={"maxUnavailable": value})
       for value in (0, -1, "0%", "101%", "5 %", "five", "")),
 )  # fmt: skip
@@ -185,7 +187,8 @@ FEATURES = (
       for text in ("\x00", "\x1b", "\x85", "\r")),
     _features("text of 1025 characters", "may not be more than 1024", {"name": "a", "string": "x" * 1025}),
     _features("Paybill's own entry", "access is Paybill's own entry", {"name": "access", "boolean": True}),
-    *(_features(f"feature name {name!r}", None, {"name": name, "boolean": True}) for name in ("a", "api_calls", "A.b-c")),
+    *(_features(f"feature name {name!r}", None, {"name": name, "boolean": True})
+      for name in ("a", "api_calls", "A.b-c")),
     *(_features(f"feature name {name!r}", "must be letters, digits", {"name": name, "boolean": True})
       for name in ("-a", "a-", "a b", "a;b", "a'b", 'a"b', "größe", "../a")),
     _features("a feature name of 64 characters", "may not be more than 63", {"name": "a" * 64, "boolean": True}),
@@ -213,7 +216,8 @@ NETWORK = (
     _egress("an empty selector, which would mean all", "should have at least 1 properties",
             {"namespaceSelector": {"matchLabels": {}}}),
     _egress("a selector without labels", "matchLabels: Required value", {"namespaceSelector": {}}),
-    _egress("a bad label key", "every key must be a Kubernetes label key", {"podSelector": {"matchLabels": {"a b": "x"}}}),
+    _egress("a bad label key", "every key must be a Kubernetes label key",
+            {"podSelector": {"matchLabels": {"a b": "x"}}}),
     _egress("a bad label value", "should match", {"podSelector": {"matchLabels": {"a": "x y"}}}),
     *(_egress(f"addresses {cidr!r}", "must be a network in CIDR notation", {"ipBlock": {"cidr": cidr}})
       for cidr in ("", "10.0.0.0", "10.0.0.1/8", "10.0.0.0/33", "example.com", "10.0.0/8")),
@@ -245,14 +249,20 @@ NAMES = (
 )
 OTHER = (
     _accepted("a display name in any script", displayName="Größe „S“; 数 'x' \"y\""),
-    *(_refused(f"a display name with {text!r}", "one line of text without control characters", displayName=f"a{text}b")
-      for text in ("\n", "\x07", "\x1b[31m", "\x7f", "\x9f")),
+    *(
+        _refused(
+            f"a display name with {text!r}", "one line of text without control characters", displayName=f"a{text}b"
+        )
+        for text in ("\n", "\x07", "\x1b[31m", "\x7f", "\x9f")
+    ),
     _accepted("a display name beyond the basic plane", displayName="😀 𝔓"),
     _refused("a display name of 257 characters", "may not be more than 256", displayName="x" * 257),
     _refused("a tier that is no label", "should match", tier="very fast"),
     _refused("a price twice", "Duplicate value", prices=[{"provider": "Stripe", "id": "p"}] * 2),
     _refused("a price with a quote", "should match", prices=[{"provider": "Stripe", "id": "p'"}]),
-    _refused("a price of an unknown provider", 'Unsupported value: "Paypal"', prices=[{"provider": "Paypal", "id": "p"}]),
+    _refused(
+        "a price of an unknown provider", 'Unsupported value: "Paypal"', prices=[{"provider": "Paypal", "id": "p"}]
+    ),
 )
 
 CASES = (*ISOLATION, *TYPE, *LIMITS, *PAYMENT, *TIMES, *FEATURES, *NETWORK, *NAMES, *OTHER)

@@ -25,12 +25,13 @@ _ROBOT = {"kind": "ServiceAccount", "name": "ci", "namespace": "acme-ci"}
 
 CASES = (
     _case("nothing but a name", None),
-    _case("everything", None, displayName="Acme; \"Größe\" '数'", cellRef={"name": "eu-west-1"}, owners=[_GROUP, _ROBOT],
+    _case("everything", None, displayName="Acme; \"Größe\" '数'", cellRef={"name": "eu-west-1"},
+          owners=[_GROUP, _ROBOT],
           holds=[{"name": "abuse-114", "blocks": "Access", "reason": "spam"}], deletionPolicy="Retain", id="k3x9m2qd"),
     *(_case(f"deletionPolicy {policy}", None, deletionPolicy=policy) for policy in ("Retain", "Snapshot", "Delete")),
     _case("an unknown deletionPolicy", 'Unsupported value: "Drop"', deletionPolicy="Drop"),
-    *(_case(f"id {id!r}", "must be 8 characters of 0-9 and a-z", id=id)
-      for id in ("", "k3x9m2q", "K3X9M2QD", "k3x9-2qd", "k3x9m2q'", "größe123")),
+    *(_case(f"id {opaque!r}", "must be 8 characters of 0-9 and a-z", id=opaque)
+      for opaque in ("", "k3x9m2q", "K3X9M2QD", "k3x9-2qd", "k3x9m2q'", "größe123")),
     _case("an id of 9 characters", "may not be more than 8", id="k3x9m2qd0"),
     *(_case(f"cell {name!r}", "must be a DNS label", cellRef={"name": name})
       for name in ("EU", "eu west", "eu;west", "eu.west", "-eu", "größe")),
@@ -49,7 +50,8 @@ CASES = (
     _case("a hold without what it blocks", "blocks: Required value", holds=[{"name": "a"}]),
     _case("a hold that blocks something unknown", 'Unsupported value: "Everything"',
           holds=[{"name": "a", "blocks": "Everything"}]),
-    _case("a hold's reason of two lines", "one line of text", holds=[{"name": "a", "blocks": "Access", "reason": "a\nb"}]),
+    _case("a hold's reason of two lines", "one line of text",
+          holds=[{"name": "a", "blocks": "Access", "reason": "a\nb"}]),
     _owner("an owner's name with an escape", "one line of text", {"kind": "User", "name": "a\x1b[0m"}),
     _case("two holds of one name", "Duplicate value",
           holds=[{"name": "a", "blocks": "Access"}, {"name": "a", "blocks": "Changes"}]),

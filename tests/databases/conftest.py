@@ -1,8 +1,10 @@
 """Every test here runs on four servers: both profiles, on Postgres 18 and on 15."""
 
+from dataclasses import replace
+
 import pytest
 from tests.databases.servers import kinds, start
-from tests.databases.tenancy import pool, provision, share_tables
+from tests.databases.tenancy import Tenant, pool, provision, share_tables
 
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
@@ -72,3 +74,65 @@ async def blue(at, server, rows):
     tenant.sql("INSERT INTO customers (id, email) VALUES (1001, 'blue@example.org')")
     tenant.sql("INSERT INTO orders (id, customer_id) VALUES (1001, 1001)")
     return tenant
+
+
+_standing: dict[tuple, Tenant] = {}
+
+
+async def _stand(at, server, where, name: str, made) -> Tenant:
+    """The same tenant for all attacks on a server: attacks leave nothing behind, and making tenants takes time."""
+    key = (at.profile, at.version, where.holds, name)
+    if key not in _standing:
+        _standing[key] = await made()
+    return replace(_standing[key], server=server)
+
+
+@pytest.fixture
+async def attacker(at, server, schemas):
+    """A tenant with a schema, which only tries things."""
+
+    async def made() -> Tenant:
+        tenant = await provision(at, server, schemas)
+        tenant.sql("CREATE TABLE notes (id int PRIMARY KEY, body text)", "mig_a")
+        return tenant
+
+    return await _stand(at, server, schemas, "attacker", made)
+
+
+@pytest.fixture
+async def victim(at, server, schemas):
+    """Its neighbour, with a secret."""
+
+    async def made() -> Tenant:
+        tenant = await provision(at, server, schemas)
+        tenant.sql("CREATE TABLE notes (id int PRIMARY KEY, body text)", "mig_a")
+        tenant.sql("INSERT INTO notes VALUES (1, 'secret')")
+        return tenant
+
+    return await _stand(at, server, schemas, "victim", made)
+
+
+@pytest.fixture
+async def row_attacker(at, server, rows):
+    """A tenant of the shared tables, which only tries things."""
+
+    async def made() -> Tenant:
+        tenant = await provision(at, server, rows)
+        tenant.sql("INSERT INTO customers (id, email) VALUES (1, 'red@example.org'), (3, NULL)")
+        tenant.sql("INSERT INTO orders (id, customer_id) VALUES (1, 1)")
+        return tenant
+
+    return await _stand(at, server, rows, "attacker", made)
+
+
+@pytest.fixture
+async def row_victim(at, server, rows):
+    """Its neighbour in the same tables."""
+
+    async def made() -> Tenant:
+        tenant = await provision(at, server, rows)
+        tenant.sql("INSERT INTO customers (id, email) VALUES (1001, 'blue@example.org')")
+        tenant.sql("INSERT INTO orders (id, customer_id) VALUES (1001, 1001)")
+        return tenant
+
+    return await _stand(at, server, rows, "victim", made)

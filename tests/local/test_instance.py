@@ -80,7 +80,7 @@ async def test_servers_that_are_killed_come_back_with_their_data(home):
         before = {child.command.name: child.pid for child in instance.children}
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: all(child.restarts == 1 and child.pid for child in instance.children))
+        await until(lambda: all(child.restarts and child.pid for child in instance.children))
 
         def answers():
             try:

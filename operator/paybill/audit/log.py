@@ -21,7 +21,7 @@ from paybill.audit.store import Draft
 from paybill.audit.writer import PATIENCE, ChainWriter, unavailable
 
 SPOOL = 20_000
-"""Rows kept in memory at most while the database is away."""
+"""Calls of ``conclude`` kept in memory at most while the database is away."""
 
 
 def _now() -> datetime:
@@ -81,8 +81,9 @@ class AuditLog:
         steps = {outcome.token.step for outcome in outcomes}
         if len(steps) != len(outcomes) or not steps <= self._open:
             raise Invalid("AuditEntryInvalid", "a step is concluded twice, or was never begun by this process")
-        if self._writer.backlog + len(outcomes) > SPOOL:
-            raise Retry("AuditUnavailable", f"{self._writer.backlog} rows wait for the audit log already")
+        if self._writer.backlog >= SPOOL:
+            waiting = self._writer.backlog
+            raise Retry("AuditUnavailable", f"the outcomes of {waiting} calls wait for the audit log already")
         self._open -= steps
         now = self._clock()
         await self._writer.write(

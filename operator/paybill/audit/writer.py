@@ -94,8 +94,8 @@ class ChainWriter:
 
     @property
     def backlog(self) -> int:
-        """Rows that wait to be written."""
-        return sum(len(group.drafts) for group in (*self._batch, *self._waiting))
+        """Calls whose rows wait to be written."""
+        return len(self._batch) + len(self._waiting)
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         """Write ``drafts`` in one transaction; raises for intents that could not be written, keeps outcomes."""
@@ -110,7 +110,7 @@ class ChainWriter:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), patience)
-        left = self.backlog
+        left = sum(len(group.drafts) for group in (*self._batch, *self._waiting))
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -219,7 +219,7 @@ class ChainWriter:
                 group.settle(failure)
             else:
                 group.settle()
-                pass
+                kept.append(group)
         self._batch, self._waiting = [], kept
         self._pause = min(max(FIRST_PAUSE, self._pause * 2), LONGEST_PAUSE)
         self._resumes = asyncio.get_running_loop().time() + self._pause

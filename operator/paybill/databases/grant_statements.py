@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from paybill.databases.statement import Statement, grantee, listed
 from paybill.desired import sql_names as names
 from paybill.desired.database import describe
-from paybill.desired.database_facts import DefaultGrant, Grant, ObservedDatabase, Schema
+from paybill.desired.database_facts import EVERYWHERE, DefaultGrant, Grant, ObservedDatabase, Schema
 from paybill.desired.database_tenant import TenantDatabase
 
 _GRANTABLE: Final = {
@@ -23,6 +23,7 @@ _GRANTABLE: Final = {
     "aggregate": "ROUTINE",
     "schema": "SCHEMA",
     "type": "TYPE",
+    "parameter ACL": "PARAMETER",
 }
 
 
@@ -108,7 +109,7 @@ def strays(desired: TenantDatabase, observed: ObservedDatabase) -> Iterator[Stat
     """Revoke what strangers hold inside, and outside what this administrator can; the rest stays a difference."""
     for stray in sorted(observed.strays):
         word = _GRANTABLE.get(stray.kind)
-        here = stray.database == desired.database and (stray.inside or observed.traits.superuser)
+        here = stray.database in (desired.database, EVERYWHERE) and (stray.inside or observed.traits.superuser)
         if word is None or stray.owned or not here:
             continue
         what = _WRITES.get(word, "ALL") if stray.role == names.role(desired.id, "r") else "ALL"

@@ -12,6 +12,10 @@ SUPERUSER_SETTINGS = ("temp_file_limit", "log_statement")
 """Settings a tenant cannot override because only a superuser, or one granted them, may set them."""
 
 
+EVERYWHERE = "all"
+"""Stands for the database of what belongs to the whole server; no database of ours has that name."""
+
+
 @dataclass(frozen=True)
 class ServerTraits:
     """What of a server decides how tenants are made on it, probed once per connection.
@@ -115,7 +119,7 @@ class Stray:
     """A privilege that is not wanted whatever the level: on a tenant's own object for a stranger, or the reverse.
 
     ``kind`` and ``identity`` are as ``pg_identify_object`` writes them (identity is quoted where it must be),
-    ``database`` is where the object is, ``inside`` tells whether it is one of the tenant's own.
+    ``database`` is where the object is (or ``EVERYWHERE``), ``inside`` tells whether it is one of the tenant's own.
     """
 
     role: str

@@ -55,11 +55,15 @@ def command(
         "max-mutating-requests-inflight": str(_WRITES_IN_FLIGHT),
     }
     if audit_log is not None and audit_policy is not None:
-        # Blocking mode: a request is in the log before its answer leaves, so a test can count without waiting.
-        options |= {
-            "audit-log-path": str(audit_log),
-            "audit-policy-file": str(audit_policy),
-            "audit-log-mode": "blocking",
-            "audit-log-maxsize": "0",
-        }
+        options |= _audited(audit_log, audit_policy)
     return Command(name="kube-apiserver", argv=command_line([str(binary)], options), log=log)
+
+
+def _audited(log: Path, policy: Path) -> dict[str, str]:
+    """Blocking mode: a request is in the log before its answer leaves, so a test can count without waiting."""
+    return {
+        "audit-log-path": str(log),
+        "audit-policy-file": str(policy),
+        "audit-log-mode": "blocking",
+        "audit-log-maxsize": "0",
+    }

@@ -74,6 +74,9 @@ def _announce(world: World, resource: Resource, status: ApiModel) -> None:
         return
     stalled, ready = find_condition(conditions, STALLED), find_condition(conditions, READY)
     warning = stalled is not None and stalled.status == "True"
+    # That a Plan or a Cell is as it should be from the start is no news.
+    if before[1] is None and resource.kind in {"Plan", "Cell"} and not warning:
+        return
     said = stalled if warning else ready
     if said is not None:
         world.events.post(News(about=resource, reason=said.reason, message=said.message or said.reason, warning=warning))

@@ -6,9 +6,11 @@ what a phase calls for is one decision; two workers can then never answer it dif
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from paybill.api.base import Resource
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.plan import Plan, PlanSpec
 from paybill.api.tenant import Tenant
@@ -217,6 +219,8 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
             return
     else:
         world.waiting.pop(tenant.metadata.uid, None)
+    if current.standing.phase is None and failure is None and _young(tenant, now):
+        return
     if current.claim is not None:
         before = world.ready.get(current.claim.id)
         world.ready[current.claim.id] = failure is None
@@ -241,12 +245,21 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
         )
 
 
+def _young(resource: Resource, now: datetime) -> bool:
+    """Whether an object is so new that its other half is probably being applied this very moment."""
+    created = resource.metadata.creation_timestamp
+    return created is not None and (now - created).total_seconds() < SHOWN_AFTER
+
+
 async def _refuse(world: World, subscription_name: str, reason: str, tenant_name: str) -> None:
     """Say on a Subscription that is not bound why it is not."""
     subscription = world.declared.subscriptions.get(subscription_name)
     if subscription is None or subscription.metadata.deletion_timestamp is not None:
         if subscription is not None:
             await report.let_go(world, subscription)
+        return
+    if reason == "NoTenant" and _young(subscription, world.now()):
+        world.queue.add_at(Work("Tenant", tenant_name), time.monotonic() + SHOWN_AFTER)
         return
     messages = {
         "NoTenant": f"Tenant {tenant_name} does not exist: apply it; this Subscription binds to it then",
@@ -276,4 +289,6 @@ def _wake(world: World, current: Pass) -> datetime | None:
     deadline = coming.time if coming is not None and current.standing.phase not in OVER else None
     identity = current.claim.id if current.claim is not None else current.tenant.metadata.uid
     resync = schedule.resync_after(identity, len(world.declared.tenants))
+    if current.standing.phase is None and _young(current.tenant, world.now()):
+        resync = timedelta(seconds=SHOWN_AFTER)
     return schedule.wake_at(world.now(), resync, deadline)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.cases.api import CASES, CHANGES
 
 from paybill.api import crd
 from paybill.api.base import Resource
 from paybill.api.kinds import BY_KIND, KINDS
-from tests.cases.api import CASES, CHANGES
 
 Path = tuple[str, ...]
 
@@ -33,7 +33,9 @@ def spec_nodes(kind: type[Resource]) -> Iterator[tuple[Path, dict[str, Any]]]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_every_rule_has_a_case_that_it_refuses(kind: type[Resource]) -> None:
     refusals = [case.refused for case in (*CASES, *CHANGES) if case.refused and case.kind == kind.kind]
-    rules = {rule["message"] for _, node in nodes(crd.schema(kind)) for rule in node.get("x-kubernetes-validations", ())}
+    rules = {
+        rule["message"] for _, node in nodes(crd.schema(kind)) for rule in node.get("x-kubernetes-validations", ())
+    }
     # A rule of a shared type is seen to fire in each kind that writes it, because its place decides what it is given.
     assert not {message for message in rules if not any(refusal in message for refusal in refusals)}
 

@@ -24,7 +24,8 @@ def test_reading(written: str, span: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "24", "h", "1 h", "1hour", "24H", "1h;", "'1h'", "１h", "1e3s", "1h-1m", ".5h", "1" * 65 + "h", "1h\n"],
+    "written", ["", "24", "h", "1 h", "1hour", "24H", "1h;", "'1h'", "１h", "1e3s", "1h-1m", ".5h",
+                "1" * 65 + "h", "1h\n"],
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_duration_is_refused_with_the_value_and_what_to_write(written: str) -> None:

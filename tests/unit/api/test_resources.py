@@ -40,7 +40,8 @@ def test_metadata() -> None:
 
 def test_the_names_that_the_rest_of_paybill_relies_on() -> None:
     plan = Plan.read({"metadata": {"name": "p"}, "spec": {
-        "isolation": {"model": "Pooled"}, "limits": {"quota": {"pods": 40}, "database": {"connections": 3}}}})  # fmt: skip
+        "isolation": {"model": "Pooled"},
+        "limits": {"quota": {"pods": 40}, "database": {"connections": 3}}}})  # fmt: skip
     assert plan.spec.payment.grace_days == 14
     assert plan.spec.limits.quota == {"pods": "40"}
     assert plan.spec.limits.database.connections == 3
