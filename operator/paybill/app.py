@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import kopf
@@ -17,6 +18,7 @@ import kopf
 from paybill import handlers
 from paybill.api.conditions import READY, is_true
 from paybill.api.failures import Failure, Retry
+from paybill.api.kinds import KINDS
 from paybill.audit.log import AuditLog
 from paybill.cluster.children import Children
 from paybill.cluster.client import Cluster
@@ -44,8 +46,17 @@ LEASE = "paybill-operator"
 OPENING_PATIENCE = 60.0
 
 
+Made = Callable[[World], None]
+"""Takes the world of a new leader before anything acts in it: here tests put their clock and their faults."""
+
+
 async def run(
-    settings: Settings, *, kubeconfig: Path | None = None, stop: asyncio.Event, leading: asyncio.Event | None = None
+    settings: Settings,
+    *,
+    kubeconfig: Path | None = None,
+    stop: asyncio.Event,
+    leading: asyncio.Event | None = None,
+    made: Made = lambda _: None,
 ) -> None:
     """Run the operator until ``stop`` is set; ``leading`` is set once it leads and acts.
 
@@ -64,7 +75,7 @@ async def run(
         if not await _unless_stopped(lease.acquire(), stop):
             return
         try:
-            await _lead(settings, cluster, control, lease, stop, leading)
+            await _lead(settings, cluster, control, lease, stop, leading, made)
         finally:
             with contextlib.suppress(Failure):
                 await lease.release()
@@ -77,10 +88,12 @@ async def _lead(
     lease: Lease,
     stop: asyncio.Event,
     leading: asyncio.Event,
+    made: Made,
 ) -> None:
     """From winning the Lease to losing it, or to the request to stop."""
     epoch = await take_epoch(control, holder=lease.identity)
     world = await _world(settings, cluster, control, epoch)
+    made(world)
     collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue))
     metrics.REGISTRY.register(collector)
     try:
@@ -88,9 +101,9 @@ async def _lead(
             tasks = [group.create_task(lease.hold()), group.create_task(world.events.run())]
             tasks.append(group.create_task(world.children.run()))
             await world.children.synced.wait()
-            await _attach_cells(world)
+            await _prime(world)
             tasks.append(group.create_task(worker.run(world, settings.workers)))
-            tasks.append(group.create_task(_watch_declared(world)))
+            tasks.append(group.create_task(_watch_declared(world, stop)))
             leading.set()
             logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
             await stop.wait()
@@ -146,25 +159,36 @@ def _fence(control: ControlDatabase, epoch: int) -> Fence:
     return check
 
 
-async def _attach_cells(world: World) -> None:
-    """Connect the database servers before the first tenant is looked at; one that does not answer is tried again."""
-    for obj in await world.cluster.list("Cell"):
-        name = obj["metadata"]["name"]
-        handlers.take(world, "Cell", None, obj)
+async def _prime(world: World) -> None:
+    """Know everything that is declared, and every server, before the first tenant is looked at.
+
+    A reconcile that sees half of the picture would report what is not true. A server that does not answer is tried
+    again later; its tenants wait.
+    """
+    for model in KINDS:
+        async for page, _ in world.cluster.list_pages(model.kind):
+            for obj in page:
+                handlers.take(world, model.kind, None, obj)
+    for name in sorted(world.declared.cells):
         try:
             await cell.reconcile(world, name, "start", deep=False)
         except Failure as failure:
             logger.warning("Cell %s: %s", name, failure)
 
 
-async def _watch_declared(world: World) -> None:
-    """Kopf's part: the watches of our four kinds."""
+async def _watch_declared(world: World, stop: asyncio.Event) -> None:
+    """Kopf's part: the watches of our four kinds.
+
+    In the main thread Kopf takes SIGTERM and SIGINT for itself; and a process whose watches have ended must not stay
+    behind and look alive. Both mean: when Kopf ends, everything does.
+    """
     await kopf.operator(
         registry=handlers.register(world),
         settings=handlers.settings(),
         clusterwide=True,
         standalone=True,
     )
+    stop.set()
 
 
 async def _open_control(settings: Settings) -> ControlDatabase:

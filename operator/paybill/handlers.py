@@ -22,7 +22,7 @@ def register(world: World) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=session.server, aiohttp_session=session.http)
+        return kopf.AiohttpSession(server=session.server, aiohttp_session=session.for_kopf)
 
     for model in KINDS:
         kopf.on.event(model.group, model.version, model.plural, registry=registry, id=model.kind)(

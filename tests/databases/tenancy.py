@@ -90,6 +90,8 @@ CREATE TABLE app.orders (
   amount int DEFAULT 0, previous bigint,
   PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, customer_id) REFERENCES app.customers (tenant_id, id),
   FOREIGN KEY (tenant_id, previous) REFERENCES app.orders (tenant_id, id));
+CREATE INDEX ON app.orders (tenant_id, customer_id);
+CREATE INDEX ON app.orders (tenant_id, previous);
 """
 FENCED = """
 ALTER TABLE app.{0} ENABLE ROW LEVEL SECURITY;

@@ -163,5 +163,3 @@ async def test_a_login_is_probed_by_logging_in(server, schemas, acme):
     assert not await login_works(address, schemas.name, login, "wrong")
     acme.sql(f"ALTER ROLE {login} PASSWORD 'changed-by-the-tenant'")
     assert not await login_works(address, schemas.name, login, password)
-
-

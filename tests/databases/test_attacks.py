@@ -20,8 +20,7 @@ def outcome(attack: Attack, attacker: Tenant, victim: Tenant) -> str:
             while cursor.nextset():
                 pass
         except psycopg.Error as error:
-            assert error.sqlstate, error
-            return error.sqlstate
+            return error.sqlstate or str(error)
         finally:
             session.rollback()
         return "nothing" if cursor.description and cursor.rowcount == 0 else ""
@@ -143,8 +142,8 @@ async def test_30_connections_end_at_the_limit(at, server, schemas):
 
 async def test_39_a_schema_given_away_is_taken_back(acme, beta):
     beta.sql(
-        f"GRANT USAGE ON SCHEMA {beta.schema} TO {acme.login('app_a')};"
-        f" GRANT SELECT ON notes TO {acme.login('app_a')}", "mig_a"
+        f"GRANT USAGE ON SCHEMA {beta.schema} TO {acme.login('app_a')}; GRANT SELECT ON notes TO {acme.login('app_a')}",
+        "mig_a",
     )
     assert acme.sql(f"SELECT body FROM {beta.schema}.notes") != []
     assert len(await beta.differences()) == 2

@@ -101,4 +101,4 @@ async def test_a_pool_cut_short_after_its_database_was_made_is_finished(at, serv
     await ensure_pool(server, where)
 
     assert (await ensure_pool(server, where)).changed == ()
-    at.run(f"DROP DATABASE {where.name}")
+    at.run(f"DROP DATABASE {where.name} WITH (FORCE)")

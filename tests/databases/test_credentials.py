@@ -37,7 +37,9 @@ def test_the_server_makes_the_same_verifier():
     assert verifies("pencil", stored)
 
 
-@pytest.mark.parametrize("text", ["", "hunter2", "md5" + "0" * 32, "SCRAM-SHA-256$4096:x", "SCRAM-SHA-256$4096:YQ==$YQ==:YQ==' ;"])
+@pytest.mark.parametrize(
+    "text", ["", "hunter2", "md5" + "0" * 32, "SCRAM-SHA-256$4096:x", "SCRAM-SHA-256$4096:YQ==$YQ==:YQ==' ;"]
+)
 def test_other_texts_are_no_verifiers(text):
     assert not is_verifier(text)
     assert not verifies("hunter2", text)

@@ -62,7 +62,8 @@ async def mended(tenant) -> None:
 
 
 @pytest.mark.parametrize("change", DRIFT.values(), ids=DRIFT.keys())
-async def test_what_an_administrator_changed(at, server, acme, beta, change):
+async def test_what_an_administrator_changed(at, attacker, victim, change):
+    acme, beta = attacker, victim
     statement = change.format(a=acme.id, b=beta.id, db=acme.pool.name, mark=acme.desired.mark)
     with psycopg.connect(at.admin_dsn, autocommit=True) as admin:
         admin.execute(statement)
@@ -70,11 +71,12 @@ async def test_what_an_administrator_changed(at, server, acme, beta, change):
     await mended(acme)
 
     assert await beta.differences() == ()
-    acme.sql("INSERT INTO notes VALUES (1, 'works')")
+    acme.sql("INSERT INTO notes VALUES (1, 'works') ON CONFLICT DO NOTHING")
 
 
 @pytest.mark.parametrize("change", SELF_INFLICTED.values(), ids=SELF_INFLICTED.keys())
-async def test_what_a_tenant_changed_itself(acme, beta, change):
+async def test_what_a_tenant_changed_itself(attacker, victim, change):
+    acme, beta = attacker, victim
     acme.sql(change.format(a=acme.id, b=beta.id), "mig_a")
 
     await mended(acme)

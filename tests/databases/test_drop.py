@@ -112,7 +112,10 @@ async def test_another_uid_is_refused(server, schemas, acme):
 
 
 async def test_ownership_in_another_database_stops_it(at, server, rows, acme):
-    at.run(f"CREATE TABLE public.owned_elsewhere (); ALTER TABLE public.owned_elsewhere OWNER TO {acme.login('rw')}", rows.name)
+    at.run(
+        f"CREATE TABLE public.owned_elsewhere (); ALTER TABLE public.owned_elsewhere OWNER TO {acme.login('rw')}",
+        rows.name,
+    )
     with pytest.raises(Blocked) as failure:
         await dropped(acme)
     assert failure.value.reason == "RoleInUse"

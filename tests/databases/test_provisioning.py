@@ -1,13 +1,16 @@
 """A provisioned tenant works for the people and programs that log in."""
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from tests.databases.tenancy import desired, new_id, provision
 
 from paybill.api.failures import Blocked, Invalid
+from paybill.databases.credentials import new_password, scram_verifier
 from paybill.databases.pools import ensure_pool
 from paybill.databases.tenants import ensure, observe
-from paybill.desired.database import TenantDatabase, differences
+from paybill.desired.database import differences
 
 
 async def test_migrations_make_tables_that_the_app_writes_and_readers_read(acme):
@@ -17,7 +20,10 @@ async def test_migrations_make_tables_that_the_app_writes_and_readers_read(acme)
 
 
 async def test_what_a_migration_makes_belongs_to_the_owner_role(at, acme):
-    acme.sql("CREATE TABLE made (id serial PRIMARY KEY); CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'", "mig_a")
+    acme.sql(
+        "CREATE TABLE made (id serial PRIMARY KEY); CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "mig_a",
+    )
     acme.sql("RESET ROLE; CREATE TABLE after_reset ()", "mig_a")
 
     owners = at.run("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s", acme.pool.name, [acme.schema])
@@ -102,15 +108,13 @@ async def test_the_operator_stays_member_of_no_tenant_role(at, acme):
         f"SELECT m.roleid::regrole FROM pg_auth_members m WHERE m.member = ANY('{{cloud,postgres}}'::regrole[]::oid[])"
         f" AND m.roleid::regrole::text LIKE 'pb_{acme.id}_%' AND ({usable})"
         if at.profile == "Managed"
-        else f"SELECT 1 FROM pg_auth_members WHERE member = 'postgres'::regrole AND roleid::regrole::text LIKE 'pb_{acme.id}%'"
+        else "SELECT 1 FROM pg_auth_members WHERE member = 'postgres'::regrole"
+        f" AND roleid::regrole::text LIKE 'pb_{acme.id}%'"
     )
     assert members == []
 
 
 async def test_the_second_slot_is_filled_and_the_first_retired(at, server, schemas, acme):
-    from paybill.databases.credentials import new_password, scram_verifier
-    from dataclasses import replace
-
     password = new_password()
     both = replace(acme.desired, logins=("app_a", "app_b", "ro_a", "mig_a"))
     acme.passwords[acme.login("app_b")] = password
@@ -130,7 +134,18 @@ async def test_the_second_slot_is_filled_and_the_first_retired(at, server, schem
 
 
 @pytest.mark.parametrize(
-    "bad", ["x\"; DROP ROLE postgres; --", "abc'defg", "ABCDEFGH", "abcdefg", "abcdefghi", "ąbcdefgh", "abcdefg\n", "", "abcd%s12"]
+    "bad",
+    [
+        'x"; DROP ROLE postgres; --',
+        "abc'defg",
+        "ABCDEFGH",
+        "abcdefg",
+        "abcdefghi",
+        "ąbcdefgh",
+        "abcdefg\n",
+        "",
+        "abcd%s12",
+    ],
 )
 async def test_no_other_text_than_an_id_gets_near_sql(server, schemas, bad):
     with pytest.raises(Invalid):

@@ -38,7 +38,8 @@ async def never():
 
 async def test_a_program_gets_nothing_of_our_environment_but_path_home_and_lang(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
-    running = await process.spawn(command := shell(tmp_path, "exec sleep 60", env={"GIVEN": "yes"}))
+    command = Command(name="program", argv=("/bin/sleep", "60"), log=tmp_path / "log", env={"GIVEN": "yes"})
+    running = await process.spawn(command)
     try:
         await until(lambda: "GIVEN" in environment(running.pid))
         assert environment(running.pid).keys() <= {"PATH", "HOME", "LANG", "GIVEN"}

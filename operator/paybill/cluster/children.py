@@ -74,8 +74,13 @@ class Children:
         return self._waiting.setdefault(key, asyncio.Event())
 
     def put(self, obj: Object) -> None:
-        """Take up the API server's answer to a write of ours, so that its own event is no news."""
-        self._rows[key_of(obj)] = _row(obj)
+        """Take up the API server's answer to a write of ours, so that its own event is no news.
+
+        The answer may come after the event of a later change (a controller fills a status within milliseconds).
+        """
+        key = key_of(obj)
+        if self._newer(key, obj):
+            self._rows[key] = _row(obj)
 
     def forget(self, key: Key) -> None:
         """Drop a row after a delete of ours."""
@@ -125,12 +130,15 @@ class Children:
         if event == "DELETED":
             self._gone(key)
             return
+        if self._newer(key, obj):
+            self._rows[key] = _row(obj)
+            self._report(key, obj["metadata"].get("labels", {}))
+
+    def _newer(self, key: Key, obj: Object) -> bool:
+        """Versions of one kind compare as numbers; another UID is another object, whatever its version."""
         known = self._rows.get(key)
-        # The answer to our own write may be newer than an event that is still on its way (versions of one kind compare).
-        if known is not None and int(known.version) >= int(obj["metadata"]["resourceVersion"]):
-            return
-        self._rows[key] = _row(obj)
-        self._report(key, obj["metadata"].get("labels", {}))
+        metadata = obj["metadata"]
+        return known is None or known.uid != metadata["uid"] or int(known.version) < int(metadata["resourceVersion"])
 
     def _gone(self, key: Key) -> None:
         row = self._rows.pop(key, None)

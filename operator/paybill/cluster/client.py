@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -180,7 +181,7 @@ class Cluster:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else _encoded(body)
         typed = {"Content-Type": "application/json"} | dict(headers or {}) if content is not None else None
         params = {name: value for name, value in (query or {}).items() if value}
         url = self.session.server + path
@@ -208,6 +209,15 @@ class Cluster:
                 raise Invalid("RefusedByApiServer", f"{doing}: {message}")
             case _:
                 raise Retry("ApiServerBusy", f"{doing}: HTTP {status}: {message}")
+
+
+# Apply bodies are read as YAML: a surrogate pair of JSON's escapes is an error there, and so are these, raw.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\ufffe\uffff]")
+
+
+def _encoded(body: Any) -> bytes:
+    text = json.dumps(body, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -1,8 +1,8 @@
 """The HTTP session to the API server: where it is, who we are, and how long the answer may take.
 
 ``kubernetes`` finds the configuration (in a pod or a kubeconfig), its TLS and its tokens; the session itself is
-plain aiohttp, because typed models cost four times the CPU of raw JSON per write (bench/README.md). Kopf uses the
-same session, so there is one set of connections and one place where a rotated token is taken up.
+plain aiohttp, because typed models cost four times the CPU of raw JSON per write (bench/README.md). Kopf gets a session
+of its own over the same connections (it closes what it is given), and a rotated token is taken up by both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Session:
 
     server: str
     http: aiohttp.ClientSession
+    for_kopf: aiohttp.ClientSession
 
 
 async def _configuration(kubeconfig: Path | None) -> Configuration:
@@ -55,28 +56,36 @@ async def open_session(kubeconfig: Path | None = None) -> AsyncIterator[Session]
     """A session to the cluster of ``kubeconfig``, of $KUBECONFIG, or of the pod we run in."""
     configuration = await _configuration(kubeconfig)
     tls = RESTClientObject(configuration).ssl_context
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls),
-        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
-        headers={"User-Agent": f"paybill/{__version__}"},
-    ) as http:
-        await _authenticate(configuration, http)
-        refresher = asyncio.create_task(_keep_authenticated(configuration, http), name="token-refresh")
+    headers = {"User-Agent": f"paybill/{__version__}"}
+    async with (
+        aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls) as connector,
+        aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=False,
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
+            headers=headers,
+        ) as http,
+        aiohttp.ClientSession(connector=connector, connector_owner=False, headers=headers) as for_kopf,
+    ):
+        sessions = (http, for_kopf)
+        await _authenticate(configuration, sessions)
+        refresher = asyncio.create_task(_keep_authenticated(configuration, sessions), name="token-refresh")
         try:
-            yield Session(server=configuration.host, http=http)
+            yield Session(server=configuration.host, http=http, for_kopf=for_kopf)
         finally:
             refresher.cancel()
             await asyncio.gather(refresher, return_exceptions=True)
 
 
-async def _authenticate(configuration: Configuration, http: aiohttp.ClientSession) -> None:
+async def _authenticate(configuration: Configuration, sessions: Sequence[aiohttp.ClientSession]) -> None:
     for setting in (await configuration.auth_settings()).values():
         if setting.get("in") == "header" and setting.get("value"):
-            http.headers["Authorization"] = str(setting["value"])  # type: ignore[index]  # a mutable multidict
+            for http in sessions:
+                http.headers["Authorization"] = str(setting["value"])  # type: ignore[index]  # a mutable multidict
 
 
-async def _keep_authenticated(configuration: Configuration, http: aiohttp.ClientSession) -> None:
-    """A projected ServiceAccount token is replaced about hourly: the library re-reads it, the session follows."""
+async def _keep_authenticated(configuration: Configuration, sessions: Sequence[aiohttp.ClientSession]) -> None:
+    """A projected ServiceAccount token is replaced about hourly: the library re-reads it, the sessions follow."""
     while True:
         await asyncio.sleep(TOKEN_REFRESH)
-        await _authenticate(configuration, http)
+        await _authenticate(configuration, sessions)

@@ -12,29 +12,36 @@ from paybill.databases.statement import Statement
 from paybill.desired.database_facts import ServerTraits
 
 
-def borrowed(statements: Iterable[Statement], owner: str, traits: ServerTraits) -> tuple[Statement, ...]:
+def borrowed(statements: Iterable[Statement], traits: ServerTraits) -> tuple[Statement, ...]:
     """``statements`` with what a managed administrator needs around them; unchanged for a superuser."""
-    listed = tuple(statements)
-    if traits.superuser or not any(s.as_owner or s.as_member for s in listed):
-        return listed
-    return tuple(_around(listed, owner, traits))
+    return tuple(statements) if traits.superuser else tuple(_around(statements, traits))
 
 
-def _around(statements: Iterable[Statement], owner: str, traits: ServerTraits) -> Iterator[Statement]:
-    member = acting = False
+def _around(statements: Iterable[Statement], traits: ServerTraits) -> Iterator[Statement]:
+    joined: list[str] = []
+    acting = ""
     for statement in statements:
-        if not member and (statement.as_owner or statement.as_member):
-            yield join(owner, traits)
-            member = True
-        if statement.as_owner and not acting:
-            yield Statement(f"act as {owner}", SQL("SET LOCAL ROLE {}").format(Identifier(owner)))
-        elif acting and not statement.as_owner:
-            yield Statement("act as oneself", SQL("SET LOCAL ROLE NONE"))
-        acting = statement.as_owner
+        role = statement.owner or statement.member
+        if role and role not in joined:
+            if acting:
+                yield from _act("")
+                acting = ""
+            yield join(role, traits)
+            joined.append(role)
+        if statement.owner != acting:
+            yield from _act(statement.owner)
+            acting = statement.owner
         yield statement
     if acting:
+        yield from _act("")
+    yield from (leave(role, traits) for role in joined)
+
+
+def _act(role: str) -> Iterator[Statement]:
+    if role:
+        yield Statement(f"act as {role}", SQL("SET LOCAL ROLE {}").format(Identifier(role)))
+    else:
         yield Statement("act as oneself", SQL("SET LOCAL ROLE NONE"))
-    yield leave(owner, traits)
 
 
 def join(role: str, traits: ServerTraits, *, inherit: bool = False) -> Statement:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
-from paybill.databases.borrowed import join
+from paybill.databases.borrowed import borrowed, join
+from paybill.databases.grant_statements import strays
 from paybill.databases.observation import look
 from paybill.databases.outcome import Outcome
 from paybill.databases.rows import erase
@@ -48,7 +49,7 @@ async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fen
         changed = await _close(session, server.traits, observed, fence)
         if pool.holds == "Rows":
             changed += await erase(server, pool, session, tenant, names.mark(pool.installation, uid), fence)
-        changed += await _remove(session, server.traits, tenant, fence)
+        changed += await _remove(session, pool, server.traits, observed, fence)
     return Outcome(changed)
 
 
@@ -68,7 +69,10 @@ async def _close(session: Session, traits: ServerTraits, observed: ObservedDatab
     return await end_sessions(session, traits, everyone)
 
 
-async def _remove(session: Session, traits: ServerTraits, tenant: str, fence: Fence) -> tuple[str, ...]:
+async def _remove(
+    session: Session, pool: PoolDatabase, traits: ServerTraits, observed: ObservedDatabase, fence: Fence
+) -> tuple[str, ...]:
+    tenant = observed.id
     async with session.transaction():
         # Taking locks on each of the tenant's objects and removing their files may take its time.
         await session.execute("SET LOCAL statement_timeout = '15min'")
@@ -76,7 +80,12 @@ async def _remove(session: Session, traits: ServerTraits, tenant: str, fence: Fe
         query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
         cursor = await session.execute(query, [sorted(names.role_names(tenant))])
         roles = [name for (name,) in await cursor.fetchall()]
-        statements = tuple(_drops(tenant, roles, traits))
+        given = [stray for stray in observed.strays if not stray.inside]
+        statements = (
+            # A superuser's DROP OWNED takes these back by itself; a managed administrator has to ask their owners.
+            *(() if traits.superuser else borrowed(strays(given, tenant, pool.name, traits), traits)),
+            *_drops(tenant, roles, traits),
+        )
         await session.execute(SQL("; ").join(statement.sql for statement in statements))
     return tuple(statement.says for statement in statements)
 

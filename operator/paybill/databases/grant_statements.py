@@ -1,7 +1,8 @@
 """Repairs of schemas and of what is granted on and in them: one statement for each difference."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
@@ -9,8 +10,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from paybill.databases.statement import Statement, grantee, listed
 from paybill.desired import sql_names as names
 from paybill.desired.database import describe
-from paybill.desired.database_facts import EVERYWHERE, DefaultGrant, Grant, ObservedDatabase, Schema
-from paybill.desired.database_tenant import TenantDatabase
+from paybill.desired.database_facts import EVERYWHERE, DefaultGrant, Grant, Schema, ServerTraits, Stray
 
 _GRANTABLE: Final = {
     "table": "TABLE",
@@ -35,15 +35,15 @@ def schemas(want: frozenset[Schema], seen: frozenset[Schema], mark: str) -> Iter
         if schema.name not in owners:
             create = SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(name, owner)
             comment = SQL("COMMENT ON SCHEMA {} IS {}").format(name, Literal(mark))
-            yield Statement(f"create schema {schema.name}", create, as_member=True)
-            yield Statement(f"mark schema {schema.name}", comment, as_owner=True)
+            yield Statement(f"create schema {schema.name}", create, member=schema.owner)
+            yield Statement(f"mark schema {schema.name}", comment, owner=schema.owner)
         elif owners[schema.name] != schema.owner:
             back = SQL("ALTER SCHEMA {} OWNER TO {}").format(name, owner)
             yield Statement(f"give schema {schema.name} back to {schema.owner}", back)
 
 
-def grants(want: frozenset[Grant], seen: frozenset[Grant]) -> Iterator[Statement]:
-    """Revoke what is not wanted, then grant what is missing, several grantees at once."""
+def grants(want: frozenset[Grant], seen: frozenset[Grant], owner: str = "") -> Iterator[Statement]:
+    """Revoke what is not wanted, then grant what is missing; ``owner`` is the role that owns the schemas."""
     if any(grant.kind == "DATABASE" for grant in want ^ seen):
         # All grants on a database share one catalog row, which two transactions cannot change at a time.
         yield Statement("", SQL("SELECT pg_advisory_xact_lock(hashtextextended('paybill database grants', 0))"))
@@ -56,7 +56,7 @@ def grants(want: frozenset[Grant], seen: frozenset[Grant]) -> Iterator[Statement
             SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(
                 SQL(grant.kind), Identifier(grant.name), grantee(grant.grantee)
             ),
-            as_owner=grant.kind == "SCHEMA",
+            owner=owner if grant.kind == "SCHEMA" else "",
         )
     missing: defaultdict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
     for grant in sorted(want):
@@ -68,7 +68,7 @@ def grants(want: frozenset[Grant], seen: frozenset[Grant]) -> Iterator[Statement
             SQL("GRANT {} ON {} {} TO {}").format(
                 SQL(", ".join(privileges)), SQL(kind), Identifier(name), listed(grantees)
             ),
-            as_owner=kind == "SCHEMA",
+            owner=owner if kind == "SCHEMA" else "",
         )
 
 
@@ -80,7 +80,7 @@ def default_grants(want: frozenset[DefaultGrant], seen: frozenset[DefaultGrant])
             SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {}{} REVOKE ALL ON {} FROM {} CASCADE").format(
                 Identifier(grant.role), _in_schema(grant), SQL(grant.objects), grantee(grant.grantee)
             ),
-            as_owner=True,
+            owner=grant.role,
         )
     changed = {(g.schema, g.objects, g.grantee) for g in seen - want}
     missing: defaultdict[tuple[str, str, str, tuple[str, ...]], list[DefaultGrant]] = defaultdict(list)
@@ -97,7 +97,7 @@ def default_grants(want: frozenset[DefaultGrant], seen: frozenset[DefaultGrant])
         yield Statement(
             "; ".join(describe(grant) for grant in grants),
             SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {}{} {}").format(Identifier(role), _in_schema(grants[0]), what),
-            as_owner=True,
+            owner=role,
         )
 
 
@@ -105,23 +105,32 @@ def _in_schema(grant: DefaultGrant) -> Composable:
     return SQL(" IN SCHEMA {}").format(Identifier(grant.schema)) if grant.schema else SQL("")
 
 
-def strays(desired: TenantDatabase, observed: ObservedDatabase) -> Iterator[Statement]:
-    """Revoke what strangers hold inside, and outside what this administrator can; the rest stays a difference."""
-    for stray in sorted(observed.strays):
+def strays(found: Iterable[Stray], tenant: str, database: str, traits: ServerTraits) -> Iterator[Statement]:
+    """Revoke what strangers hold inside and ``tenant`` holds outside, where it can be done; the rest is left out."""
+    for stray in sorted(found):
         word = _GRANTABLE.get(stray.kind)
-        here = stray.database in (desired.database, EVERYWHERE) and (stray.inside or observed.traits.superuser)
-        if word is None or stray.owned or not here:
+        if word is None or stray.owned or stray.database not in (database, EVERYWHERE):
             continue
-        what = _WRITES.get(word, "ALL") if stray.role == names.role(desired.id, "r") else "ALL"
+        owner = names.role(tenant, "owner") if stray.inside else _owner_of(stray)
+        if not owner and not traits.superuser:
+            continue
+        what = _WRITES.get(word, "ALL") if stray.role == names.role(tenant, "r") and stray.inside else "ALL"
         yield Statement(
             f"revoke what {stray}",
             # pg_identify_object quotes the identity itself; it is the server's text, not a tenant's.
             SQL("REVOKE {} ON {} {} FROM {} CASCADE").format(
                 SQL(what), SQL(word), SQL(stray.identity), grantee(stray.role)
             ),
-            as_owner=stray.inside,
+            owner=owner,
         )
 
 
+def _owner_of(stray: Stray) -> str:
+    """The owner role of the other tenant in whose schema the object is; empty elsewhere."""
+    match = _IN_TENANT_SCHEMA.match(stray.identity)
+    return names.role(match.group(1), "owner") if match else ""
+
+
+_IN_TENANT_SCHEMA: Final = re.compile(r"t_([0-9a-z]{8})(?:\.|$)")
 _WRITES: Final = {"TABLE": "INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER", "SEQUENCE": "USAGE, UPDATE"}
 """What the reading role of a tenant may not be given."""

@@ -38,22 +38,24 @@ async def contents(
     }
     changed: tuple[str, ...] = ()
     for owner in (names.ADMIN, names.pool_owner(pool.name)):
+        # The administrator is a lasting member of the one role and has nothing to borrow from it.
+        lender = "" if owner == names.ADMIN else owner
         mine = {schema for schema in _schemas(pool) if schema.owner == owner}
-        places = {schema.name for schema in mine} | ({"public"} if owner == names.ADMIN else set())
+        places = {schema.name for schema in mine} | (set() if lender else {"public"})
         statements = [
             *schemas(frozenset(mine), frozenset(seen_schemas), mark),
             *grants(
                 frozenset(g for g in _grants(pool) if g.name in places),
                 frozenset(g for g in seen_grants if g.name in places),
+                lender,
             ),
         ]
-        if owner != names.ADMIN and mine:
+        if lender and mine:
             statements.extend(await _default_grants(session, owner))
-        if owner == names.ADMIN:
-            # The administrator is a lasting member of this one role, so there is nothing to borrow.
+        if not lender:
             statements = [Statement(s.says, s.sql) for s in statements]
-        changed += await run(session, borrowed(statements, owner, traits))
-        if owner == names.ADMIN and pool.holds == "Rows":
+        changed += await run(session, borrowed(statements, traits))
+        if not lender and pool.holds == "Rows":
             changed += await _tenant_function(session, pool)
     closed, refused = await _close_functions(session)
     return changed + closed, refused

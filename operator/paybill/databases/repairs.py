@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from paybill.databases import grant_statements, role_statements
 from paybill.databases.statement import Statement
+from paybill.desired import sql_names as names
 from paybill.desired.database import comparable, wanted
 from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import TenantDatabase
@@ -21,7 +22,7 @@ def repairs(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapp
         *role_statements.memberships(want.memberships, seen.memberships, observed.traits),
         *role_statements.settings(want.settings, seen.settings),
         *grant_statements.schemas(want.schemas, seen.schemas, desired.mark),
-        *grant_statements.grants(want.grants, seen.grants),
+        *grant_statements.grants(want.grants, seen.grants, names.role(desired.id, "owner")),
         *grant_statements.default_grants(want.default_grants, seen.default_grants),
-        *grant_statements.strays(desired, observed),
+        *grant_statements.strays(observed.strays, desired.id, desired.database, observed.traits),
     )

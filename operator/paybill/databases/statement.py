@@ -12,12 +12,15 @@ from psycopg.sql import SQL, Composable, Composed, Identifier
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement. A managed administrator runs it as the tenant's owner, or as one who may become it."""
+    """One statement.
+
+    A superuser just runs it; a managed administrator acts as ``owner`` for it, or needs to be a ``member`` of a role.
+    """
 
     says: str
     sql: SQL | Composed
-    as_owner: bool = False
-    as_member: bool = False
+    owner: str = ""
+    member: str = ""
 
 
 def listed(names: Iterable[str]) -> Composable:

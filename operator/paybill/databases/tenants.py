@@ -17,7 +17,6 @@ from paybill.databases.server import Server
 from paybill.databases.sessions import end_sessions
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
-from paybill.desired import sql_names as names
 from paybill.desired.database import conflicts, degraded
 from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
@@ -42,7 +41,7 @@ async def ensure(
         observed = (await look(session, server.traits, pool, [desired.id]))[desired.id]
         statements = plan(desired, observed, passwords or {})
         changed = await run(session, statements)
-        if not observed.absent:
+        if not observed.absent and (statements or desired.closed_logins & observed.sessions.keys()):
             changed += await end_sessions(session, server.traits, desired.closed_logins)
     return Outcome(changed, degraded(desired, server.traits))
 
@@ -52,7 +51,7 @@ def plan(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapping
     found = conflicts(desired, observed)
     if found:
         raise Blocked("NameConflict", f"tenant {desired.id}: {'; '.join(found)}. Nothing was changed.")
-    return borrowed(repairs(desired, observed, passwords), names.role(desired.id, "owner"), observed.traits)
+    return borrowed(repairs(desired, observed, passwords), observed.traits)
 
 
 def _check(pool: PoolDatabase, desired: TenantDatabase, passwords: Mapping[str, str]) -> None:
