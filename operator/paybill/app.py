@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import kopf
 
@@ -122,7 +123,7 @@ async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase,
     facts = FactStore(control, settings.installation)
     revisions = Revisions(cluster, settings.namespace, settings.installation)
     for store in (registry, facts, revisions):
-        await store.load()  # type: ignore[attr-defined]  # three classes with the same method
+        await store.load()
 
     def changed(owner: str, key: Key) -> None:
         claim = registry.by_id(owner)
@@ -206,10 +207,10 @@ async def _open_control(settings: Settings) -> ControlDatabase:
             await asyncio.sleep(1.0)
 
 
-async def _unless_stopped(waiting: object, stop: asyncio.Event) -> bool:
+async def _unless_stopped(waiting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
     """Wait for a coroutine, or for the request to stop; True when the coroutine ended."""
-    task = asyncio.ensure_future(waiting)  # type: ignore[arg-type]
-    stopped = asyncio.ensure_future(stop.wait())
+    task = asyncio.create_task(waiting)
+    stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if task.done():

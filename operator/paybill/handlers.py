@@ -73,10 +73,10 @@ def settings() -> kopf.OperatorSettings:
 class _NothingToCompare(kopf.DiffBaseStorage):
     """Kopf would keep a copy of every spec in an annotation; nothing here needs it."""
 
-    def build(self, *, body: Any, extra_fields: Any = None, ignored_fields: Any = None) -> Any:
+    def build(self, *, body: Any, **_: Any) -> Any:
         return {"generation": body.get("metadata", {}).get("generation")}
 
-    def fetch(self, *, body: Any) -> Any:
+    def fetch(self, **_: Any) -> Any:
         return None
 
     def store(self, *, body: Any, patch: Any, essence: Any) -> None:

@@ -24,19 +24,26 @@ async def server(at):
     await server.close()
 
 
-@pytest.fixture
-async def schemas(server):
-    """A pool database of schemas."""
-    where = pool("Schemas")
-    await ensure_pool(server, where)
+_pools: set[tuple] = set()
+
+
+async def _pool_once(at, server, where):
+    if (at.profile, at.version, where.name) not in _pools:
+        await ensure_pool(server, where)
+        _pools.add((at.profile, at.version, where.name))
     return where
+
+
+@pytest.fixture
+async def schemas(at, server):
+    """A pool database of schemas."""
+    return await _pool_once(at, server, pool("Schemas"))
 
 
 @pytest.fixture
 async def rows(at, server):
     """A pool database of rows with two shared tables."""
-    where = pool("Rows")
-    await ensure_pool(server, where)
+    where = await _pool_once(at, server, pool("Rows"))
     share_tables(at, where)
     return where
 

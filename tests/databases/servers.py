@@ -13,6 +13,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from tests.control.postgres import ThrowAwayPostgres
 
+from paybill.databases.credentials import scram_verifier
+
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 ADMIN_PASSWORD = "the-cloud-gave-this-out"
 HBA = """\
@@ -61,7 +63,8 @@ def start(profile: str, version: int) -> TestServer:
     server = TestServer(process, profile, version)
     server.run("SELECT pg_reload_conf()")
     if profile == "Managed":
-        server.run(f"CREATE ROLE cloud LOGIN CREATEROLE CREATEDB PASSWORD '{ADMIN_PASSWORD}'")
+        verifier = scram_verifier(ADMIN_PASSWORD, iterations=16)
+        server.run(f"CREATE ROLE cloud LOGIN CREATEROLE CREATEDB PASSWORD '{verifier}'")
         # Clouds keep their maintenance databases open to PUBLIC; the administrator cannot close them.
     return server
 

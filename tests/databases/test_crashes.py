@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from psycopg.sql import SQL
 from tests.databases.servers import start
-from tests.databases.tenancy import desired, provision
+from tests.databases.tenancy import desired, provision, quick_verifier
 
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
-from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.credentials import new_password
 from paybill.databases.server import Limits, Server
 from paybill.databases.tenants import ensure, observe, plan
 from paybill.desired.database import differences
@@ -22,7 +22,7 @@ async def statements(server, where, wanted, passwords):
 @pytest.mark.parametrize("holds", ["Schemas", "Rows"])
 async def test_making_a_tenant_converges_from_after_each_statement(at, server, schemas, rows, holds):
     where = schemas if holds == "Schemas" else rows
-    verifier = scram_verifier(new_password())
+    verifier = quick_verifier(new_password())
     count = len(await statements(server, where, desired(where), {}))
     for stop in range(1, count + 1):
         wanted = desired(where)

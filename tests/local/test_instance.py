@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,6 +12,8 @@ from tests.local.api import Api
 from tests.local.processes import alive
 
 from paybill.api.failures import Blocked
+from paybill.local import account as accounts
+from paybill.local import running
 from paybill.local.home import Home
 from paybill.local.instance import Instance
 
@@ -53,13 +56,32 @@ async def test_objects_rows_ports_and_logins_survive_stop_and_start(home):
         await second.stop()
 
 
+async def test_a_home_that_postgres_cannot_reach_keeps_its_data_elsewhere_and_purge_finds_it(short_folder, monkeypatch):
+    if accounts.unprivileged_account() is None:
+        pytest.skip("only root runs Postgres under another account")
+    monkeypatch.setattr(accounts, "SHARED_STATE", short_folder / "shared")
+    closed = short_folder / "closed"
+    closed.mkdir(mode=0o700)
+    home = Home(closed / "x")
+    instance = Instance(home, fsync=False)
+    await instance.start()
+    elsewhere = [Path(each) for each in home.read_state()["elsewhere"]]
+    assert [each.is_relative_to(home.path) for each in elsewhere] == [False, False]
+    await instance.stop()
+    data, sockets = elsewhere
+    assert (data.is_dir(), sockets.exists()) == (True, False)
+    assert running.purge(home)
+    assert not data.exists()
+    assert not home.path.exists()
+
+
 async def test_a_home_is_run_by_one_process_only(home):
     first = Instance(home, fsync=False, postgres=False)
     assert Instance.running(home) is None
     await first.start()
     try:
-        running = Instance.running(home)
-        assert (running.pid, running.ready, running.api_url) == (os.getpid(), False, first.api_url)
+        found = Instance.running(home)
+        assert (found.pid, found.ready, found.api_url) == (os.getpid(), False, first.api_url)
         first.mark_ready()
         assert Instance.running(home).ready
         with pytest.raises(Blocked, match=f"another process .id {os.getpid()}. runs the instance"):

@@ -5,7 +5,7 @@ docs/reference/conditions.md, a message names the object, the value and what to 
 """
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - what happened to an object, seldom an error of ours
     """What stopped a reconcile: ``reason`` is stable for machines, ``message`` is for people."""
 
     def __init__(self, reason: str, message: str) -> None:

@@ -5,13 +5,11 @@ start a control plane is imported by ``up`` alone: the others work without the e
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import importlib.util
-import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from paybill.api.failures import Blocked, Failure
+from paybill.api.failures import Blocked
+from paybill.cli.output import document, reported, text_output
 from paybill.local import running
 from paybill.local.home import DEFAULT_NAME, Home
 from paybill.local.running import RunningInstance
@@ -35,57 +34,85 @@ _STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Which instance; each has its own data and ports."
 )
-output_option = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
-def up_command(after_start: "Callable[[Path | None], AfterStart] | None" = None) -> click.Command:
-    """The command ``up``; ``after_start`` gives, for the samples asked for, what is done once the servers answer."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What ``up`` was asked for; ``samples`` and ``timeout`` (seconds) as given, ``name`` of the instance."""
+
+    name: str
+    detach: bool
+    samples: Path | None
+    timeout: float
+    output: str
+
+
+Finish = Callable[[Request, RunningInstance, str], None]
+"""Called last, with the instance that runs and how that came about: what else is to be done, then how to use it."""
+
+
+def finish(request: Request, instance: RunningInstance, state: str) -> None:
+    """The end of an ``up`` that does nothing but start the servers."""
+    show(instance, request.output, state)
+
+
+def up_command(
+    after_start: "Callable[[Path | None], AfterStart] | None" = None, finish: Finish = finish
+) -> click.Command:
+    """The command ``up``.
+
+    ``after_start`` gives what is done once the servers answer and before the instance counts as ready. It gets the
+    samples only where nobody else will see to them: in the foreground. Otherwise ``finish`` does, from the process
+    that the user looks at.
+    """
 
     @click.command()
     @click.option("--detach", is_flag=True, help="Return when everything is ready and leave it running.")
     @name_option
     @click.option("--samples", type=click.Path(exists=True, path_type=Path), help="Manifests to apply when it is up.")
     @click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds until it must be ready.")
-    @output_option
+    @text_output
     def up(*, detach: bool, name: str, samples: Path | None, timeout: float, output: str) -> None:
         """Start a Kubernetes control plane and a Postgres on this machine; Ctrl-C stops them.
 
         A second `up` finds the first and shows how to use it.
         """
+        request = Request(name=name, detach=detach, samples=samples, timeout=timeout, output=output)
         with reported(output):
             home = Home.of(name)
             _require_local()
-            hook = after_start(samples) if after_start is not None else None
+            hook = after_start(None if detach else samples) if after_start is not None else None
             try:
                 start = _detach if detach else _foreground
-                sys.exit(start(home, hook, timeout, output))
+                sys.exit(start(home, hook, request, finish))
             except Blocked as failure:
                 if failure.reason != "AlreadyRunning":
                     raise
-            show(running.wait_until_ready(home, deadline=timeout), output, "runs already")
+            finish(request, running.wait_until_ready(home, deadline=timeout), "runs already")
 
     return up
 
 
-def _foreground(home: Home, hook: "AfterStart | None", timeout: float, output: str) -> int:
+def _foreground(home: Home, hook: "AfterStart | None", request: Request, finish: Finish) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    done = dataclasses.replace(request, samples=None)
 
     def ready(_: object) -> None:
-        show(_found(home), output, "is ready; Ctrl-C stops it")
+        finish(done, _found(home), "is ready; Ctrl-C stops it")
 
-    return _serve(home, progress, ready, hook, timeout)
+    return _serve(home, progress, ready, hook, request.timeout)
 
 
-def _detach(home: Home, hook: "AfterStart | None", timeout: float, output: str) -> int:
+def _detach(home: Home, hook: "AfterStart | None", request: Request, finish: Finish) -> int:
     from paybill.local import supervisor
 
     def work(report: "Progress", ready: "Ready") -> int:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        return _serve(home, report, ready, hook, timeout)
+        return _serve(home, report, ready, hook, request.timeout)
 
     home.create()
     supervisor.detach(work, log=home.logs / "supervisor.log", progress=progress)
-    show(running.wait_until_ready(home, deadline=_SETTLE_SECONDS), output, "is ready")
+    finish(request, running.wait_until_ready(home, deadline=_SETTLE_SECONDS), "is ready")
     return 0
 
 
@@ -102,7 +129,7 @@ def _serve(home: Home, report: "Progress", ready: "Ready", hook: "AfterStart | N
 @click.option("--purge", is_flag=True, help="Also remove all its data, certificates and logs.")
 @name_option
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds until it is killed.")
-@output_option
+@text_output
 def down(*, purge: bool, name: str, timeout: float, output: str) -> None:
     """Stop what `up` started; its data stays and is there at the next `up`."""
     with reported(output):
@@ -110,7 +137,7 @@ def down(*, purge: bool, name: str, timeout: float, output: str) -> None:
         stopped = running.bring_down(home, deadline=timeout)
         removed = running.purge(home) if purge else False
         if output == "json":
-            click.echo(json.dumps({"name": name, "stopped": stopped, "purged": removed}))
+            click.echo(document({"name": name, "stopped": stopped, "purged": removed}))
             return
         click.echo(f"{name} is stopped" if stopped else f"{name} did not run")
         if purge:
@@ -131,7 +158,7 @@ def kubeconfig(*, raw: bool, name: str) -> None:
 
 @click.command()
 @name_option
-@output_option
+@text_output
 def doctor(*, name: str, output: str) -> None:
     """Look whether `up` can work on this machine; exit 1 when something that it needs is missing."""
     from paybill.local.doctor import Verdict, examine
@@ -139,7 +166,7 @@ def doctor(*, name: str, output: str) -> None:
     with reported(output):
         checks = asyncio.run(examine(Home.of(name)))
         if output == "json":
-            click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+            click.echo(document([dataclasses.asdict(check) for check in checks]))
         else:
             Console().print(_as_table(checks))
         if any(check.verdict is Verdict.MISSING for check in checks):
@@ -156,16 +183,8 @@ def progress(line: str) -> None:
 
 def show(instance: RunningInstance, output: str, state: str) -> None:
     """How to use a running instance; no secret is in it, only where the secrets are."""
-    content: dict[str, Any] = {
-        "name": instance.home.name,
-        "pid": instance.pid,
-        "api_url": instance.api_url,
-        "kubeconfig": str(instance.kubeconfig),
-        "psql": instance.psql,
-        "logs": str(instance.home.logs),
-    }
     if output == "json":
-        click.echo(json.dumps(content))
+        click.echo(document(facts(instance)))
         return
     click.echo(f"The instance {instance.home.name} {state}.")
     click.echo(f"  kubectl:  export KUBECONFIG={instance.kubeconfig}")
@@ -174,17 +193,16 @@ def show(instance: RunningInstance, output: str, state: str) -> None:
     click.echo(f"  logs:     {instance.home.logs}")
 
 
-@contextlib.contextmanager
-def reported(output: str) -> Iterator[None]:
-    """Turn a failure into a message for people, or a JSON object for programs, and exit code 1."""
-    try:
-        yield
-    except Failure as failure:
-        if output == "json":
-            click.echo(json.dumps({"error": {"reason": failure.reason, "message": failure.message}}))
-        else:
-            click.echo(f"Error: {failure.message}", err=True)
-        sys.exit(1)
+def facts(instance: RunningInstance) -> dict[str, Any]:
+    """A running instance as programs see it."""
+    return {
+        "name": instance.home.name,
+        "pid": instance.pid,
+        "api_url": instance.api_url,
+        "kubeconfig": str(instance.kubeconfig),
+        "psql": instance.psql,
+        "logs": str(instance.home.logs),
+    }
 
 
 def _found(home: Home) -> RunningInstance:

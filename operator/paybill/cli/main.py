@@ -15,6 +15,7 @@ COMMANDS = {
     "kubeconfig": "paybill.cli.local:kubeconfig",
     "doctor": "paybill.cli.local:doctor",
     "crds": "paybill.cli.crds:crds",
+    "rbac": "paybill.cli.rbac:rbac",
     "audit": "paybill.cli.audit:audit",
 }
 

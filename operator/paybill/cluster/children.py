@@ -113,7 +113,8 @@ class Children:
     async def _relist(self, kind: str) -> str:
         seen: set[Key] = set()
         version = ""
-        async for page, version in self._cluster.list_pages(kind, labels=self._selector):
+        async for page, listed in self._cluster.list_pages(kind, labels=self._selector):
+            version = listed
             for obj in page:
                 obj["kind"] = kind
                 seen.add(key_of(obj))

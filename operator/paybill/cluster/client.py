@@ -105,6 +105,11 @@ class Cluster:
         obj = {"kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace, "annotations": annotations}}
         return await self._patch(obj, "", MERGE, {"fieldManager": MANAGER})
 
+    async def remove(self, key: Key, surplus: Mapping[str, Any]) -> JSON:
+        """Take away entries, named by None in a merge patch, that somebody added to mappings of ours."""
+        obj = {**surplus, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
+        return await self._patch(obj, "", MERGE, {"fieldManager": MANAGER})
+
     async def create(self, obj: Mapping[str, Any]) -> JSON:
         """POST of what is not applied: Events and Leases."""
         key = key_of(obj)

@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -39,15 +40,15 @@ class Session:
 async def _configuration(kubeconfig: Path | None) -> Configuration:
     configuration = Configuration()
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
-        load_incluster_config(client_configuration=configuration)
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         return configuration
     try:
-        await load_kube_config(
-            config_file=str(kubeconfig) if kubeconfig else None, client_configuration=configuration
-        )
+        path = str(kubeconfig) if kubeconfig else None
+        await load_kube_config(config_file=path, client_configuration=configuration)  # type: ignore[no-untyped-call]
     except Exception as error:
         # The library raises its own and yaml's errors alike; each means the same to the user.
-        raise Invalid("NoCluster", f"no usable kubeconfig: {error}: set KUBECONFIG, or start one: paybill up") from error
+        said = f"no usable kubeconfig: {error}: set KUBECONFIG, or start one: paybill up"
+        raise Invalid("NoCluster", said) from error
     return configuration
 
 
@@ -78,10 +79,11 @@ async def open_session(kubeconfig: Path | None = None) -> AsyncIterator[Session]
 
 
 async def _authenticate(configuration: Configuration, sessions: Sequence[aiohttp.ClientSession]) -> None:
-    for setting in (await configuration.auth_settings()).values():
+    settings: dict[str, Any] = dict(await configuration.auth_settings())
+    for setting in settings.values():
         if setting.get("in") == "header" and setting.get("value"):
             for http in sessions:
-                http.headers["Authorization"] = str(setting["value"])  # type: ignore[index]  # a mutable multidict
+                http.headers["Authorization"] = str(setting["value"])
 
 
 async def _keep_authenticated(configuration: Configuration, sessions: Sequence[aiohttp.ClientSession]) -> None:

@@ -6,7 +6,6 @@ tenant is one transaction because a drop takes a lock per object and a server ha
 section 4: out of shared memory after 185 tenants in one).
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 
 from psycopg.sql import SQL, Identifier
@@ -22,10 +21,8 @@ from paybill.databases.sessions import end_sessions
 from paybill.databases.statement import Statement, listed
 from paybill.desired import sql_names as names
 from paybill.desired.database import foreign
-from paybill.desired.database_facts import ObservedDatabase, ServerTraits
+from paybill.desired.database_facts import EVERYWHERE, ObservedDatabase, ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
-
-logger = logging.getLogger(__name__)
 
 Fence = Callable[[Session], Awaitable[None]]
 """Raises when this process may no longer act. It is called inside the transaction that it guards and may take locks."""
@@ -35,7 +32,7 @@ async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fen
     """Remove roles, schema and rows of ``tenant``; what is already gone is fine, what is not marked ``uid`` is not.
 
     Raises what ``fence`` raises (nothing more is changed then), ``Blocked("NameConflict")``, ``Blocked("RoleInUse")``
-    when a role of the tenant owns something in another database, ``Blocked("RowsRemain")``,
+    when a role of the tenant holds something in another database, ``Blocked("RowsRemain")``,
     ``Retry("SessionsStillOpen")``, and what ``Server.session`` raises. May be called again after any of them.
     """
     async with server.session(pool.name) as session:
@@ -54,9 +51,14 @@ async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fen
 
 
 def _refuse_elsewhere(observed: ObservedDatabase, pool: PoolDatabase) -> None:
-    owned = [str(s) for s in sorted(observed.strays) if s.owned and not s.inside and s.database != pool.name]
-    if owned:
-        raise Blocked("RoleInUse", f"tenant {observed.id}: {'; '.join(owned)}. Nothing was dropped.")
+    # A session reaches one database only, so what a role holds in another one would keep the role from going.
+    holds = [
+        str(stray)
+        for stray in sorted(observed.strays)
+        if stray.database not in (pool.name, EVERYWHERE) or (stray.owned and stray.database == EVERYWHERE)
+    ]
+    if holds:
+        raise Blocked("RoleInUse", f"tenant {observed.id}: {'; '.join(holds)}. Nothing was dropped.")
 
 
 async def _close(session: Session, traits: ServerTraits, observed: ObservedDatabase, fence: Fence) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ def translated(server: str, error: psycopg.Error) -> Failure:
         return Retry("DatabaseMissing", f"server {server}: {said}")
     if code in _BUSY or said in _CONCURRENT:
         return Retry("DatabaseBusy", f"server {server}: {said}")
+    if code == "2BP01":
+        return Blocked("RoleInUse", f"server {server}: {said}")
     if code == "42501":
         return Blocked("DatabasePermissionDenied", f"server {server}: {said}")
     if code.startswith(_UNREACHABLE_CLASSES) or (not code and isinstance(error, psycopg.OperationalError)):

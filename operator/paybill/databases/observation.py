@@ -4,7 +4,6 @@ Every query takes the same three bounds (the first and last role name, and the i
 is a look at a few index entries and a sweep over all is one scan per catalog. Nothing here reads a tenant's tables.
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -27,8 +26,6 @@ from paybill.desired.database_facts import (
     Stray,
 )
 from paybill.desired.database_tenant import PoolDatabase
-
-logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 

@@ -4,7 +4,6 @@ At level Rows ``paybill.tenant()`` is the whole of the isolation: it reads who l
 session can change, so unlike a setting it cannot be spoofed (research, attack 17).
 """
 
-import logging
 from typing import Any, Final
 
 from psycopg.sql import SQL, Identifier
@@ -19,8 +18,6 @@ from paybill.databases.transactions import run
 from paybill.desired import sql_names as names
 from paybill.desired.database_facts import DefaultGrant, Grant, Schema, ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
-
-logger = logging.getLogger(__name__)
 
 _BODY: Final = f"SELECT CASE WHEN session_user ~ '{names.TENANT_OF_SESSION}' THEN substr(session_user, 4, 8) END"
 _CONFIG: Final = "search_path=pg_catalog, pg_temp"

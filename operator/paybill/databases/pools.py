@@ -4,7 +4,6 @@ Postgres lets everybody connect to every database and call every function unless
 closed and opened for its group only once PUBLIC has nothing left in it. Each part is looked at before it is made.
 """
 
-import logging
 from collections.abc import Iterable
 
 from psycopg.sql import SQL, Identifier, Literal
@@ -21,8 +20,6 @@ from paybill.databases.transactions import run
 from paybill.desired import sql_names as names
 from paybill.desired.database_facts import Grant
 from paybill.desired.database_tenant import PoolDatabase
-
-logger = logging.getLogger(__name__)
 
 
 async def ensure_pool(server: Server, pool: PoolDatabase) -> Outcome:

@@ -5,7 +5,6 @@ owner, who would delete nothing and be told it went well (research, section 2), 
 touch a neighbour's row whatever a table's triggers do. The login is made for this and goes with the tenant.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -20,8 +19,6 @@ from paybill.databases.failures import as_failure
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
 from paybill.desired.database_tenant import PoolDatabase
-
-logger = logging.getLogger(__name__)
 
 BATCH: Final = 5_000
 """Rows per transaction: short enough that neighbours' queries never wait for it."""

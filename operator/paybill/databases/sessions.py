@@ -1,7 +1,6 @@
 """Ends tenants' sessions: closing a login does not end the sessions it has, so they are ended one by one."""
 
 import asyncio
-import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -9,8 +8,6 @@ from paybill.api.failures import Retry
 from paybill.databases.borrowed import join, leave
 from paybill.databases.server import Session
 from paybill.desired.database_facts import ServerTraits
-
-logger = logging.getLogger(__name__)
 
 DEADLINE: Final = 10.0
 """Seconds that ``end_sessions`` waits before it asks to be called again."""

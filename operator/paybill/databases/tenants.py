@@ -4,7 +4,6 @@ All changes of a call are one transaction sent in one round trip, so a crash lea
 the next call finds out which by looking. A tenant that is nowhere yet costs one look and one script.
 """
 
-import logging
 from collections.abc import Mapping
 
 from paybill.api.failures import Blocked, Invalid
@@ -22,8 +21,6 @@ from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
 
 __all__ = ["Outcome", "ensure", "observe", "plan"]
-
-logger = logging.getLogger(__name__)
 
 
 async def ensure(

@@ -57,7 +57,7 @@ def binding(identity: names.Identity, namespace: str, data: dict[str, str]) -> d
             "name": names.binding(identity.id),
             "namespace": namespace,
             "labels": names.labels(identity),
-            "annotations": names.annotations(identity),
+            "annotations": names.tenant_annotations(identity),
         },
         "type": "servicebinding.io/postgresql",
         "data": {name: base64.b64encode(value.encode()).decode() for name, value in data.items()},
@@ -91,7 +91,7 @@ def entitlements(
             "name": names.entitlements(identity.id),
             "namespace": namespace,
             "labels": names.labels(identity),
-            "annotations": names.annotations(identity),
+            "annotations": names.tenant_annotations(identity),
         },
         "data": {"phase": phase, "access": access} | dict(sorted(features.items())),
     }

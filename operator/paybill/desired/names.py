@@ -87,6 +87,6 @@ def cell_labels(cell: str, installation: str) -> dict[str, str]:
     return {MANAGED_BY_LABEL: MANAGER, INSTALLATION_LABEL: installation, CELL_LABEL: cell}
 
 
-def annotations(identity: Identity) -> dict[str, str]:
+def tenant_annotations(identity: Identity) -> dict[str, str]:
     """What a person who finds the object wants to know: whose it is."""
     return {TENANT_NAME_ANNOTATION: identity.tenant_name, TENANT_UID_ANNOTATION: identity.tenant_uid}

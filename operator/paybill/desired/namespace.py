@@ -22,7 +22,7 @@ def build(identity: names.Identity) -> dict[str, Any]:
         "metadata": {
             "name": names.namespace(identity.id),
             "labels": names.labels(identity) | pod_security,
-            "annotations": names.annotations(identity),
+            "annotations": names.tenant_annotations(identity),
         },
     }
 

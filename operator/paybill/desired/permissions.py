@@ -113,7 +113,12 @@ OPERATOR_TENANT_NAMESPACE = (
         resources=("secrets",),
         verbs=("create", "delete", "get", "patch"),
     ),
-    Rule(reason="what a deleted tenant left in a pool namespace", group="", resources=("configmaps",), verbs=("delete",)),
+    Rule(
+        reason="what a deleted tenant left in a pool namespace",
+        group="",
+        resources=("configmaps",),
+        verbs=("delete",),
+    ),
     Rule(reason="suspension: what runs is listed and stopped", group="", resources=("pods",), verbs=("delete", "list")),
     Rule(reason="suspension respects disruption budgets", group="", resources=("pods/eviction",), verbs=("create",)),
     Rule(
@@ -136,7 +141,12 @@ OWNER = (
         resources=("configmaps", "persistentvolumeclaims", "pods", "secrets", "services"),
         verbs=_WORK,
     ),
-    Rule(reason="debugging", group="", resources=("pods/attach", "pods/exec", "pods/portforward"), verbs=("create", "get")),
+    Rule(
+        reason="debugging",
+        group="",
+        resources=("pods/attach", "pods/exec", "pods/portforward"),
+        verbs=("create", "get"),
+    ),
     Rule(
         reason="looking",
         group="",
@@ -146,7 +156,9 @@ OWNER = (
     Rule(
         reason="controllers of workloads",
         group="apps",
-        resources=("daemonsets", "deployments", "deployments/scale", "replicasets", "statefulsets", "statefulsets/scale"),
+        resources=(
+            "daemonsets", "deployments", "deployments/scale", "replicasets", "statefulsets", "statefulsets/scale",
+        ),
         verbs=_WORK,
     ),
     Rule(reason="batch work", group="batch", resources=("cronjobs", "jobs"), verbs=_WORK),

@@ -29,22 +29,57 @@ def key_of(obj: Object) -> Key:
     return Key(obj["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
-def agrees(desired: Any, observed: Any) -> bool:
-    """Whether everything that ``desired`` says stands in ``observed``.
+def agrees(desired: Object, observed: Object) -> bool:
+    """Whether ``observed`` is what ``desired`` says.
 
-    Mappings may hold more than we said (the server's defaults, other owners' labels); lists must be equal
-    in length and order, so that an extra network peer or subject counts as drift.
+    Metadata, and the object as a whole, may hold more than we said (the server's bookkeeping, other owners' labels).
+    What we name below that, such as spec or data, is wholly ours: an entry more is as much drift as one less.
     """
-    match desired:
-        case Mapping():
-            return isinstance(observed, Mapping) and all(
-                agrees(value, observed.get(name)) for name, value in desired.items()
-            )
-        case list() | tuple():
-            return (
-                isinstance(observed, list | tuple)
-                and len(desired) == len(observed)
-                and all(agrees(mine, theirs) for mine, theirs in zip(desired, observed, strict=True))
-            )
+    return all(
+        _holds(value, observed.get(name)) if name == "metadata" else _same(value, observed.get(name))
+        for name, value in desired.items()
+    )
+
+
+def surplus(desired: Object, observed: Object) -> dict[str, Any]:
+    """A merge patch that takes away what ``observed`` has too much; empty when it has not.
+
+    Server-side apply leaves the entries that somebody else added to a mapping of ours. Lists it replaces as a whole.
+    """
+    found = {
+        name: _surplus(value, observed.get(name)) for name, value in desired.items() if isinstance(value, Mapping)
+    }
+    return {name: extra for name, extra in found.items() if extra and name != "metadata"}
+
+
+def _holds(desired: Any, observed: Any) -> bool:
+    if isinstance(desired, Mapping) and isinstance(observed, Mapping):
+        return all(_holds(value, observed.get(name)) for name, value in desired.items())
+    return bool(desired == observed) or (not desired and observed is None)
+
+
+def _same(desired: Any, observed: Any) -> bool:
+    match desired, observed:
+        case Mapping(), Mapping():
+            return all(_same(desired.get(name), observed.get(name)) for name in desired.keys() | observed.keys())
+        case [*mine], [*theirs]:
+            return len(mine) == len(theirs) and all(map(_same, mine, theirs))
         case _:
-            return bool(desired == observed) or (not desired and observed is None)
+            # An empty mapping or list may be left out; False is a value.
+            return bool(desired == observed) or (_empty(desired) and _empty(observed))
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, Mapping | list | tuple) and not value)
+
+
+def _surplus(desired: Any, observed: Any) -> dict[str, Any]:
+    if not isinstance(desired, Mapping) or not isinstance(observed, Mapping):
+        return {}
+    found: dict[str, Any] = {}
+    for name, value in observed.items():
+        if name not in desired:
+            found[name] = None
+        elif extra := _surplus(desired[name], value):
+            found[name] = extra
+    return found

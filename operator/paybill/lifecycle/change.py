@@ -38,8 +38,9 @@ def choose(has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitt
         return Change(
             point=has,
             reason="NotSupportedYet",
-            message=f"Plan {wanted.name} {wanted.revision} means isolation {'/'.join(wanted.isolation)}, the tenant has "
-            f"{'/'.join(has.isolation)}: moves are not supported by this version; it stays on {has.name} {has.revision}",
+            message=f"Plan {wanted.name} {wanted.revision} means isolation {'/'.join(wanted.isolation)}, the tenant "
+            f"has {'/'.join(has.isolation)}: moves are not supported by this version; it stays on {has.name} "
+            f"{has.revision}",
         )
     if has.name == wanted.name and not admitted:
         return Change(

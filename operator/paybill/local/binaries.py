@@ -59,7 +59,7 @@ async def provide(
     found = await present(environ)
     if len(found) == len(PROGRAMS):
         return Binaries.of(found)
-    async with _only_one(cached_folder(environ), progress):
+    async with only_one(cached_folder(environ), progress, "the control plane"):
         found = await present(environ)  # someone else may have got them while we waited
         if wanted := [name for name in envtest.PROGRAMS if name not in found]:
             if environ.get("PAYBILL_OFFLINE") != "1":
@@ -107,8 +107,8 @@ async def _build(missing: list[str], environ: Mapping[str, str], progress: Calla
 
 
 @contextlib.asynccontextmanager
-async def _only_one(folder: Path, progress: Callable[[str], None]) -> AsyncIterator[None]:
-    """Hold the lock of the cached version; whoever waits for it says so now and then."""
+async def only_one(folder: Path, progress: Callable[[str], None], what: str) -> AsyncIterator[None]:
+    """Hold the lock of the folder that gets ``what``; whoever waits for it says so now and then."""
     make_folder(folder)
     with (folder.parent / f"{folder.name}.lock").open("a") as lock:
         waited = 0.0
@@ -118,7 +118,7 @@ async def _only_one(folder: Path, progress: Callable[[str], None]) -> AsyncItera
                 break
             except BlockingIOError:
                 if waited % _PATIENCE_SECONDS < 0.25:
-                    progress(f"another process is getting the control plane; waiting ({waited:.0f} s)")
+                    progress(f"another process is getting {what}; waiting ({waited:.0f} s)")
                 await asyncio.sleep(0.25)
                 waited += 0.25
         yield

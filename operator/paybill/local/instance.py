@@ -5,6 +5,7 @@ prove holds for users. Data, ports and certificates survive ``stop``; a second `
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -65,6 +66,7 @@ class Instance:
         self._lock = HomeLock(home.lock)
         self._children: list[Child] = []
         self._dsn: str | None = None
+        self._sockets: Path | None = None
 
     @staticmethod
     def running(home: Home) -> RunningInstance | None:
@@ -135,6 +137,9 @@ class Instance:
         while self._children:
             await self._children[-1].stop()
             self._children.pop()
+        if self._sockets is not None:
+            with contextlib.suppress(OSError):  # only an empty folder is removed
+                self._sockets.rmdir()
         self._lock.release()
 
     async def supervise(
@@ -191,6 +196,7 @@ class Instance:
             progress(f"warning: {warning}")
         elsewhere = [str(path) for path in (server.data, server.sockets) if not path.is_relative_to(self.home.path)]
         self.home.write_state(postgres_dsn=server.dsn, psql=server.psql, elsewhere=elsewhere or None)
+        self._sockets = server.sockets
         await self._start_child(child)
         self._dsn = server.dsn
 

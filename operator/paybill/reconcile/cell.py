@@ -11,7 +11,7 @@ from paybill.api.failures import Failure, Invalid
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
 from paybill.reconcile import report
-from paybill.reconcile.queue import Work
+from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
 
@@ -31,7 +31,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
             if known is not None:
                 known.reachable = False
     await _detach_removed(world, cell)
-    if cause != "due":
+    if cause != DUE:
         _wake_unplaced(world, name)
     await report.write_status(world, cell, _status(world, cell, failure))
     if failure is not None:
@@ -86,9 +86,9 @@ def _wake_unplaced(world: World, name: str) -> None:
     """Tenants that found no place, or whose place was missing, look at once."""
     for tenant in world.declared.tenants.values():
         claim = world.registry.by_uid(tenant.metadata.uid)
-        if claim is None and world.declared.subscriptions_of(tenant.metadata.name):
-            world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
-        elif claim is not None and claim.cell == name and c.is_true(tenant.status.conditions, c.STALLED):
+        waiting = claim is None and world.declared.subscriptions_of(tenant.metadata.name)
+        stalled = claim is not None and claim.cell == name and c.is_true(tenant.status.conditions, c.STALLED)
+        if waiting or stalled:
             world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
 
 

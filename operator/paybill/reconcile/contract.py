@@ -20,7 +20,10 @@ from paybill.lifecycle.binding import Binding, Candidate, bind
 from paybill.lifecycle.entitlements import Entitlement, resolve
 from paybill.lifecycle.phases import OVER, Phase
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
+from paybill.lifecycle.terms import terms
 from paybill.reconcile.world import World
+
+NOTHING_YET = EffectTimes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class Standing:
     because: str
     subscription: Subscription | None = None
     verdict: Verdict | None = None
-    times: EffectTimes = EffectTimes()
+    times: EffectTimes = NOTHING_YET
     missing: bool = False
     plan: PlanSpec | None = None
     plan_name: str | None = None
@@ -62,11 +65,6 @@ def binding_of(world: World, tenant_name: str, tenant: Tenant | None, claim: Cla
     """Who is bound to the Tenant, and why the others are not."""
     claimed = claim.subscription_uid if claim is not None else None
     return bind(tenant.metadata.uid if tenant else None, claimed, candidates(world, tenant_name))
-
-
-def holds_of(tenant: Tenant) -> tuple[Hold, ...]:
-    """The holds that people put on a Tenant."""
-    return tuple(Hold(name=one.name, blocks=one.blocks, reason=one.reason or "") for one in tenant.spec.holds)
 
 
 async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, binding: Binding) -> Standing:
@@ -109,16 +107,9 @@ def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenan
     requested_end = facts.requested_end_time
     if requested_end is None and subscription.metadata.deletion_timestamp is not None:
         requested_end = subscription.metadata.deletion_timestamp
-    return Contract(
-        start=spec.start_time or subscription.metadata.creation_timestamp or world.now(),
-        trial_days=plan.trial_days,
-        policy=plan.payment,
-        snapshot=manual.snapshot(subscription),
-        times=replace(_times(facts), requested_end=requested_end),
-        holds=holds_of(tenant),
-        cancel_time=spec.cancel_time,
-        cancel_at_period_end=spec.cancel_at_period_end,
-    )
+    times = replace(_times(facts), requested_end=requested_end)
+    snapshot = manual.snapshot(subscription)
+    return terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now())
 
 
 async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:
@@ -154,11 +145,12 @@ async def start_trial(world: World, tenant: Tenant, standing: Standing, ready: d
 
 
 def _unbound(world: World, claim: Claim | None, binding: Binding) -> Standing:
-    """No Subscription is there: nothing ever was, or it was deleted by request, or it vanished and the phase is held."""
+    """No Subscription is there: none ever was, or it was deleted by request, or it vanished and its phase is held."""
     facts = world.facts.get(claim.subscription_uid) if claim is not None and claim.subscription_uid else None
     if facts is None:
         return Standing(phase=None, because="")
-    kept = world.revisions.get(claim.plan_name, claim.plan_revision) if claim and claim.plan_name else None
+    point = (claim.plan_name, claim.plan_revision) if claim is not None else (None, None)
+    kept = world.revisions.get(*point)
     requested = facts.requested_end_time is not None
     because = "its Subscription was deleted" if requested else "its Subscription vanished; the last phase is held"
     return Standing(

@@ -1,4 +1,4 @@
-"""Deleting a Tenant: fence at once, write the registry, let the object go; what is dropped is dropped from the registry.
+"""Deleting a Tenant: fence at once, write the registry, let the object go; drops are made from the registry.
 
 Nothing hangs on the Tenant object after its finalizer is off, so a cascade of Kubernetes can take away nothing that
 must stay. ``Retain`` leaves everything as it is; ``Delete`` drops at once, within the hour's budget; ``Snapshot`` needs
@@ -15,7 +15,6 @@ from paybill.control.claims import Claim
 from paybill.databases.drop import drop
 from paybill.desired import names
 from paybill.desired.resource import Key
-from paybill.lifecycle.binding import Binding
 from paybill.lifecycle.budget import deletions_per_hour
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
@@ -29,7 +28,7 @@ from paybill.reconcile.world import World
 DROP = "tenant.drop"
 
 
-async def reconcile(world: World, tenant: Tenant, claim: Claim | None, binding: Binding, cause: str) -> datetime | None:
+async def reconcile(world: World, tenant: Tenant, claim: Claim | None, cause: str) -> datetime | None:
     """Carry out a delete request as far as it goes now."""
     if names.FINALIZER not in tenant.metadata.finalizers:
         return None
@@ -46,7 +45,8 @@ async def reconcile(world: World, tenant: Tenant, claim: Claim | None, binding: 
         raise
     await report.let_go(world, tenant)
     for subscription in world.declared.subscriptions_of(tenant.metadata.name):
-        world.queue.add(Work("Tenant", tenant.metadata.name), f"Subscription/{subscription.metadata.name} lost its Tenant")
+        cause = f"Subscription/{subscription.metadata.name} lost its Tenant"
+        world.queue.add(Work("Tenant", tenant.metadata.name), cause)
     return None
 
 
@@ -83,7 +83,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
 
 async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
     """Logins off at once; the pods go with the namespace."""
-    content = world.revisions.get(claim.plan_name, claim.plan_revision) if claim.plan_name and claim.plan_revision else None
+    content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         return
     place = site.of(world, tenant, claim, cause)

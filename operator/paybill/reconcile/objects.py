@@ -11,7 +11,7 @@ from typing import Any
 
 from paybill.api.failures import Blocked, Retry
 from paybill.desired import names
-from paybill.desired.resource import Key, Object, agrees, key_of
+from paybill.desired.resource import Key, Object, agrees, key_of, surplus
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
 
@@ -75,6 +75,8 @@ def _step(world: World, obj: Object) -> Step:
 
     async def apply() -> dict[str, Any]:
         answer = await world.cluster.apply(obj)
+        if extra := surplus(obj, answer):
+            answer = await world.cluster.remove(key, extra)
         world.children.put(answer)
         return answer
 

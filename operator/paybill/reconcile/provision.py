@@ -13,7 +13,7 @@ from typing import Any
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.plan import PlanSpec
-from paybill.desired import handover, names, namespace, network, quota, rbac
+from paybill.desired import handover, namespace, network, quota, rbac
 from paybill.desired.resource import key_of
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
@@ -36,7 +36,9 @@ class Provisioned:
     binding: dict[str, str] | None = None
 
 
-async def bring(world: World, site: Site, plan: PlanSpec, course: Course, standing: Standing, *, deep: bool) -> Provisioned:
+async def bring(
+    world: World, site: Site, plan: PlanSpec, course: Course, standing: Standing, *, deep: bool
+) -> Provisioned:
     """Make everything so. ``deep`` also asks for the Secrets, which are not watched.
 
     Raises Retry while something outside is not there yet, Blocked or Invalid when people must act.
@@ -78,10 +80,12 @@ async def _run(
     """Pods may run: the database and the bounds side by side, then, after a suspension, the workloads are told."""
     database = ensure_database(world, site, plan, course.effect.access, credentials, fresh=fresh)
     if site.shared:
-        return await database
+        alone: tuple[str, ...] = await database
+        return alone
     before = suspension.quota_state(world, site)
     state = quota.Pods.RUNNING if before is quota.Pods.RUNNING else quota.Pods.RESUMING
     bounds = objects.ensure(world, site.scope, _bounds(world, site, plan, state), fresh=fresh)
+    degraded: tuple[str, ...]
     if state is quota.Pods.RUNNING:
         degraded, _ = await _both(database, bounds)
         await enforced(world, site, plan, state)

@@ -36,6 +36,13 @@ class _State:
     working: bool = False
     failures: int = 0
     wake: float | None = None
+    why: str = ""
+
+
+DUE = "due"
+"""The cause of a look that was planned: a resync or a deadline."""
+AGAIN = "again"
+"""The cause of a look after a failure."""
 
 
 class Queue:
@@ -69,10 +76,17 @@ class Queue:
             (self._background if background else self._urgent).append(work)
             self._changed.set()
 
-    def add_at(self, work: Work, when: float) -> None:
+    def add_within(self, work: Work, seconds: float) -> None:
+        """Look at a key after ``seconds`` at the latest: what is queued, or planned sooner, stays as it is."""
+        state = self._states.setdefault(work, _State())
+        when = self._clock() + seconds
+        if not state.causes and (state.wake is None or state.wake > when):
+            self.add_at(work, when, AGAIN)
+
+    def add_at(self, work: Work, when: float, why: str = DUE) -> None:
         """Look at a key again at ``when`` (by the queue's clock); the last call for a key counts."""
         state = self._states.setdefault(work, _State())
-        state.wake = when
+        state.wake, state.why = when, why
         heapq.heappush(self._heap, (when, next(self._order), work))
         self._changed.set()
 
@@ -115,7 +129,7 @@ class Queue:
         wait = after if after is not None else backoff * random.uniform(0.75, 1.25)  # noqa: S311
         self._release(work, state)
         if not state.causes:
-            self.add_at(work, self._clock() + wait)
+            self.add_at(work, self._clock() + wait, AGAIN)
         return wait
 
     def _release(self, work: Work, state: _State) -> None:
@@ -130,4 +144,4 @@ class Queue:
             when, _, work = heapq.heappop(self._heap)
             state = self._states.get(work)
             if state is not None and state.wake == when:
-                self.add(work, "due", background=True)
+                self.add(work, state.why, background=True)

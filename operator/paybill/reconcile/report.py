@@ -79,7 +79,8 @@ def _announce(world: World, resource: Resource, status: ApiModel) -> None:
         return
     said = stalled if warning else ready
     if said is not None:
-        world.events.post(News(about=resource, reason=said.reason, message=said.message or said.reason, warning=warning))
+        message = said.message or said.reason
+        world.events.post(News(about=resource, reason=said.reason, message=message, warning=warning))
 
 
 def _turn(status: Any) -> tuple[Any, ...]:

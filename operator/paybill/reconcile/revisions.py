@@ -31,9 +31,9 @@ class Revisions:
         for obj in await self._cluster.list("ControllerRevision", namespace=self._namespace, labels=labels):
             self._take(obj)
 
-    def get(self, plan: str, revision: str) -> PlanSpec | None:
-        """The content of one revision."""
-        return self._kept.get((plan, revision))
+    def get(self, plan: str | None, revision: str | None) -> PlanSpec | None:
+        """The content of one revision; None when it is not kept, or none is named."""
+        return self._kept.get((plan, revision)) if plan is not None and revision is not None else None
 
     def desired(self, plan: Plan) -> dict[str, Any] | None:
         """The ControllerRevision that is missing for the Plan as it is now, or None."""

@@ -1,4 +1,4 @@
-"""A tenant's place, as every step of its reconcile needs it: identity, claim, namespace, server and desired database."""
+"""A tenant's place, as every step of its reconcile needs it: identity, claim, namespace, server, database."""
 
 from __future__ import annotations
 

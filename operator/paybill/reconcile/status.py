@@ -163,9 +163,10 @@ def _aspects(
         yield _held(SUSPENDED, stopped, course)
         yield _held(RESTRICTED, read_only, course)
     missing = "the Subscription it was bound to is gone without a request: the last phase is held; apply it again"
-    yield Fact(type=SUBSCRIPTION_MISSING, status=c.TRUE if standing.missing else None, reason="Missing", message=missing)
-    gone = f"Plan {standing.plan_name} is gone; its kept revision is held"
-    yield Fact(type=PLAN_MISSING, status=c.TRUE if standing.plan_missing else None, reason="Missing", message=gone)
+    gone = c.TRUE if standing.missing else None
+    yield Fact(type=SUBSCRIPTION_MISSING, status=gone, reason="Missing", message=missing)
+    held = f"Plan {standing.plan_name} is gone; its kept revision is held"
+    yield Fact(type=PLAN_MISSING, status=c.TRUE if standing.plan_missing else None, reason="Missing", message=held)
     if change is not None:
         waits = change.reason is not None
         yield Fact(
@@ -176,7 +177,7 @@ def _aspects(
         )
 
 
-def _held(kind: str, on: bool, course: Course) -> Fact:  # noqa: FBT001 - a value, not a switch
+def _held(kind: str, on: bool, course: Course) -> Fact:
     return Fact(type=kind, status=c.TRUE if on else None, reason=course.reason, message=course.message)
 
 
@@ -200,7 +201,7 @@ def subscription_status(
         )
     return SubscriptionStatus(
         observed_generation=generation,
-        phase=str(verdict.phase) if verdict else "Pending",  # type: ignore[arg-type]  # one vocabulary, two spellings
+        phase=str(verdict.phase) if verdict else "Pending",
         tenant_uid=tenant_uid,
         provider=ProviderStatus(name=subscription.spec.payment.provider),
         anchors=_anchors(standing),
@@ -230,7 +231,7 @@ def _next(standing: Standing) -> Next | None:
     because = coming.because
     if coming.phase is Phase.ARCHIVED:
         because += "; held until a verified backup exists, which this version cannot make"
-    return Next(phase=str(coming.phase), time=coming.time, because=because)  # type: ignore[arg-type]
+    return Next(phase=str(coming.phase), time=coming.time, because=because)
 
 
 def _feature(name: str, value: bool | int | str) -> Feature:

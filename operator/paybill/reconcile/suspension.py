@@ -77,10 +77,10 @@ async def drain(world: World, site: Site, since: datetime) -> None:
 async def tell_workloads(world: World, site: Site) -> None:
     """Annotate every workload, so that its controller looks again at once."""
     stamp = world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    steps = []
+    steps: list[Step] = []
     for kind in WORKLOADS:
-        for workload in await world.cluster.list(kind, namespace=site.namespace):
-            steps.append(_tell(world, Key(kind, site.namespace, workload["metadata"]["name"]), stamp))
+        found = await world.cluster.list(kind, namespace=site.namespace)
+        steps += (_tell(world, Key(kind, site.namespace, one["metadata"]["name"]), stamp) for one in found)
     await take(world.audit, site.scope, steps)
 
 

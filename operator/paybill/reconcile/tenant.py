@@ -6,7 +6,6 @@ what a phase calls for is one decision; two workers can then never answer it dif
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,6 +21,7 @@ from paybill.lifecycle import placement, schedule
 from paybill.lifecycle.binding import Binding
 from paybill.lifecycle.phases import OVER
 from paybill.lifecycle.tenant import Course, changes_held, course
+from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import contract, deletion, metrics, provision, report, site, status
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
@@ -30,6 +30,8 @@ from paybill.reconcile.world import World
 
 SHOWN_AFTER = 3.0
 """Seconds that something outside must be missing before a status says so: a blip is not worth a write per tenant."""
+COUNTED_WITHIN = 0.5
+"""Seconds until a Plan counts its tenants anew: once for many that settle together, soon enough for the next wave."""
 
 
 @dataclass(kw_only=True)
@@ -55,13 +57,14 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     binding = contract.binding_of(world, name, tenant, claim)
     for candidate, reason in binding.refused:
         await _refuse(world, candidate.name, reason, name)
-    if tenant is None or tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
+    if tenant is None:
+        return _once_grown(world, name)
+    if tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
         return None
     if tenant.metadata.deletion_timestamp is not None:
-        return await deletion.reconcile(world, tenant, claim, binding, cause)
-    current = Pass(
-        tenant=tenant, cause=cause, claim=claim, standing=Standing(phase=None, because=""), course=course(None, "", exists=False)
-    )
+        return await deletion.reconcile(world, tenant, claim, cause)
+    nothing = Standing(phase=None, because="")
+    current = Pass(tenant=tenant, cause=cause, claim=claim, standing=nothing, course=course(None, "", exists=False))
     failure: Failure | None = None
     try:
         await _act(world, current, binding, deep=deep)
@@ -78,7 +81,7 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
     tenant = current.tenant
     current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
     exists = current.claim is not None and current.claim.plan_name is not None
-    current.course = course(standing.phase, standing.because, exists=exists, holds=contract.holds_of(tenant))
+    current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
     if standing.subscription is not None:
         await report.hold(world, standing.subscription)
         await _release_deleted(world, current)
@@ -128,7 +131,8 @@ def _refuse_unsupported(tenant: Tenant, level: str) -> None:
     if level not in placement.HOLDS:
         raise Blocked(
             "NotSupportedYet",
-            f"Tenant {tenant.metadata.name}: database level {level} is not supported by this version: use Rows or Schema",
+            f"Tenant {tenant.metadata.name}: database level {level} is not supported by this version: use Rows or "
+            "Schema",
         )
 
 
@@ -143,7 +147,8 @@ async def _plan(world: World, current: Pass) -> PlanSpec:
     if standing.subscription is None or (standing.plan_missing and standing.plan is not None):
         current.claim = await world.registry.update(claim.id, epoch=world.epoch, **bound)
         if standing.plan is None:
-            raise Blocked("PlanMissing", f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is changed")
+            gone = f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is changed"
+            raise Blocked("PlanMissing", gone)
         return standing.plan
     wanted = await _wanted(world, current)
     has = _point(world, claim.plan_name, claim.plan_revision)
@@ -190,7 +195,7 @@ async def _wanted(world: World, current: Pass) -> changes.PlanPoint:
 
 
 def _point(world: World, plan: str | None, revision: str | None) -> changes.PlanPoint | None:
-    content = world.revisions.get(plan, revision) if plan and revision else None
+    content = world.revisions.get(plan, revision)
     if content is None or content.isolation is None or plan is None or revision is None:
         return None
     return changes.PlanPoint(name=plan, revision=revision, isolation=content.isolation.resolved())
@@ -214,18 +219,18 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
     """Write both statuses; of a wait only what has lasted, or will."""
     tenant, now = current.tenant, world.now()
     if isinstance(failure, Retry):
-        since = world.waiting.setdefault(tenant.metadata.uid, now)
+        since = world.waiting.setdefault(tenant.metadata.name, now)
         if (now - since).total_seconds() < SHOWN_AFTER and (failure.after or 0) < SHOWN_AFTER:
             return
     else:
-        world.waiting.pop(tenant.metadata.uid, None)
+        world.waiting.pop(tenant.metadata.name, None)
     if current.standing.phase is None and failure is None and _young(tenant, now):
         return
     if current.claim is not None:
         before = world.ready.get(current.claim.id)
         world.ready[current.claim.id] = failure is None
         if before is not (failure is None) and current.claim.plan_name:
-            world.queue.add(Work("Plan", current.claim.plan_name), f"Tenant/{tenant.metadata.name} settled")
+            world.queue.add_within(Work("Plan", current.claim.plan_name), COUNTED_WITHIN)
     fresh = world.declared.tenants.get(tenant.metadata.name, tenant)
     await report.write_status(
         world,
@@ -251,6 +256,12 @@ def _young(resource: Resource, now: datetime) -> bool:
     return created is not None and (now - created).total_seconds() < SHOWN_AFTER
 
 
+def _once_grown(world: World, tenant_name: str) -> datetime | None:
+    """When to tell Subscriptions that are still too young for it that their Tenant is missing."""
+    young = any(_young(one, world.now()) for one in world.declared.subscriptions_of(tenant_name))
+    return world.now() + timedelta(seconds=SHOWN_AFTER) if young else None
+
+
 async def _refuse(world: World, subscription_name: str, reason: str, tenant_name: str) -> None:
     """Say on a Subscription that is not bound why it is not."""
     subscription = world.declared.subscriptions.get(subscription_name)
@@ -259,7 +270,6 @@ async def _refuse(world: World, subscription_name: str, reason: str, tenant_name
             await report.let_go(world, subscription)
         return
     if reason == "NoTenant" and _young(subscription, world.now()):
-        world.queue.add_at(Work("Tenant", tenant_name), time.monotonic() + SHOWN_AFTER)
         return
     messages = {
         "NoTenant": f"Tenant {tenant_name} does not exist: apply it; this Subscription binds to it then",

@@ -16,7 +16,7 @@ from typing import Protocol
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.reconcile import cell, deletion, metrics, plan, tenant
 from paybill.reconcile.log import about
-from paybill.reconcile.queue import Queue, Work
+from paybill.reconcile.queue import DUE, Queue, Work
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ async def _one(world: World, work: Work, cause: str) -> None:
     queue, started = world.queue, time.monotonic()
     outcome = "ok"
     try:
-        wake = await RECONCILES[work.kind](world, work.name, cause, deep=cause == "due")
+        wake = await RECONCILES[work.kind](world, work.name, cause, deep=cause == DUE)
     except Retry as failure:
         outcome = "retry"
         wait = queue.failed(work, failure.after)

@@ -52,4 +52,4 @@ class World:
     ready: dict[str, bool] = field(default_factory=dict)
     """Per tenant id, whether its last reconcile left it Ready."""
     waiting: dict[str, datetime] = field(default_factory=dict)
-    """Per Tenant UID, since when its reconciles end in Retry."""
+    """Per Tenant name, since when its reconciles end in Retry."""

@@ -13,7 +13,7 @@ from paybill.api.kinds import BY_KIND
 from paybill.cli.crds import crds
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "manifests").glob("*/*.yaml"))
+EXAMPLES = sorted((ROOT / "manifests").rglob("*.yaml"))
 TOKEN = re.compile(r"\{\{now[+-][0-9]+d\}\}")
 
 
@@ -50,7 +50,7 @@ def test_generating_twice_gives_the_same_files_with_a_header(tmp_path: Path) -> 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_example_is_read_and_only_the_demo_has_tokens(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert bool(TOKEN.search(text)) <= (path.parent.name == "demo")
+    assert bool(TOKEN.search(text)) <= ("demo" in path.parts)
     plain = TOKEN.sub("2026-01-01T00:00:00Z", text)
     assert "{{" not in plain
     for document in yaml.safe_load_all(plain):

@@ -1,0 +1,107 @@
+"""``paybill rbac``: write what the operator and tenants' owners may do as YAML, each rule with its reason, or check it.
+
+The chart puts these rules into its roles as they are, comments included, so whoever reads the chart, or what it
+rendered, sees why each right is there. ``--check`` is what keeps chart and operator together in CI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import yaml
+
+from paybill.desired import names, permissions
+from paybill.desired.permissions import Rule
+
+FOLDER = "helm/paybill/files/rbac"
+HEADER = "# Generated from operator/paybill/desired/permissions.py by `paybill rbac`; do not edit.\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """A role of the chart: where it applies, and its rules."""
+
+    kind: str
+    name: str
+    where: str
+    rules: Sequence[Rule]
+
+    @property
+    def file(self) -> str:
+        """The file of its rules; the chart takes the role's kind and name from it."""
+        return f"{self.name}.{self.kind.lower()}.yaml"
+
+
+ROLES = (
+    Role(
+        kind="ClusterRole",
+        name=permissions.OPERATOR_ROLE,
+        where="The operator, cluster-wide.",
+        rules=permissions.OPERATOR,
+    ),
+    Role(
+        kind="Role",
+        name=permissions.OPERATOR_ROLE,
+        where="The operator, in its own namespace.",
+        rules=permissions.OPERATOR_OWN_NAMESPACE,
+    ),
+    Role(
+        kind="ClusterRole",
+        name=names.OPERATOR_TENANT_ROLE,
+        where="The operator, in each tenant's namespace, by the RoleBinding that it makes for itself there.",
+        rules=permissions.OPERATOR_TENANT_NAMESPACE,
+    ),
+    Role(
+        kind="ClusterRole",
+        name=names.OWNER_ROLE,
+        where="A tenant's owners, in its namespace.",
+        rules=permissions.OWNER,
+    ),
+)
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(FOLDER),
+    show_default=True,
+    help="Folder the rules are written to.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; name the files that differ and exit 1 if there are any.")
+def rbac(output: Path, check: bool) -> None:
+    """Write the rules of the chart's roles."""
+    files = {output / name: text for name, text in rules().items()}
+    unknown = sorted(set(output.glob("*.yaml")) - set(files))
+    if check:
+        differing = [path for path, text in files.items() if not _holds(path, text)]
+        for path in differing:
+            click.echo(f"{path} differs from what the operator is given: run `paybill rbac`", err=True)
+        for path in unknown:
+            click.echo(f"{path} is no role of the operator: remove it", err=True)
+        raise SystemExit(1 if differing or unknown else 0)
+    output.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {path}")
+
+
+def rules() -> dict[str, str]:
+    """The YAML of each role's rules by the name of its file."""
+    return {role.file: f"{HEADER}# {role.where}\n{''.join(_lines(role.rules))}" for role in ROLES}
+
+
+def _lines(wanted: Sequence[Rule]) -> Iterable[str]:
+    for rule in sorted(wanted, key=lambda rule: (rule.group, sorted(rule.resources), sorted(rule.verbs))):
+        yield f"# {rule.reason}\n"
+        # One field per line, each list on its line: a change of a right is a change of one line.
+        for number, (field, values) in enumerate(rule.wire().items()):
+            shown = yaml.safe_dump(sorted(values), default_flow_style=True, width=1000).strip()
+            yield f"{'  ' if number else '- '}{field}: {shown}\n"
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
