@@ -46,9 +46,17 @@ class Customers:
         full = f"{self.prefix}-{name}" if name else self.prefix
         if plan is None:
             plan = f"{self.prefix}-{compute}-{database}".lower()
-            await self.api.apply(samples.plan(plan, compute, database))
+            await self.plan(plan, compute, database)
         await self.api.apply(samples.tenant(full, **(spec or {})), samples.subscription(full, plan, **contract))
         return await self.ready(full)
+
+    async def plan(self, name: str, *args: Any, **spec: Any) -> Object:
+        """Apply a Plan and wait until the operator has taken it up."""
+        applied = (await self.api.apply(samples.plan(name, *args, **spec)))[0]
+        generation = applied["metadata"]["generation"]
+        return await self.until(
+            name, lambda one: one.get("status", {}).get("observedGeneration") == generation, kind="Plan"
+        )
 
     async def ready(self, name: str, *, seconds: float = 30.0) -> Customer:
         """Wait until a Tenant is Ready as it is declared now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from paybill.settings import Settings
 T = TypeVar("T")
 
 START_SECONDS = 60.0
+SOON = 2.0
 
 
 class Clock:
@@ -112,8 +114,14 @@ class Operator:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued and no worker works."""
-        return self.call(lambda world: world.queue.idle)
+        """Whether nothing is queued, no worker works, and nothing is to be looked at within seconds."""
+
+        def look(world: World) -> bool:
+            soon = time.monotonic() + SOON
+            wakes = (state.wake for state in world.queue._states.values())
+            return world.queue.idle and not any(wake is not None and wake < soon for wake in wakes)
+
+        return self.call(look)
 
     def _soon(self, act: Callable[[], Any]) -> None:
         assert self._loop is not None

@@ -33,9 +33,9 @@ REPORTS = Counter(
 
 
 async def test_a_new_tenant_costs_its_objects_and_four_writes(
-    api: Api, customers: Customers, journal: Journal, name: str
+    customers: Customers, journal: Journal, name: str
 ) -> None:
-    await api.apply(samples.plan(name))
+    await customers.plan(name)
     await customers.quiet()
     journal.begin()
 
@@ -82,11 +82,14 @@ async def test_a_resync_looks_at_the_secrets_and_at_nothing_else(
 async def test_a_restart_among_steady_tenants_writes_nothing(
     api: Api, customers: Customers, operator: Operator, journal: Journal, name: str
 ) -> None:
-    await api.apply(samples.plan(name), samples.plan(f"{name}-shared", "Shared", "Rows"))
+    await customers.plan(name)
+    await customers.plan(f"{name}-shared", "Shared", "Rows")
     await customers.onboard("one", plan=name, spec=OWNERS)
     await customers.onboard("two", plan=f"{name}-shared")
     await customers.onboard("late", plan=name, paid=samples.moment(days=1))
-    await customers.onboard("stopped", plan=name, paid=samples.moment(days=20))
+    stopped = await customers.onboard("stopped", plan=name)
+    await api.edit("Subscription", stopped.name, {"spec": {"payment": {"paidUntilTime": samples.moment(days=20)}}})
+    await customers.until(stopped.name, lambda one: holds(one, "Suspended") and holds(one, "Ready"))
     await customers.quiet()
     journal.begin()
 

@@ -49,6 +49,16 @@ def foreground(environ, *words):
             process.kill()
 
 
+def document(stream):
+    """The JSON document that a command prints before it goes on running."""
+    lines = []
+    for line in stream:
+        lines.append(line)
+        if line.startswith("}") or line.endswith("}\n"):
+            break
+    return json.loads("".join(lines))
+
+
 def home_of(environ, name="local"):
     return Home.of(name, environ)
 
@@ -90,7 +100,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_its_data_is_there_at_the_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_ctrl_c_and_its_kin_stop_everything(environ, number):
     with foreground(environ) as process:
-        ready = json.loads(process.stdout.readline())
+        ready = document(process.stdout)
         assert ready["pid"] == process.pid
         below = descendants(process.pid)
         assert len(below) >= 4
@@ -126,7 +136,7 @@ def test_ctrl_c_while_a_detached_start_is_awaited_stops_it(environ):
 
 def test_two_that_start_at_once_share_one_instance(environ):
     with foreground(environ, "--detach") as one, foreground(environ, "--detach") as two:
-        shown = [json.loads(process.stdout.readline()) for process in (one, two)]
+        shown = [document(process.stdout) for process in (one, two)]
         assert [process.wait(30) for process in (one, two)] == [0, 0]
     assert shown[0] == shown[1]
     paybill(environ, "down")

@@ -1,4 +1,4 @@
-"""The ``paybill`` command (also ``kubectl paybill``). Subcommands are imported when they are called, so help is fast."""
+"""The ``paybill`` command (also ``kubectl paybill``). A subcommand is imported when it is called: help is fast."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ COMMANDS = {
 class Lazy(click.Group):
     """A group that imports a subcommand only when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, as help lists them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None

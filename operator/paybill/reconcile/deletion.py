@@ -66,8 +66,8 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
     if policy == "Snapshot" and claim.plan_name is not None:
         raise Blocked(
             "NotSupportedYet",
-            f"Tenant {tenant.metadata.name} has deletionPolicy Snapshot, but this version cannot make the final backup: "
-            "set spec.deletionPolicy to Retain (keep everything) or Delete (drop everything at once)",
+            f"Tenant {tenant.metadata.name} has deletionPolicy Snapshot, but this version cannot make the final "
+            "backup: set spec.deletionPolicy to Retain (keep everything) or Delete (drop everything at once)",
         )
     await _fence(world, tenant, claim, cause)
     now = world.now()
