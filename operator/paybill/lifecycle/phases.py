@@ -22,6 +22,7 @@ class Phase(StrEnum):
     SUSPENDED = "Suspended"
     ENDED = "Ended"
     ARCHIVED = "Archived"
+    DELETED = "Deleted"
     ABANDONED = "Abandoned"
 
 
@@ -66,11 +67,10 @@ EFFECTS: dict[Phase, Effect] = {
     Phase.SUSPENDED: _STOPPED,
     Phase.ENDED: _STOPPED,
     Phase.ARCHIVED: _STOPPED,
+    Phase.DELETED: _STOPPED,
     Phase.ABANDONED: _STOPPED,
 }
 
-TERMINAL = frozenset({Phase.ABANDONED})
-"""Phases from which a claim on a Tenant moves to another Subscription."""
-
-OVER = frozenset({Phase.ENDED, Phase.ARCHIVED, Phase.ABANDONED})
-"""Phases of a contract that no longer runs; paying inside retention still brings it back."""
+OVER = frozenset({Phase.ENDED, Phase.ARCHIVED, Phase.DELETED, Phase.ABANDONED})
+"""Phases of a contract that no longer runs: its claim on the Tenant may move to another Subscription. Until it does,
+paying inside retention still brings it back."""

@@ -12,51 +12,30 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from paybill.api.duration import parse as parse_duration
-from paybill.api.plan import Payment
+from paybill.lifecycle.contract import (
+    FOREVER,
+    Contract,
+    EffectTimes,
+    Hold,
+    after,
+    awaits_first_payment,
+    cancelled,
+    day,
+    in_trial,
+    outstanding,
+    owed_since,
+    period_end,
+    trial_end,
+)
 from paybill.lifecycle.phases import Phase
-from paybill.lifecycle.provider import Snapshot, Status
+from paybill.lifecycle.provider import Status
 
-
-@dataclass(frozen=True, kw_only=True)
-class EffectTimes:
-    """When an effect took place. Written once per episode; the true copy is in the control database.
-
-    ``ready``: the Tenant was first Ready (a trial starts then). ``requested_end``: the Subscription was deleted.
-    """
-
-    ready: datetime | None = None
-    suspended: datetime | None = None
-    ended: datetime | None = None
-    archived: datetime | None = None
-    requested_end: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hold:
-    """A named reason that blocks ``Changes``, ``Access`` or ``Provisioning``, whatever is paid."""
-
-    name: str
-    blocks: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contract:
-    """Everything the phase depends on, but the time."""
-
-    start: datetime
-    trial_days: int
-    policy: Payment
-    snapshot: Snapshot | None
-    times: EffectTimes = EffectTimes()
-    holds: tuple[Hold, ...] = ()
-    cancel_time: datetime | None = None
-    cancel_at_period_end: bool = False
+__all__ = ["Contract", "EffectTimes", "Hold", "Next", "Verdict", "decide", "forecast", "settle"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
-    """The next transition: to which phase, when, why, and what would still hold it back."""
+    """The next transition: to which phase, when and why. A time that has passed is an act that is still held back."""
 
     phase: Phase
     time: datetime
@@ -65,13 +44,17 @@ class Next:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The phase with its reason, the provider facts it rests on, and what comes next if nothing changes."""
+    """The phase with its reason, the provider facts it rests on, and what comes next if nothing changes.
+
+    ``outstanding``: a payment is missing.
+    """
 
     phase: Phase
     because: str
     trial_end: datetime | None
     period_end: datetime | None
     past_due_since: datetime | None
+    outstanding: bool
     next: Next | None
 
 
@@ -81,164 +64,138 @@ def decide(contract: Contract, now: datetime) -> Verdict:
     return Verdict(
         phase=phase,
         because=because,
-        trial_end=_trial_end(contract),
-        period_end=_period_end(contract),
-        past_due_since=_owed_since(contract, now),
+        trial_end=trial_end(contract),
+        period_end=period_end(contract),
+        past_due_since=owed_since(contract, now),
+        outstanding=outstanding(contract, now),
         next=_next(contract, phase, now),
     )
 
 
 def settle(times: EffectTimes, phase: Phase, now: datetime) -> EffectTimes:
     """The effect times once ``phase`` is in force: set at the first moment of an episode, cleared when it is over."""
-    stopped = phase in {Phase.SUSPENDED, Phase.ENDED, Phase.ARCHIVED}
-    over = phase in {Phase.ENDED, Phase.ARCHIVED}
+    gone = phase in {Phase.ARCHIVED, Phase.DELETED}
+    over = gone or phase is Phase.ENDED
+    stopped = over or phase is Phase.SUSPENDED
     return replace(
         times,
         suspended=(times.suspended or now) if stopped else None,
         ended=(times.ended or now) if over else None,
-        archived=(times.archived or now) if phase is Phase.ARCHIVED else None,
+        archived=(times.archived or now) if gone else None,
+        deleted=(times.deleted or now) if phase is Phase.DELETED else None,
     )
 
 
-def forecast(contract: Contract, now: datetime, limit: int = 8) -> tuple[Next, ...]:
+def forecast(contract: Contract, now: datetime, limit: int = 16) -> tuple[Next, ...]:
     """The transitions to come if nobody pays, edits or holds anything, in order of time."""
     steps: list[Next] = []
     while len(steps) < limit and (step := decide(contract, now).next) is not None:
         steps.append(step)
-        now = step.time
+        now = max(now, step.time)
         contract = replace(contract, times=settle(contract.times, step.phase, now))
     return tuple(steps)
 
 
 def _phase(contract: Contract, now: datetime) -> tuple[Phase, str]:
-    """The first rule that applies, most final first."""
-    if contract.times.archived is not None:
+    """What the contract says, but for what cannot be undone by saying it."""
+    if contract.times.deleted is not None:
+        return Phase.DELETED, "the final backup is deleted too"
+    phase, because = _by_contract(contract, now)
+    # Only who pays comes back from the archive, with restored data.
+    if contract.times.archived is not None and phase not in {Phase.ACTIVE, Phase.TRIALING}:
         return Phase.ARCHIVED, "retention is over"
+    return phase, because
+
+
+def _by_contract(contract: Contract, now: datetime) -> tuple[Phase, str]:
+    """The first rule that applies. What is over stays over, whatever holds are put on it or lifted."""
+    if (over := _over(contract, now)) is not None:
+        return over
     if contract.start > now:
-        return Phase.PENDING, f"starts {_day(contract.start)}"
-    if (ended := _cancelled(contract, now)) is not None:
-        return Phase.ENDED, ended
-    for hold in contract.holds:
-        if hold.blocks == "Access":
-            return Phase.SUSPENDED, f"hold {hold.name}" + (f": {hold.reason}" if hold.reason else "")
-    if contract.snapshot is None:
-        return Phase.PENDING, "the payment provider has not answered yet"
-    match contract.snapshot.status:
-        case Status.UNPAID | Status.PAUSED:
-            return Phase.SUSPENDED, f"the payment provider says {contract.snapshot.status}"
-        case Status.INCOMPLETE_EXPIRED:
-            return Phase.ABANDONED, "the first payment never came"
-    if _awaits_first_payment(contract):
-        if now >= contract.start + parse_duration(contract.policy.first_payment_window):
-            return Phase.ABANDONED, f"no payment within {contract.policy.first_payment_window} of the start"
+        return Phase.PENDING, f"starts {day(contract.start)}"
+    owed = owed_since(contract, now)
+    if owed is not None and now >= after(owed, timedelta(days=contract.policy.end_after_days)):
+        return Phase.ENDED, f"unpaid since {day(owed)}"
+    access = next((hold for hold in contract.holds if hold.blocks == "Access"), None)
+    if access is not None:
+        return Phase.SUSPENDED, access.words
+    if contract.known is None:
+        return contract.last or Phase.PENDING, "the payment provider has not answered yet"
+    if awaits_first_payment(contract):
         return Phase.AWAITING_PAYMENT, "the first payment is outstanding"
-    if (owed := _owed_since(contract, now)) is not None:
-        return _dunning(contract.policy, owed, now)
-    if _in_trial(contract, now):
-        end = _trial_end(contract)
-        return Phase.TRIALING, f"trial until {_day(end)}" if end else "the trial starts when the tenant is Ready"
-    return Phase.ACTIVE, f"paid until {_day(contract.snapshot.paid_until)}" if contract.snapshot.paid_until else "paid"
+    if outstanding(contract, now) or contract.known.status is Status.PAUSED:
+        return _unpaid(contract, contract.known.status, owed, now)
+    if in_trial(contract, now):
+        end = trial_end(contract)
+        return Phase.TRIALING, f"trial until {day(end)}" if end else "the trial starts when the tenant is Ready"
+    paid_until = contract.known.paid_until
+    return Phase.ACTIVE, f"paid until {day(paid_until)}" if paid_until else "paid"
 
 
-def _dunning(policy: Payment, owed: datetime, now: datetime) -> tuple[Phase, str]:
-    because = f"unpaid since {_day(owed)}"
-    if now >= owed + timedelta(days=policy.end_after_days):
-        return Phase.ENDED, because
-    if now >= owed + timedelta(days=policy.grace_days):
+def _over(contract: Contract, now: datetime) -> tuple[Phase, str] | None:
+    """Whether the contract has come to its end by other things than debt: Abandoned if nothing was ever delivered."""
+    cancellation = cancelled(contract, now)
+    if awaits_first_payment(contract):
+        window = contract.policy.first_payment_window
+        if cancellation is not None:
+            return Phase.ABANDONED, f"{cancellation}, before the first payment"
+        if now >= after(contract.start, parse_duration(window)):
+            return Phase.ABANDONED, f"no payment within {window} of the start"
+        return None
+    if contract.known is not None and contract.known.status is Status.INCOMPLETE_EXPIRED:
+        return Phase.ENDED if contract.served else Phase.ABANDONED, "the first payment never came"
+    return (Phase.ENDED, cancellation) if cancellation is not None else None
+
+
+def _unpaid(contract: Contract, status: Status, owed: datetime | None, now: datetime) -> tuple[Phase, str]:
+    """How far debt has come before the end. A provider that gives up retrying suspends before our own grace is over."""
+    policy = contract.policy
+    because = f"unpaid since {day(owed)}" if owed is not None else f"the payment provider says {status}"
+    if status in {Status.UNPAID, Status.PAUSED}:
+        return Phase.SUSPENDED, f"the payment provider says {status}"
+    if owed is None:
+        return Phase.PAST_DUE, because
+    if now >= after(owed, timedelta(days=policy.grace_days)):
         return Phase.SUSPENDED, because
-    if policy.restrict_after_days is not None and now >= owed + timedelta(days=policy.restrict_after_days):
+    if policy.restrict_after_days is not None and now >= after(owed, timedelta(days=policy.restrict_after_days)):
         return Phase.RESTRICTED, because
     return Phase.PAST_DUE, because
 
 
-def _cancelled(contract: Contract, now: datetime) -> str | None:
-    if contract.times.requested_end is not None:
-        return f"cancelled by deletion of the Subscription on {_day(contract.times.requested_end)}"
-    if contract.cancel_time is not None and contract.cancel_time <= now:
-        return f"cancelled as of {_day(contract.cancel_time)}"
-    if contract.snapshot is not None and contract.snapshot.status is Status.CANCELED:
-        return "cancelled at the payment provider"
-    period_end = _period_end(contract)
-    if contract.cancel_at_period_end and period_end is not None and period_end <= now:
-        return f"cancelled at the end of its period, {_day(period_end)}"
-    return None
-
-
-def _awaits_first_payment(contract: Contract) -> bool:
-    snapshot = contract.snapshot
-    if snapshot is None:
-        return False
-    by_dates = snapshot.status is Status.BY_DATES and snapshot.paid_until is None and contract.trial_days == 0
-    return by_dates or snapshot.status is Status.INCOMPLETE
-
-
-def _trial_end(contract: Contract) -> datetime | None:
-    """The provider's trial end where it has one, else the days of the Plan from the first moment of Ready."""
-    if contract.snapshot is not None and contract.snapshot.trial_end is not None:
-        return contract.snapshot.trial_end
-    if contract.trial_days == 0 or contract.times.ready is None:
-        return None
-    return contract.times.ready + timedelta(days=contract.trial_days)
-
-
-def _period_end(contract: Contract) -> datetime | None:
-    paid_until = contract.snapshot.paid_until if contract.snapshot is not None else None
-    return paid_until or _trial_end(contract)
-
-
-def _in_trial(contract: Contract, now: datetime) -> bool:
-    snapshot = contract.snapshot
-    if snapshot is None or snapshot.status is Status.ACTIVE:
-        return False
-    if snapshot.status is Status.TRIALING:
-        return True
-    if contract.trial_days == 0 or (snapshot.paid_until is not None and snapshot.paid_until > now):
-        return False
-    end = _trial_end(contract)
-    return end is None or now < end
-
-
-def _owed_since(contract: Contract, now: datetime) -> datetime | None:
-    """Since when money is owed: the provider's word, or the moment after which nothing is paid and no trial runs."""
-    snapshot = contract.snapshot
-    if snapshot is None:
-        return None
-    if snapshot.status is Status.PAST_DUE:
-        return snapshot.past_due_since
-    if snapshot.status is not Status.BY_DATES:
-        return None
-    ends = [time for time in (snapshot.paid_until, _trial_end(contract)) if time is not None]
-    if contract.trial_days and contract.times.ready is None and snapshot.paid_until is None:
-        return None
-    return max(ends) if ends and max(ends) <= now else None
-
-
 def _next(contract: Contract, phase: Phase, now: datetime) -> Next | None:
-    """Only at an anchor plus a threshold can the phase change by itself: look at each of them in order."""
+    """The first transition to come: by the contract's own dates, or the destructive act that this phase waits for."""
+    coming = [*_destruction(contract, phase, now)]
+    for time in sorted(set(_turning_points(contract))):
+        if now < time < FOREVER:
+            then, because = _phase(contract, time)
+            if then is not phase:
+                coming.append(Next(phase=then, time=time, because=because))
+                break
+    return min(coming, key=lambda step: step.time, default=None)
+
+
+def _destruction(contract: Contract, phase: Phase, now: datetime) -> Iterable[Next]:
+    """What retention ends in: due then, done only with its proofs, so the time may pass while the phase stays."""
+    policy, times = contract.policy, contract.times
+    held = "".join(f"; held back by {hold.words}" for hold in contract.holds)
     if phase is Phase.ENDED:
-        ended = contract.times.ended or now
-        retained = ended + timedelta(days=contract.policy.retain_days)
-        return Next(phase=Phase.ARCHIVED, time=retained, because=f"{contract.policy.retain_days} days of retention end")
-    for time in sorted(set(_turning_points(contract, now))):
-        if time > now:
-            after, because = _phase(contract, time)
-            if after is not phase:
-                return Next(phase=after, time=time, because=because)
-    return None
+        due = after(times.ended or now, timedelta(days=policy.retain_days))
+        yield Next(phase=Phase.ARCHIVED, time=due, because=f"{policy.retain_days} days of retention end{held}")
+    if phase is Phase.ARCHIVED:
+        due = after(times.archived or now, timedelta(days=policy.archive_days))
+        yield Next(phase=Phase.DELETED, time=due, because=f"{policy.archive_days} days in the archive end{held}")
 
 
-def _turning_points(contract: Contract, now: datetime) -> Iterable[datetime]:
-    policy = contract.policy
+def _turning_points(contract: Contract) -> Iterable[datetime]:
+    """Every moment at which the phase can change by itself: an anchor, or an anchor plus a threshold."""
+    policy, snapshot, times = contract.policy, contract.known, contract.times
     yield contract.start
-    yield contract.start + parse_duration(policy.first_payment_window)
+    yield after(contract.start, parse_duration(policy.first_payment_window))
     if contract.cancel_time is not None:
         yield contract.cancel_time
-    owed = {_owed_since(contract, now), _trial_end(contract), _period_end(contract)} - {None}
-    days = [0, policy.restrict_after_days, policy.grace_days, policy.end_after_days]
-    for anchor in owed:
+    said = (snapshot.paid_until, snapshot.past_due_since, snapshot.provider_time) if snapshot is not None else ()
+    served = max(times.ready, contract.start) if times.ready is not None else None
+    thresholds = (0, policy.restrict_after_days, policy.grace_days, policy.end_after_days)
+    for anchor in {*said, served, trial_end(contract)} - {None}:
         if anchor is not None:
-            yield from (anchor + timedelta(days=count) for count in days if count is not None)
-
-
-def _day(time: datetime | None) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time is not None else "an unknown time"
+            yield from (after(anchor, timedelta(days=count)) for count in thresholds if count is not None)

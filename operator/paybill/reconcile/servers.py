@@ -7,8 +7,8 @@ tenant only that tenant is looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from paybill.api.cell import Server as ServerSpec
 from paybill.api.failures import Invalid, Retry
@@ -51,7 +51,14 @@ class Attached:
         """Read what every tenant has; returns the ids for which that is another answer than before."""
         before = self.observed
         self.observed = await observe(self.server, self.pool, None)
-        return {one for one in before.keys() | self.observed.keys() if before.get(one) != self.observed.get(one)}
+        after = self.observed
+        return {one for one in before.keys() | after.keys() if self._lasting(before, one) != self._lasting(after, one)}
+
+    @staticmethod
+    def _lasting(observed: Mapping[str, ObservedDatabase], tenant_id: str) -> ObservedDatabase | None:
+        """What was observed without the sessions: those come and go with every app that connects."""
+        found = observed.get(tenant_id)
+        return replace(found, sessions={}) if found is not None else None
 
 
 class Servers:
