@@ -27,6 +27,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Event": ("v1", "events", True),
     "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies", True),
     "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings", True),
+    "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Deployment": ("apps/v1", "deployments", True),
     "ReplicaSet": ("apps/v1", "replicasets", True),
     "StatefulSet": ("apps/v1", "statefulsets", True),

@@ -99,7 +99,7 @@ SCHEMA_ATTACKS = (
     Attack("10-untrusted-extension", "CREATE EXTENSION dblink SCHEMA t_{a}", FORBIDDEN, login="mig_a"),
     Attack("11-c-function", "CREATE FUNCTION x() RETURNS int LANGUAGE c AS '/x', 'y'", FORBIDDEN, login="mig_a"),
     Attack("12-copy-to-program", "COPY notes TO PROGRAM 'true'", FORBIDDEN, **_member("pg_execute_server_program")),
-    Attack("12-copy-to-file", "COPY notes TO '/tmp/x'", FORBIDDEN),
+    Attack("12-copy-to-file", "COPY notes TO '/stolen'", FORBIDDEN),
     Attack(
         "12-copy-from-file",
         "COPY notes (body) FROM '/etc/hostname' WHERE false",

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.databases.servers import kinds, start
-from tests.databases.tenancy import Tenant, pool, provision, share_tables
 
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
+from tests.databases.servers import kinds, start
+from tests.databases.tenancy import Tenant, pool, provision, share_tables
 
 
 @pytest.fixture(params=kinds(), ids=lambda kind: f"{kind[0]}-{kind[1]}")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from tests.control.postgres import ThrowAwayPostgres
 
 from paybill.databases.credentials import scram_verifier
+from tests.control.postgres import ThrowAwayPostgres
 
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 ADMIN_PASSWORD = "the-cloud-gave-this-out"

@@ -5,12 +5,12 @@ import string
 from dataclasses import dataclass, replace
 
 import psycopg
-from tests.databases.servers import TestServer
 
 from paybill.databases.credentials import new_password, scram_verifier
 from paybill.databases.server import Server
 from paybill.databases.tenants import ensure, observe
 from paybill.desired.database import PoolDatabase, TenantDatabase, differences, pool_database_name
+from tests.databases.servers import TestServer
 
 INSTALLATION = "test-installation"
 

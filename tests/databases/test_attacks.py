@@ -4,10 +4,10 @@ import contextlib
 
 import psycopg
 import pytest
-from tests.databases.attacks import ROWS_ATTACKS, SCHEMA_ATTACKS, Attack
-from tests.databases.tenancy import Tenant, provision
 
 from paybill.databases.pools import ensure_pool
+from tests.databases.attacks import ROWS_ATTACKS, SCHEMA_ATTACKS, Attack
+from tests.databases.tenancy import Tenant, provision
 
 
 def outcome(attack: Attack, attacker: Tenant, victim: Tenant) -> str:

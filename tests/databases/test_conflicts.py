@@ -1,12 +1,12 @@
 """What carries a tenant's name and is not the tenant's stops the work before anything is changed."""
 
 import pytest
-from tests.databases.tenancy import desired, new_id, pool
 
 from paybill.api.failures import Blocked
 from paybill.databases.drop import drop
 from paybill.databases.pools import ensure_pool
 from paybill.databases.tenants import ensure
+from tests.databases.tenancy import desired, new_id, pool
 
 EVERYTHING = """
 SELECT 'role', rolname::text, rolcanlogin::text FROM pg_roles WHERE rolname LIKE 'pb%%'

@@ -5,14 +5,14 @@ import asyncio
 import psycopg
 import pytest
 from psycopg.sql import SQL
-from tests.databases.servers import start
-from tests.databases.tenancy import desired, provision, quick_verifier
 
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.databases.credentials import new_password
 from paybill.databases.server import Limits, Server
 from paybill.databases.tenants import ensure, observe, plan
 from paybill.desired.database import differences
+from tests.databases.servers import start
+from tests.databases.tenancy import desired, provision, quick_verifier
 
 
 async def statements(server, where, wanted, passwords):

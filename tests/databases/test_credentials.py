@@ -1,9 +1,9 @@
 """Passwords become verifiers here, and the verifiers are Postgres' own."""
 
 import pytest
-from tests.databases.servers import start
 
 from paybill.databases.credentials import is_verifier, new_password, scram_verifier, verifies
+from tests.databases.servers import start
 
 
 def test_a_verifier_verifies_its_password_only():

@@ -3,11 +3,11 @@
 import contextlib
 
 import pytest
-from tests.databases.tenancy import desired
 
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.drop import drop
 from paybill.databases.tenants import ensure, observe
+from tests.databases.tenancy import desired
 
 TRACES = """
 SELECT 'role', rolname::text FROM pg_roles WHERE rolname LIKE %(role)s

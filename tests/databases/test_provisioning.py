@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from tests.databases.tenancy import desired, new_id, provision
 
 from paybill.api.failures import Blocked, Invalid
 from paybill.databases.credentials import new_password, scram_verifier
 from paybill.databases.pools import ensure_pool
 from paybill.databases.tenants import ensure, observe
 from paybill.desired.database import differences
+from tests.databases.tenancy import desired, new_id, provision
 
 
 async def test_migrations_make_tables_that_the_app_writes_and_readers_read(acme):

@@ -4,9 +4,9 @@ import json
 import uuid
 
 import pytest
-from tests.local.api import Api, eventually
 
 from paybill.local.certificates import Certificates, Pair
+from tests.local.api import Api, eventually
 
 POD = {"containers": [{"name": "c", "image": "none", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}]}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.local.api import Api
-from tests.local.processes import alive
 
 from paybill.api.failures import Blocked
 from paybill.local import account as accounts
 from paybill.local import running
 from paybill.local.home import Home
 from paybill.local.instance import Instance
+from tests.local.api import Api
+from tests.local.processes import alive
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def home(short_folder, request):
 
 async def until(look, seconds=30.0):
     async with asyncio.timeout(seconds):
-        while not (found := await asyncio.to_thread(look)):  # noqa: ASYNC110  # it happens outside this process
+        while not (found := await asyncio.to_thread(look)):  # it happens outside this process
             await asyncio.sleep(0.1)
     return found
 

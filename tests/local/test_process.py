@@ -9,13 +9,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.local.api import eventually
-from tests.local.processes import alive, descendants, environment
 
 from paybill.api.failures import Blocked
 from paybill.local import process
 from paybill.local.children import Child
 from paybill.local.process import Command
+from tests.local.api import eventually
+from tests.local.processes import alive, descendants, environment
 
 
 def shell(tmp_path, script, **more):
@@ -24,7 +24,7 @@ def shell(tmp_path, script, **more):
 
 async def until(condition, seconds=15.0):
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # it happens outside this process
+        while not condition():  # it happens outside this process
             await asyncio.sleep(0.02)
 
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.local.api import Api, eventually
-from tests.local.processes import alive, descendants
 
 from paybill.local import running
 from paybill.local.home import Home
+from tests.local.api import Api, eventually
+from tests.local.processes import alive, descendants
 
 SOURCES = Path(__file__).parents[2] / "operator"
 MAIN = "import click; from paybill.cli.local import COMMANDS; click.Group(commands={c.name: c for c in COMMANDS})()"

@@ -1,8 +1,8 @@
 """Which Subscription a Tenant is bound to.
 
 The two claim each other by name and UID, in whatever order they come. The oldest candidate wins while nothing is
-bound; after that the claim moves only when the bound Subscription is gone or terminal. A Tenant of the same name
-with another UID never inherits a contract.
+bound; after that the claim moves only when the bound Subscription is gone or terminal, and only to one that runs. A
+Tenant of the same name with another UID never inherits a contract.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ def bind(tenant_uid: str | None, claimed_uid: str | None, candidates: Iterable[C
     if bound is None:
         bound = next((one for one in eligible if not one.terminal), None)
     if bound is None:
-        # A contract that ended is still the Tenant's own contract until another one takes over.
-        bound = next((one for one in eligible if one.uid == claimed_uid), None) or next(iter(eligible), None)
+        # A contract that ended is still the Tenant's own contract until another one takes over. But one that is over
+        # takes over nothing: the bound one may only be missing, and its phase is held until it comes back.
+        bound = next((one for one in eligible if claimed_uid in (None, one.uid)), None)
     refused = [(one, "TenantReplaced") for one in replaced]
     refused += [(one, "TenantTaken") for one in eligible if one is not bound]
     return Binding(bound=bound, missing=bound is None and claimed_uid is not None, refused=tuple(refused))

@@ -29,6 +29,8 @@ def consequence(phase: Phase, policy: Payment, *, shared: bool) -> str:
             return f"{_stopped(shared=shared)}; data is kept for {policy.retain_days} days, and paying brings all back"
         case Phase.ARCHIVED:
             return "compute and database go, a verified final backup stays; this version cannot make one, so it waits"
+        case Phase.DELETED:
+            return "nothing is left but the record that it was"
         case Phase.ABANDONED:
             return "nothing was ever paid: nothing is built, and another Subscription may take the Tenant"
 

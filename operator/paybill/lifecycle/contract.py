@@ -88,7 +88,7 @@ def trial_end(contract: Contract) -> datetime | None:
     snapshot = contract.known
     if snapshot is not None and (snapshot.status is not Status.BY_DATES or snapshot.trial_end is not None):
         return snapshot.trial_end
-    if contract.trial_days == 0 or (served := _served_since(contract)) is None:
+    if contract.trial_days == 0 or (served := served_since(contract)) is None:
         return None
     return after(served, timedelta(days=contract.trial_days))
 
@@ -135,7 +135,7 @@ def owed_since(contract: Contract, now: datetime) -> datetime | None:
         case Status.PAST_DUE | Status.UNPAID | Status.INCOMPLETE:
             return snapshot.past_due_since or snapshot.provider_time
         case Status.BY_DATES if not trial_to_come(contract):
-            end = period_end(contract) or _served_since(contract)
+            end = period_end(contract) or served_since(contract)
             return end if end is not None and end <= now else None
         case _:
             return None
@@ -162,8 +162,8 @@ def cancelled(contract: Contract, now: datetime) -> str | None:
     return None
 
 
-def _served_since(contract: Contract) -> datetime | None:
-    """A Tenant may be older than this contract; nothing is counted from before it."""
+def served_since(contract: Contract) -> datetime | None:
+    """Since when the contract has been delivered. A Tenant may be older; nothing is counted from before the start."""
     return max(contract.times.ready, contract.start) if contract.times.ready is not None else None
 
 

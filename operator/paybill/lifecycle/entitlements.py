@@ -1,7 +1,7 @@
 """What a tenant is entitled to: the Plan's features, overridden, added to and removed by its Subscription.
 
 Resolved once, in one place, in this order: the base Plan; each add-on times its quantity (integers add up,
-booleans or together, strings of an add-on replace); the Subscription's ``set``; the Subscription's ``remove``.
+booleans or together, anything else of an add-on replaces); the Subscription's ``set``; the Subscription's ``remove``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from paybill.api.plan import Feature
+from paybill.api.failures import Invalid
+from paybill.api.limits import LARGEST_INTEGER, Feature
 
 Value = bool | int | str
+
+MOST = 256
+"""Entitlements of one tenant: the bound of ``status.entitlements``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,10 @@ def resolve(
     overrides: Iterable[Feature] = (),
     removed: Iterable[str] = (),
 ) -> tuple[Entitlement, ...]:
-    """The entitlements in order of name; ``add_ons`` are (features, quantity) pairs."""
+    """The entitlements in order of name; ``add_ons`` are (features, quantity) pairs.
+
+    Raises Invalid when they are more than a status can hold.
+    """
     granted = {feature.name: Entitlement(name=feature.name, value=value_of(feature), source="Plan") for feature in base}
     for features, quantity in add_ons:
         for feature in features:
@@ -55,16 +62,26 @@ def resolve(
         granted[feature.name] = Entitlement(name=feature.name, value=value_of(feature), source="Subscription")
     for name in removed:
         granted.pop(name, None)
+    if len(granted) > MOST:
+        raise Invalid("TooManyEntitlements", f"{len(granted)} entitlements are more than {MOST}: name fewer add-ons")
     return tuple(granted[name] for name in sorted(granted))
 
 
 def _times(value: Value, quantity: int) -> Value:
-    return value * quantity if isinstance(value, int) and not isinstance(value, bool) else value
+    return value if isinstance(value, bool | str) else _bounded(value * quantity)
 
 
 def _plus(before: Value, added: Value) -> Value:
-    if isinstance(before, bool) and isinstance(added, bool):
-        return before or added
-    if isinstance(before, int) and isinstance(added, int):
-        return before + added
-    return added
+    """Like is added to like; of different types (a bool is not a number here) the add-on's replaces."""
+    match before, added:
+        case bool(), bool():
+            return before or added
+        case (bool(), _) | (_, bool()) | (str(), _) | (_, str()):
+            return added
+        case _:
+            return _bounded(before + added)
+
+
+def _bounded(value: int) -> int:
+    """No larger than every JSON reader gets right: a quantity of a million may not make an app read nonsense."""
+    return max(-LARGEST_INTEGER, min(LARGEST_INTEGER, value))

@@ -1,8 +1,8 @@
 """Where a new Tenant is put: its cell and, for a shared database, the server in that cell.
 
 Placement is deterministic (the same cells and counts give the same answer) and sticky: it is asked once, before
-anything is created, and the registry keeps the answer. A full cell blocks; it never spills into another one that
-the Tenant did not ask for.
+anything is created, and the registry keeps the answer. A Tenant that names a cell never spills into another one; one
+that names none goes to the first default cell with room.
 """
 
 from __future__ import annotations
@@ -25,17 +25,28 @@ class Place:
     server: str
 
 
-def choose_cell(cells: Mapping[str, Cell], wanted: str | None) -> Cell:
-    """The cell a Tenant names, else the default cell, first by name."""
-    if wanted is not None:
-        if wanted not in cells:
-            known = ", ".join(sorted(cells)) or "none"
-            raise Invalid("UnknownCell", f"Cell {wanted} does not exist (known: {known}): create it or name another")
-        return cells[wanted]
-    defaults = sorted(name for name, cell in cells.items() if cell.spec.default)
-    if not defaults:
-        raise Blocked("NoDefaultCell", "no Cell has spec.default: true: mark one, or name one in spec.cellRef")
-    return cells[defaults[0]]
+def choose(cells: Mapping[str, Cell], wanted: str | None, level: str, counts: Mapping[tuple[str, str], int]) -> Place:
+    """The place of a new Tenant; ``counts`` are the tenants per (cell, server) now.
+
+    Raises Invalid for a cell that does not exist, Blocked when the cell it names is full, or every default one.
+    """
+    full: Blocked | None = None
+    for cell in _candidates(cells, wanted):
+        try:
+            return choose_server(cell, level, counts)
+        except Blocked as failure:
+            full = full or failure
+    raise full or Blocked("NoDefaultCell", "no Cell has spec.default: true: mark one, or name one in spec.cellRef")
+
+
+def _candidates(cells: Mapping[str, Cell], wanted: str | None) -> list[Cell]:
+    """The cell a Tenant names, else the default cells in the order of their names."""
+    if wanted is None:
+        return [cell for _, cell in sorted(cells.items()) if cell.spec.default]
+    if wanted not in cells:
+        known = ", ".join(sorted(cells)) or "none"
+        raise Invalid("UnknownCell", f"Cell {wanted} does not exist (known: {known}): create it or name another")
+    return [cells[wanted]]
 
 
 def choose_server(cell: Cell, level: str, counts: Mapping[tuple[str, str], int]) -> Place:
@@ -55,5 +66,11 @@ def choose_server(cell: Cell, level: str, counts: Mapping[tuple[str, str], int])
 
 
 def capacity(server: Server) -> int:
-    """How many tenants a server takes: the research's measured cap of 500 where the Cell says nothing."""
-    return server.capacity.schemas if server.holds == "Schemas" else server.capacity.rows
+    """How many tenants a server takes, by what it holds."""
+    match server.holds:
+        case "Rows":
+            return server.capacity.rows
+        case "Schemas":
+            return server.capacity.schemas
+        case "Databases":
+            return server.capacity.databases

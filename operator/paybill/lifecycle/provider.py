@@ -8,7 +8,7 @@ replaces the last known snapshot.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -42,10 +42,31 @@ class Snapshot:
     canceled_time: datetime | None = None
 
 
+RANK = (
+    Status.UNKNOWN, Status.INCOMPLETE, Status.TRIALING, Status.PAST_DUE, Status.UNPAID, Status.PAUSED,
+    Status.ACTIVE, Status.INCOMPLETE_EXPIRED, Status.CANCELED,
+)  # fmt: skip
+"""Which of two answers of the same second came later: what is final is last, and a payment beats its failed attempts."""
+
+
 def latest(known: Snapshot | None, seen: Snapshot | None) -> Snapshot | None:
-    """The snapshot to go by: the known one with the greatest provider time; the unknown never replaces it."""
+    """The snapshot to go by: the known one with the greatest provider time; the unknown never replaces it.
+
+    The order in which answers arrive does not matter, and neither does one that arrives twice. Only what states
+    dates (provider Manual) has no history: there the declaration of now counts, and nothing competes with it.
+    """
     if seen is None or seen.status is Status.UNKNOWN:
         return known
-    if known is None or known.provider_time is None or seen.provider_time is None:
+    if known is None or Status.BY_DATES in {known.status, seen.status}:
         return seen
-    return seen if seen.provider_time >= known.provider_time else known
+    return max(known, seen, key=_age)
+
+
+def _age(snapshot: Snapshot) -> tuple[object, ...]:
+    """Orders answers of one provider, completely, so that no two different ones are as old as each other."""
+    times = (snapshot.paid_until, snapshot.trial_end, snapshot.past_due_since, snapshot.canceled_time)
+    stated = tuple((time is not None, time or _NEVER) for time in times)
+    return snapshot.provider_time or _NEVER, RANK.index(snapshot.status), stated
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)

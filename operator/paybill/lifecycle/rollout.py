@@ -1,8 +1,9 @@
 """Which tenants may move to a new revision of their Plan now.
 
-An edited Plan reaches its tenants in waves: at any time at most ``maxUnavailable`` of them are on the new revision
-without being Ready. Nothing is remembered between calls, so a restart changes nothing; the order is that of a hash,
-so neither the oldest nor the first by name is always the canary.
+An edited Plan reaches its tenants in waves: at any time at most ``maxUnavailable`` of them are in change, that is on
+the new revision without being Ready. One that failed is in change no more: it either stops the rollout for those that
+wait or, where the Plan says so, does not. Nothing is remembered between calls, so a restart changes nothing; the order
+is that of a hash, so neither the oldest nor the first by name is always the canary.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One tenant of a Plan: its id, the revision it is on, whether it is Ready, whether it failed for good."""
+    """One tenant of a Plan: its id, the revision it is on, whether it is Ready, whether it failed for good.
+
+    ``pinned``: its Subscription names a revision, so the Plan's edits are not for it. ``held``: it may not change now
+    (debt, a hold, paused), so it must not keep a place in the wave from those that may.
+    """
 
     id: str
     revision: str
     ready: bool
     failed: bool = False
     pinned: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +40,9 @@ class Wave:
 
 
 def ceiling(max_unavailable: str, total: int) -> int:
-    """``"5%"`` or ``"3"`` of ``total`` tenants, at least one."""
+    """``"5%"`` (rounded up) or ``"3"`` of ``total`` tenants, at least one."""
     if max_unavailable.endswith("%"):
-        return max(1, total * int(max_unavailable[:-1]) // 100)
+        return max(1, -(-total * int(max_unavailable[:-1]) // 100))
     return max(1, int(max_unavailable))
 
 
@@ -44,12 +50,13 @@ def plan_wave(members: Sequence[Member], target: str, *, max_unavailable: str, p
     """The tenants admitted to ``target`` now."""
     followers = [one for one in members if not one.pinned]
     updated = [one for one in followers if one.revision == target]
-    waiting = sorted((one for one in followers if one.revision != target), key=lambda one: _order(target, one.id))
-    moving = sum(1 for one in updated if not one.ready)
+    waiting = [one for one in followers if one.revision != target]
+    movable = sorted((one.id for one in waiting if not one.held), key=lambda member: _order(target, member))
+    moving = sum(1 for one in updated if not one.ready and not one.failed)
     paused = pause_on_failure and any(one.failed for one in updated)
     room = 0 if paused else max(0, ceiling(max_unavailable, len(followers)) - moving)
     return Wave(
-        admitted=frozenset(one.id for one in waiting[:room]),
+        admitted=frozenset(movable[:room]),
         updated=len(updated),
         total=len(followers),
         paused=paused and bool(waiting),

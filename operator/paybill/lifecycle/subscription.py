@@ -25,6 +25,7 @@ from paybill.lifecycle.contract import (
     outstanding,
     owed_since,
     period_end,
+    served_since,
     trial_end,
 )
 from paybill.lifecycle.phases import Phase
@@ -188,14 +189,13 @@ def _destruction(contract: Contract, phase: Phase, now: datetime) -> Iterable[Ne
 
 def _turning_points(contract: Contract) -> Iterable[datetime]:
     """Every moment at which the phase can change by itself: an anchor, or an anchor plus a threshold."""
-    policy, snapshot, times = contract.policy, contract.known, contract.times
+    policy, snapshot = contract.policy, contract.known
     yield contract.start
     yield after(contract.start, parse_duration(policy.first_payment_window))
     if contract.cancel_time is not None:
         yield contract.cancel_time
     said = (snapshot.paid_until, snapshot.past_due_since, snapshot.provider_time) if snapshot is not None else ()
-    served = max(times.ready, contract.start) if times.ready is not None else None
     thresholds = (0, policy.restrict_after_days, policy.grace_days, policy.end_after_days)
-    for anchor in {*said, served, trial_end(contract)} - {None}:
+    for anchor in {*said, served_since(contract), trial_end(contract)} - {None}:
         if anchor is not None:
             yield from (after(anchor, timedelta(days=count)) for count in thresholds if count is not None)

@@ -43,7 +43,7 @@ def course(phase: Phase | None, because: str, *, exists: bool, holds: Iterable[H
     blocked = next((hold for hold in holds if hold.blocks == "Provisioning"), None)
     if not exists and blocked is not None:
         return Course(
-            build=False, effect=effect, reason="ProvisioningHeld", message=f"hold {blocked.name}: {blocked.reason}"
+            build=False, effect=effect, reason="ProvisioningHeld", message=f"{blocked.words}; nothing is built under it"
         )
     build = exists or effect.provision
     return Course(build=build, effect=effect, reason=str(phase), message=f"Subscription is {phase}: {because}")
@@ -53,7 +53,7 @@ def changes_held(phase: Phase, holds: Iterable[Hold]) -> str | None:
     """Why no change of plan may happen now, or None: a hold on changes, or debt that blocks what costs more."""
     hold = next((one for one in holds if one.blocks == "Changes"), None)
     if hold is not None:
-        return f"hold {hold.name} blocks changes: {hold.reason}"
+        return f"no change of plan under {hold.words}"
     if not EFFECTS[phase].cost_raising:
         return f"the Subscription is {phase}; changes of plan wait until it is paid"
     return None

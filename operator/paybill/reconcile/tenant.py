@@ -115,10 +115,9 @@ async def _claim(world: World, current: Pass) -> Claim:
         compute, level = spec.isolation.resolved()
         _refuse_unsupported(tenant, level)
         wanted = tenant.spec.cell_ref.name if tenant.spec.cell_ref else None
-        cell = placement.choose_cell(world.declared.cells, wanted)
 
         def place(counts: object) -> Placement:
-            chosen = placement.choose_server(cell, level, counts)  # type: ignore[arg-type]
+            chosen = placement.choose(world.declared.cells, wanted, level, counts)  # type: ignore[arg-type]
             pool = pool_database_name(chosen.cell, chosen.server)
             return Placement(chosen.cell, chosen.server, compute, level, pool)
 
@@ -155,9 +154,10 @@ async def _plan(world: World, current: Pass) -> PlanSpec:
     revision, members = world.admitted.get(wanted.name, ("", frozenset()))
     phase = standing.phase
     held = changes_held(phase, standing.holds) if phase is not None else None
-    current.change = chosen = changes.choose(
-        has, wanted, held=held, admitted=revision == wanted.revision and claim.id in members
-    )
+    # A pin is one person's decision for one tenant: it waits for no wave.
+    pinned = standing.subscription.spec.plan_ref.revision is not None
+    admitted = pinned or (revision == wanted.revision and claim.id in members)
+    current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted)
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
     current.claim = await world.registry.update(
