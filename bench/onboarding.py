@@ -37,7 +37,7 @@ from paybill.databases.tenants import ensure
 from paybill.desired import handover, names, namespace, network, quota, rbac
 from paybill.desired.database import PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.resource import Key
-from paybill.local import bootstrap
+from paybill.local import bootstrap, running
 from paybill.local.home import Home
 from paybill.local.instance import Instance
 
@@ -70,6 +70,7 @@ async def control_plane(*, stock: bool) -> AsyncIterator[Instance]:
         yield instance
     finally:
         await instance.stop()
+        running.purge(instance.home)
         shutil.rmtree(folder, ignore_errors=True)
 
 

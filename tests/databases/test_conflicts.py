@@ -102,3 +102,25 @@ async def test_a_pool_cut_short_after_its_database_was_made_is_finished(at, serv
 
     assert (await ensure_pool(server, where)).changed == ()
     at.run(f"DROP DATABASE {where.name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("expect_absent", [True, False])
+async def test_a_role_that_was_not_expected_fails_the_creation_as_a_whole(at, server, schemas, expect_absent):
+    wanted = desired(schemas)
+    at.run(f"CREATE ROLE pb_{wanted.id}_mig_a")
+    before = at.run(EVERYTHING, schemas.name)
+
+    with pytest.raises(Blocked, match="NameConflict"):
+        await ensure(server, schemas, wanted, expect_absent=expect_absent)
+
+    assert at.run(EVERYTHING, schemas.name) == before
+    at.run(f"DROP ROLE pb_{wanted.id}_mig_a")
+
+
+async def test_what_a_crash_left_is_completed_though_nothing_was_expected(at, server, schemas):
+    wanted = desired(schemas)
+    await ensure(server, schemas, wanted)
+
+    again = await ensure(server, schemas, wanted, expect_absent=True)
+
+    assert again.changed == ()

@@ -6,27 +6,37 @@ the next call finds out which by looking. A tenant that is nowhere yet costs one
 
 from collections.abc import Mapping
 
+from psycopg import errors
+
 from paybill.api.failures import Blocked, Invalid
 from paybill.databases.borrowed import borrowed
 from paybill.databases.credentials import is_verifier
 from paybill.databases.observation import look, observe
 from paybill.databases.outcome import Outcome
 from paybill.databases.repairs import repairs
-from paybill.databases.server import Server
+from paybill.databases.server import Server, Session
 from paybill.databases.sessions import end_sessions
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
 from paybill.desired.database import conflicts, degraded
-from paybill.desired.database_facts import ObservedDatabase
+from paybill.desired.database_facts import ObservedDatabase, ServerTraits
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
 
 __all__ = ["Outcome", "ensure", "observe", "plan"]
 
 
 async def ensure(
-    server: Server, pool: PoolDatabase, desired: TenantDatabase, *, passwords: Mapping[str, str] | None = None
+    server: Server,
+    pool: PoolDatabase,
+    desired: TenantDatabase,
+    *,
+    passwords: Mapping[str, str] | None = None,
+    expect_absent: bool = False,
 ) -> Outcome:
     """Make ``desired`` so, in one transaction; then end the sessions of logins that it closes.
+
+    ``expect_absent``: the id was claimed a moment ago, so nothing of it should exist: create without looking first
+    (a third of the time). What exists all the same makes the creation fail as a whole, and is then looked at.
 
     ``passwords`` maps login names to SCRAM verifiers (``credentials.scram_verifier``); logins it does not name keep
     theirs. Raises ``Blocked("NameConflict")`` before anything is changed when a role or schema of the tenant's names
@@ -35,12 +45,25 @@ async def ensure(
     """
     _check(pool, desired, passwords or {})
     async with server.session(pool.name) as session:
+        if expect_absent and (created := await _created(session, server.traits, desired, passwords or {})):
+            return Outcome(created, degraded(desired, server.traits))
         observed = (await look(session, server.traits, pool, [desired.id]))[desired.id]
         statements = plan(desired, observed, passwords or {})
         changed = await run(session, statements)
         if not observed.absent and (statements or desired.closed_logins & observed.sessions.keys()):
             changed += await end_sessions(session, server.traits, desired.closed_logins)
     return Outcome(changed, degraded(desired, server.traits))
+
+
+async def _created(
+    session: Session, traits: ServerTraits, desired: TenantDatabase, passwords: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Create everything at once; empty, and nothing done, when something of these names exists already."""
+    try:
+        return await run(session, plan(desired, ObservedDatabase(desired.id, traits), passwords))
+    except (errors.DuplicateObject, errors.DuplicateSchema):
+        await session.execute("ROLLBACK")
+        return ()
 
 
 def plan(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapping[str, str]) -> tuple[Statement, ...]:

@@ -18,7 +18,7 @@ from paybill.control.claims import Claim
 from paybill.control.facts import Facts
 from paybill.lifecycle.binding import Binding, Candidate, bind
 from paybill.lifecycle.entitlements import Entitlement, resolve
-from paybill.lifecycle.phases import OVER, Phase
+from paybill.lifecycle.phases import EFFECTS, OVER, Phase
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
 from paybill.lifecycle.terms import terms
 from paybill.reconcile.world import World
@@ -48,7 +48,7 @@ def candidates(world: World, tenant_name: str) -> list[Candidate]:
     found = []
     for subscription in world.declared.subscriptions_of(tenant_name):
         facts = world.facts.get(subscription.metadata.uid)
-        over = facts is not None and facts.phase in {str(phase) for phase in OVER}
+        over = facts is not None and facts.phase in OVER
         found.append(
             Candidate(
                 name=subscription.metadata.name,
@@ -109,7 +109,8 @@ def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenan
         requested_end = subscription.metadata.deletion_timestamp
     times = replace(_times(facts), requested_end=requested_end)
     snapshot = manual.snapshot(subscription)
-    return terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now())
+    contract = terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now())
+    return replace(contract, last=Phase(facts.phase))
 
 
 async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:
@@ -130,15 +131,18 @@ async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times:
 
 
 async def start_trial(world: World, tenant: Tenant, standing: Standing, ready: datetime) -> Standing:
-    """The trial starts at the first moment of Ready; decide once more, now that its end is known."""
+    """The trial starts at the first moment of Ready; decide once more, now that its end is known.
+
+    Of Ready under this contract: the Tenant may have been Ready before, and be stopped while a first payment is awaited.
+    """
     subscription, plan = standing.subscription, standing.plan
-    if subscription is None or plan is None:
+    if subscription is None or plan is None or standing.phase is None or not EFFECTS[standing.phase].provision:
         return standing
     facts = world.facts.get(subscription.metadata.uid)
     if facts is None or facts.trial_start_time is not None:
         return standing
     facts = replace(facts, trial_start_time=ready)
-    verdict = decide(read(world, subscription, plan, tenant, facts), ready)
+    verdict = decide(read(world, subscription, plan, tenant, facts), world.now())
     times = replace(standing.times, ready=ready)
     await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
     return replace(standing, verdict=verdict, phase=verdict.phase, because=verdict.because, times=times)

@@ -104,7 +104,9 @@ async def ensure_database(
     verifiers = {login: scram_verifier(passwords[login]) for login in desired.login_names if login in passwords}
 
     async def act() -> Outcome:
-        return await ensure(site.attached.server, site.attached.pool, desired, passwords=verifiers)
+        return await ensure(
+            site.attached.server, site.attached.pool, desired, passwords=verifiers, expect_absent=observed is None and fresh
+        )
 
     if suspends:
         await suspension.spend_budget(world, site)

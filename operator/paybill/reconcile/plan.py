@@ -7,8 +7,13 @@ from datetime import datetime
 
 from paybill.api.conditions import READY, STALLED, TRUE, is_true
 from paybill.api.plan import Plan, PlanRollout, PlanStatus
+from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
+from paybill.desired import names
+from paybill.lifecycle.phases import Phase
 from paybill.lifecycle.rollout import Member, Wave, plan_wave
+from paybill.lifecycle.tenant import changes_held
+from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import report
 from paybill.reconcile.queue import Work
 from paybill.reconcile.status import Fact, apply_facts, outcome
@@ -67,7 +72,18 @@ def _member(world: World, claim: Claim) -> Member:
         ready=world.ready.get(claim.id, is_true(conditions, READY)),
         failed=is_true(conditions, STALLED),
         pinned=subscription is not None and subscription.spec.plan_ref.revision is not None,
+        held=_held(world, tenant, claim),
     )
+
+
+def _held(world: World, tenant: Tenant | None, claim: Claim) -> bool:
+    """Whether the tenant would not change even if its turn came."""
+    if tenant is None or tenant.metadata.deletion_timestamp is not None:
+        return True
+    if tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
+        return True
+    facts = world.facts.get(claim.subscription_uid or "")
+    return facts is not None and changes_held(Phase(facts.phase), holds_of(tenant)) is not None
 
 
 async def _forget_unused(world: World, name: str, current: str, scope: Scope) -> None:

@@ -19,7 +19,7 @@ from paybill.desired.database import pool_database_name
 from paybill.lifecycle import change as changes
 from paybill.lifecycle import placement, schedule
 from paybill.lifecycle.binding import Binding
-from paybill.lifecycle.phases import OVER
+from paybill.lifecycle.phases import OVER, Phase
 from paybill.lifecycle.tenant import Course, changes_held, course
 from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import contract, deletion, metrics, provision, report, site, status
@@ -229,7 +229,8 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
     if current.claim is not None:
         before = world.ready.get(current.claim.id)
         world.ready[current.claim.id] = failure is None
-        if before is not (failure is None) and current.claim.plan_name:
+        waits = current.change is not None and current.change.reason == "WaitingForWave"
+        if (waits or before is not (failure is None)) and current.claim.plan_name:
             world.queue.add_within(Work("Plan", current.claim.plan_name), COUNTED_WITHIN)
     fresh = world.declared.tenants.get(tenant.metadata.name, tenant)
     await report.write_status(
@@ -279,7 +280,8 @@ async def _refuse(world: World, subscription_name: str, reason: str, tenant_name
     }
     failure = Retry(reason, messages[reason]) if reason == "NoTenant" else Blocked(reason, messages[reason])
     facts = world.facts.get(subscription.metadata.uid)
-    standing = Standing(phase=None, because=messages[reason])
+    over = facts is not None and facts.phase in OVER
+    standing = Standing(phase=Phase(facts.phase) if facts is not None and over else None, because=messages[reason])
     bound_to = facts.tenant_uid if facts is not None and reason == "TenantReplaced" else None
     await report.write_status(
         world, subscription, status.subscription_status(subscription, standing, bound_to, failure, world.now())
