@@ -63,12 +63,13 @@ async def run(
 
     Raises LeaseLost or LeadershipLost when another process took over.
     """
-    leading = leading or asyncio.Event()
+    leading, standing_by = leading or asyncio.Event(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(served(settings.metrics_host, settings.metrics_port, leading))
+        await stack.enter_async_context(served(settings.metrics_host, settings.metrics_port, leading, standing_by))
         cluster = Cluster(await stack.enter_async_context(open_session(kubeconfig)))
         control = await _open_control(settings)
         stack.push_async_callback(control.close)
+        standing_by.set()
         lease = Lease(
             cluster, LeaseSettings(namespace=settings.namespace, name=LEASE, duration=settings.lease_seconds,
                                    renew_every=settings.lease_seconds / 6)
@@ -106,12 +107,14 @@ async def _lead(
             tasks.append(group.create_task(worker.run(world, settings.workers)))
             tasks.append(group.create_task(_watch_declared(world, stop)))
             leading.set()
+            metrics.LEADING.set(1)
             logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
             await stop.wait()
             for task in tasks:
                 task.cancel()
     finally:
         leading.clear()
+        metrics.LEADING.set(0)
         metrics.REGISTRY.unregister(collector)
         await world.audit.close()
         await world.servers.close()

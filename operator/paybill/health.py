@@ -1,4 +1,7 @@
-"""The operator's small HTTP side: /metrics for Prometheus, /healthz (the loop turns) and /readyz (it leads and acts).
+"""The operator's small HTTP side: /metrics for Prometheus, /healthz (the loop turns), /standbyz (it could take over)
+and /readyz (it leads and acts). The chart asks /standbyz for readiness: a standby is as it should be, and a rollout
+that waited for each new replica to lead would wait for ever, while one that cannot reach its control database must
+not take the place of one that can.
 
 Read-only, without authentication, with nothing secret in it; the chart's NetworkPolicy lets only the scraper in.
 """
@@ -19,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def served(host: str, port: int, leading: asyncio.Event) -> AsyncIterator[int]:
+async def served(host: str, port: int, leading: asyncio.Event, standing_by: asyncio.Event) -> AsyncIterator[int]:
     """Serve until the block ends; gives the port that was bound."""
 
     async def metrics(_: web.Request) -> web.Response:
@@ -32,8 +35,14 @@ async def served(host: str, port: int, leading: asyncio.Event) -> AsyncIterator[
         # A standby is healthy, but it does not act: only the leader is ready.
         return web.Response(text="leading\n") if leading.is_set() else web.Response(status=503, text="standing by\n")
 
+    async def able(_: web.Request) -> web.Response:
+        if standing_by.is_set():
+            return web.Response(text="leading\n" if leading.is_set() else "standing by\n")
+        return web.Response(status=503, text="opening the control database\n")
+
     app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy), web.get("/readyz", ready)])
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy)])
+    app.add_routes([web.get("/standbyz", able), web.get("/readyz", ready)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

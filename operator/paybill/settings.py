@@ -7,11 +7,13 @@ here but on its object. Secrets come as files, because an environment is readabl
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from paybill.api.failures import Invalid
+from paybill.api.rules import LABEL_PATTERN, LABEL_WORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Settings:
     """How long the Lease holds when its holder falls silent."""
 
     metrics_port: int = 0
-    """The port of /metrics, /healthz and /readyz; 0 picks a free one and logs it."""
+    """The port of /metrics, /healthz, /standbyz and /readyz; 0 picks a free one and logs it."""
 
     metrics_host: str = "127.0.0.1"
     """The address /metrics listens on; the chart sets 0.0.0.0."""
@@ -81,4 +83,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             values[field.name] = _READERS[str(field.type)](text)
         except ValueError:
             raise Invalid("InvalidSetting", f"{variable}={text!r} is not a {field.type}") from None
+    mark = str(values.get("installation", Settings.installation))
+    if len(mark) > 63 or not re.fullmatch(LABEL_PATTERN, mark):
+        raise Invalid("InvalidSetting", f"PAYBILL_INSTALLATION={mark!r} must be a label's value: {LABEL_WORDS}")
     return Settings(**values)  # type: ignore[arg-type]  # each value went through its field's own reader

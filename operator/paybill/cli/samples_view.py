@@ -47,11 +47,11 @@ class _Turns:
         """Print the rows that turned."""
         for row in rows:
             now = (row.ready, row.phase, row.reason)
-            if self._before.get(row.tenant) != now:
+            if row.phase is not None and self._before.get(row.tenant) != now:
                 self._before[row.tenant] = now
                 after = f" after {row.seconds:.1f} s" if row.seconds is not None else ""
                 about = "" if row.ready else f": {row.message}"
-                click.echo(f"{row.tenant}: {row.phase or 'no phase yet'}, {_state(row)}{after}{about}", err=True)
+                click.echo(f"{row.tenant}: {row.phase}, {_state(row)}{after}{about}", err=True)
 
 
 def plain_table(rows: Iterable[Row]) -> Iterator[str]:

@@ -85,7 +85,7 @@ def _say(request: local.Request, instance: RunningInstance, state: str, outcome:
     for line in lines(uses):
         click.echo(line)
     for note in NOTES:
-        click.echo(f"\nNote: {note}")
+        click.echo(f"Note: {note}")
 
 
 _call = _Up()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paybill.local.running import RunningInstance
 
 _TABLE = "CREATE TABLE IF NOT EXISTS notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL)"
-_INSERT = "INSERT INTO notes (body) VALUES ('hello') RETURNING *"
+_INSERT = "INSERT INTO notes (body) VALUES ($$hello$$) RETURNING *"
 _PAID = '{"spec":{"payment":{"paidUntilTime":"2099-01-01T00:00:00Z"}}}'
 
 

@@ -43,12 +43,12 @@ class Cluster:
         return None if status == 404 else self._accept(status, body, f"read {key}")
 
     async def list_pages(
-        self, kind: str, *, namespace: str = "", labels: str = ""
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
     ) -> AsyncIterator[tuple[list[JSON], str]]:
         """The objects of a kind in pages, each with the list's resourceVersion, to watch from."""
         token = ""
         while True:
-            query = {"limit": str(PAGE), "labelSelector": labels, "continue": token}
+            query = {"limit": str(PAGE), "labelSelector": labels, "fieldSelector": fields, "continue": token}
             status, body = await self._request("GET", kind_named(kind).path(namespace), query)
             if status == 410:
                 raise ResourceExpired
@@ -62,9 +62,10 @@ class Cluster:
             if not token:
                 return
 
-    async def list(self, kind: str, *, namespace: str = "", labels: str = "") -> list[JSON]:
+    async def list(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[JSON]:
         """All objects of a kind at once, for the few places where they are few."""
-        return [item async for page, _ in self.list_pages(kind, namespace=namespace, labels=labels) for item in page]
+        pages = self.list_pages(kind, namespace=namespace, labels=labels, fields=fields)
+        return [item async for page, _ in pages for item in page]
 
     async def watch(self, kind: str, *, since: str, labels: str = "") -> AsyncIterator[tuple[str, JSON]]:
         """(type, object) events after ``since`` until the server ends the watch; raises ResourceExpired on 410."""
@@ -103,12 +104,11 @@ class Cluster:
     async def annotate(self, key: Key, annotations: Mapping[str, str | None]) -> JSON:
         """Merge annotations into an object that somebody else owns; None removes one."""
         obj = {"kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace, "annotations": annotations}}
-        return await self._patch(obj, "", MERGE, {"fieldManager": MANAGER})
+        return await self.merge(obj)
 
-    async def remove(self, key: Key, surplus: Mapping[str, Any]) -> JSON:
-        """Take away entries, named by None in a merge patch, that somebody added to mappings of ours."""
-        obj = {**surplus, "kind": key.kind, "metadata": {"name": key.name, "namespace": key.namespace}}
-        return await self._patch(obj, "", MERGE, {"fieldManager": MANAGER})
+    async def merge(self, obj: Mapping[str, Any], subresource: str = "") -> JSON:
+        """Merge patch of an object of ours: lists are replaced as a whole, None takes an entry away."""
+        return await self._patch(obj, subresource, MERGE, {"fieldManager": MANAGER})
 
     async def create(self, obj: Mapping[str, Any]) -> JSON:
         """POST of what is not applied: Events and Leases."""

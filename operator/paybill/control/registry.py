@@ -30,11 +30,7 @@ _LIVE = sql.SQL(
 ).format(_ROW)
 _BY_UID = sql.SQL("SELECT {} FROM paybill.tenants WHERE tenant_uid = %s AND state <> 'dropped'").format(_ROW)
 _BY_ID = sql.SQL("SELECT {} FROM paybill.tenants WHERE id = %s AND installation = %s").format(_ROW)
-_INSERT = sql.SQL(
-    "INSERT INTO paybill.tenants"
-    " (id, installation, tenant_name, tenant_uid, cell, server, compute, level, pool_database)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING {}"
-).format(_ROW)
+_INSERT = sql.SQL("INSERT INTO paybill.tenants ({}) VALUES ({}) RETURNING {}")
 
 
 class Registry:
@@ -85,12 +81,13 @@ class Registry:
         due = [c for c in self._claims.values() if c.state == "deleted" and c.drop_after and c.drop_after <= now]
         return tuple(sorted(due, key=lambda claim: (claim.drop_after, claim.id)))
 
-    async def claim(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int) -> Claim:
+    async def claim(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int, **initial: Any) -> Claim:
         """The claim of this Tenant, made now with a fresh id and the place that ``place`` chooses, if there is none.
 
-        What ``place`` raises goes to the caller and leaves nothing behind; an existing claim is returned in whatever
+        ``initial`` are columns of ``CHANGEABLE`` that a new row starts with. What ``place`` raises goes to the caller and leaves nothing behind; an existing claim is returned in whatever
         state it is, without asking ``place``.
         """
+        _refuse_unknown(initial)
         if existing := self.by_uid(tenant_uid):
             return existing
         async with self._one_claim:
@@ -98,7 +95,7 @@ class Registry:
                 return existing
             for _ in range(ATTEMPTS):
                 try:
-                    claim = await self._claim_once(tenant_name, tenant_uid, place, epoch)
+                    claim = await self._claim_once(tenant_name, tenant_uid, place, epoch, initial)
                 except errors.UniqueViolation as error:
                     if error.diag.constraint_name != "tenants_pkey":
                         raise Retry("RegistryConflict", f"Tenant {tenant_name} is being claimed elsewhere") from error
@@ -106,7 +103,9 @@ class Registry:
                 return self._mirror(claim)
         raise Blocked("NoFreeId", f"no free id was found for Tenant {tenant_name} in {ATTEMPTS} attempts")
 
-    async def _claim_once(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int) -> Claim:
+    async def _claim_once(
+        self, tenant_name: str, tenant_uid: str, place: Place, epoch: int, initial: Mapping[str, Any]
+    ) -> Claim:
         async with self._db.transaction() as connection:
             await assert_epoch(connection, epoch, self._shard)
             counts = await placements.locked_counts(connection, self._installation)
@@ -114,13 +113,15 @@ class Registry:
             if existing := await (await cursor.execute(_BY_UID, (tenant_uid,))).fetchone():
                 return self._own(existing)
             chosen = place(counts)
-            await cursor.execute(
-                _INSERT,
-                (
-                    self._new_id(), self._installation, tenant_name, tenant_uid,
-                    chosen.cell, chosen.server, chosen.compute, chosen.level, chosen.pool_database,
-                ),
-            )  # fmt: skip
+            row = {
+                "id": self._new_id(), "installation": self._installation,
+                "tenant_name": tenant_name, "tenant_uid": tenant_uid,
+                "cell": chosen.cell, "server": chosen.server, "compute": chosen.compute,
+                "level": chosen.level, "pool_database": chosen.pool_database, **initial,
+            }  # fmt: skip
+            columns = sql.SQL(", ").join(map(sql.Identifier, row))
+            values = sql.SQL(", ").join(sql.Placeholder() * len(row))
+            await cursor.execute(_INSERT.format(columns, values, _ROW), tuple(row.values()))
             claim = await cursor.fetchone()
         assert claim is not None  # noqa: S101 - INSERT … RETURNING
         return claim
@@ -130,8 +131,7 @@ class Registry:
 
         Raises ``Retry("RegistryConflict")`` when the row is not the one in memory any more (memory is then renewed).
         """
-        if unknown := changes.keys() - CHANGEABLE:
-            raise ValueError(f"the registry does not let these be updated: {', '.join(sorted(unknown))}")
+        _refuse_unknown(changes)
         claim = self._known(tenant_id)
         return await self._write(claim, changes, epoch)
 
@@ -229,3 +229,8 @@ class Registry:
             return
         self._ids_by_uid.pop(old.tenant_uid, None)
         self._unbind(old)
+
+
+def _refuse_unknown(changes: Mapping[str, Any]) -> None:
+    if unknown := changes.keys() - CHANGEABLE:
+        raise ValueError(f"the registry does not let these be set: {', '.join(sorted(unknown))}")

@@ -9,3 +9,5 @@ class Outcome:
 
     changed: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
+    created: bool = False
+    """Everything was made in one transaction, where nothing was before: there is nothing to look at afterwards."""

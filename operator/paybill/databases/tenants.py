@@ -46,7 +46,7 @@ async def ensure(
     _check(pool, desired, passwords or {})
     async with server.session(pool.name) as session:
         if expect_absent and (created := await _created(session, server.traits, desired, passwords or {})):
-            return Outcome(created, degraded(desired, server.traits))
+            return Outcome(created, degraded(desired, server.traits), created=True)
         observed = (await look(session, server.traits, pool, [desired.id]))[desired.id]
         statements = plan(desired, observed, passwords or {})
         changed = await run(session, statements)

@@ -30,7 +30,8 @@ class Endpoint:
 def binding_data(endpoint: Endpoint, username: str, password: str) -> dict[str, str]:
     """The keys of the binding Secret, in clear; ``binding`` encodes them."""
     login = f"{quote(username, safe='')}:{quote(password, safe='')}"
-    place = f"{endpoint.host}:{endpoint.port}/{endpoint.database}"
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    place = f"{host}:{endpoint.port}/{quote(endpoint.database, safe='')}"
     query = urlencode({"sslmode": endpoint.sslmode})
     jdbc = urlencode({"user": username, "password": password, "sslmode": endpoint.sslmode})
     data = {

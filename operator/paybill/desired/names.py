@@ -1,11 +1,13 @@
 """Every Kubernetes name, label and annotation that Paybill gives, in one place.
 
 Physical names come from the opaque tenant id of the registry, never from what a user typed: a renamed or
-re-created Tenant cannot collide with another one's objects, and nothing a user types needs escaping.
+re-created Tenant cannot collide with another one's objects, and nothing a user types needs escaping. Names of Cells and
+Plans are DNS labels of up to 63 characters, which leaves no room for a prefix: such a long one is cut and hashed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 MANAGER = "paybill"
@@ -29,6 +31,9 @@ SERVICE_ACCOUNT = "tenant"
 OWNERS_BINDING = "paybill-owners"
 OPERATOR_BINDING = "paybill-operator"
 
+LONGEST = 63
+"""Characters of a DNS label (RFC 1123), which a namespace's name must be."""
+
 OWNER_ROLE = "paybill-tenant-owner"
 OPERATOR_TENANT_ROLE = "paybill-operator-tenant"
 
@@ -50,7 +55,7 @@ def namespace(tenant_id: str) -> str:
 
 def pool_namespace(cell: str) -> str:
     """The namespace in which the tenants of a cell with compute Shared get their Secret and ConfigMap."""
-    return f"paybill-pool-{cell}"
+    return _label(f"paybill-pool-{cell}")
 
 
 def binding(tenant_id: str) -> str:
@@ -70,7 +75,16 @@ def entitlements(tenant_id: str) -> str:
 
 def revision(plan: str, revision: str) -> str:
     """The ControllerRevision that keeps the content of one revision of a Plan."""
-    return f"plan-{plan}-{revision}"
+    return _label(f"plan-{plan}", f"-{revision}")
+
+
+def _label(stem: str, end: str = "") -> str:
+    """A DNS label of at most 63 characters. Only what was cut has exactly 63, so it is never another one's whole name."""
+    whole = f"{stem}{end}"
+    if len(whole) < LONGEST:
+        return whole
+    end = f"-{hashlib.sha256(stem.encode()).hexdigest()[:10]}{end}"
+    return f"{stem[: LONGEST - len(end)]}{end}"
 
 
 def labels(identity: Identity) -> dict[str, str]:

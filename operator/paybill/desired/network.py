@@ -44,7 +44,7 @@ def build(identity: names.Identity, network: Network, databases: Sequence[tuple[
 
 
 def _rule(direction: str, peer: NetworkPeer) -> dict[str, Any]:
-    arms = peer.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+    arms = peer.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     ports = arms.pop("ports", None)
     rule: dict[str, Any] = {direction: [arms]} if arms else {}
     if ports:

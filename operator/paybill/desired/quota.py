@@ -74,8 +74,12 @@ def build_limits(identity: names.Identity) -> dict[str, Any]:
 
 
 def enforced(observed: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
-    """Whether admission acts on this quota: it reads ``status.hard``, which the controller-manager fills later."""
+    """Whether admission acts on this quota: it reads ``status.hard``, which the controller-manager fills later.
+
+    After a suspension what stopped the pods must be gone from there too, where the Plan itself does not bound them.
+    """
     if observed is None:
         return False
-    acted_on = observed.get("status", {}).get("hard", {})
-    return all(acted_on.get(name) == value for name, value in desired["spec"]["hard"].items())
+    acted_on, wanted = observed.get("status", {}).get("hard", {}), desired["spec"]["hard"]
+    left_over = (name for name, value in STOPPED.items() if name not in wanted and acted_on.get(name) == value)
+    return all(acted_on.get(name) == value for name, value in wanted.items()) and not any(left_over)

@@ -41,15 +41,17 @@ def agrees(desired: Object, observed: Object) -> bool:
     )
 
 
-def surplus(desired: Object, observed: Object) -> dict[str, Any]:
-    """A merge patch that takes away what ``observed`` has too much; empty when it has not.
+def exactly(desired: Object, observed: Object) -> dict[str, Any]:
+    """A merge patch that makes ``observed`` what ``desired`` says and takes away what it has beyond that.
 
-    Server-side apply leaves the entries that somebody else added to a mapping of ours. Lists it replaces as a whole.
+    For what server-side apply leaves standing: entries that somebody else added to a mapping or a list of ours.
     """
-    found = {
-        name: _surplus(value, observed.get(name)) for name, value in desired.items() if isinstance(value, Mapping)
-    }
-    return {name: extra for name, extra in found.items() if extra and name != "metadata"}
+    patch: dict[str, Any] = {name: None for name in observed if name not in desired}
+    for name, value in desired.items():
+        theirs = observed.get(name)
+        both = isinstance(value, Mapping) and isinstance(theirs, Mapping)
+        patch[name] = exactly(value, theirs) if both else value
+    return patch
 
 
 def _holds(desired: Any, observed: Any) -> bool:
@@ -63,7 +65,8 @@ def _same(desired: Any, observed: Any) -> bool:
         case Mapping(), Mapping():
             return all(_same(desired.get(name), observed.get(name)) for name in desired.keys() | observed.keys())
         case [*mine], [*theirs]:
-            return len(mine) == len(theirs) and all(map(_same, mine, theirs))
+            # Inside a list even an empty mapping says something: {podSelector: {}} is not {namespaceSelector: {}}.
+            return mine == theirs
         case _:
             # An empty mapping or list may be left out; False is a value.
             return bool(desired == observed) or (_empty(desired) and _empty(observed))
@@ -71,15 +74,3 @@ def _same(desired: Any, observed: Any) -> bool:
 
 def _empty(value: Any) -> bool:
     return value is None or (isinstance(value, Mapping | list | tuple) and not value)
-
-
-def _surplus(desired: Any, observed: Any) -> dict[str, Any]:
-    if not isinstance(desired, Mapping) or not isinstance(observed, Mapping):
-        return {}
-    found: dict[str, Any] = {}
-    for name, value in observed.items():
-        if name not in desired:
-            found[name] = None
-        elif extra := _surplus(desired[name], value):
-            found[name] = extra
-    return found

@@ -27,7 +27,7 @@ from paybill.local import board, bootstrap, samples
 from paybill.local.board import Row, Wanted
 from paybill.local.instance import Instance, Progress
 
-FOLLOWED = tuple(BY_KIND)
+FOLLOWED = AWAITED = ("Tenant", "Subscription")
 MANAGER = "kubectl"
 SAMPLES_SECONDS = 300.0
 _AGAIN_SECONDS = 0.2
@@ -113,7 +113,7 @@ class _Stage:
         count = 0
         for sample in step.samples:
             count += await self._apply(step, sample, now)
-        progress(f"{step.title}: {count or 'nothing'} of {len(step.samples)} objects to apply")
+        progress(f"{step.title}: {count} objects applied, {len(step.samples) - count} were there")
         while any(self.complaints()):
             await self._next()
             self._note()
@@ -147,11 +147,11 @@ class _Stage:
 
     async def _apply(self, step: samples.Step, sample: samples.Sample, now: datetime) -> bool:
         """Whether the sample had to be applied. Its phase is expected only then: contracts move on by themselves."""
-        key = (sample.kind, sample.name)
         live = await self.cluster.get(Key(sample.kind, "", sample.name))
         document = samples.to_apply(step, sample, live, now)
         phase = sample.expected_phase if document is not None else None
-        self.wanted[key] = Wanted(kind=sample.kind, name=sample.name, phase=phase)
+        if sample.kind in AWAITED:
+            self.wanted[sample.kind, sample.name] = Wanted(kind=sample.kind, name=sample.name, phase=phase)
         if document is None:
             return False
         if sample.kind == "Tenant" and live is None:

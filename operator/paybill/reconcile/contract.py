@@ -133,10 +133,12 @@ async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times:
 async def start_trial(world: World, tenant: Tenant, standing: Standing, ready: datetime) -> Standing:
     """The trial starts at the first moment of Ready; decide once more, now that its end is known.
 
-    Of Ready under this contract: the Tenant may have been Ready before, and be stopped while a first payment is awaited.
+    Of Ready under this contract: the Tenant may have been Ready before, and be stopped while payment is awaited.
     """
     subscription, plan = standing.subscription, standing.plan
-    if subscription is None or plan is None or standing.phase is None or not EFFECTS[standing.phase].provision:
+    if subscription is None or plan is None or plan.trial_days == 0 or standing.phase is None:
+        return standing
+    if not EFFECTS[standing.phase].provision:
         return standing
     facts = world.facts.get(subscription.metadata.uid)
     if facts is None or facts.trial_start_time is not None:

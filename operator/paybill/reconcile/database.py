@@ -92,30 +92,38 @@ async def ensure_database(
     Returns what the server refused to a managed administrator, for the condition Degraded. ``suspends``: this step
     is what suspends the tenant, and spends the hour's budget.
     """
+    attached, tenant_id = site.attached, site.claim.id
     desired = site.database(plan, access)
-    observed = site.attached.observed.get(site.claim.id)
+    if attached.created.get(tenant_id) == desired and not credentials.made:
+        return degraded(desired, attached.server.traits)
+    observed = await attached.seen(tenant_id)
     new = observed is None or observed.absent
     lacking = ("not there yet",) if new or observed is None else differences(desired, observed)
     if not lacking and not credentials.made:
-        return degraded(desired, site.attached.server.traits)
+        return degraded(desired, attached.server.traits)
     # Setting a password again would be harmless, but it is a write that the log would have to explain.
-    wanting = new or credentials.made or any("has no password" in lack for lack in lacking)
+    lost = observed is not None and not set(desired.login_names) <= {role.name for role in observed.facts.roles}
+    wanting = new or lost or credentials.made or any("has no password" in lack for lack in lacking)
     passwords = await credentials.known(fresh=fresh) if wanting else {}
     verifiers = {login: scram_verifier(passwords[login]) for login in desired.login_names if login in passwords}
 
     async def act() -> Outcome:
         return await ensure(
-            site.attached.server, site.attached.pool, desired, passwords=verifiers, expect_absent=observed is None and fresh
+            attached.server, attached.pool, desired, passwords=verifiers, expect_absent=fresh and observed is None
         )
 
     if suspends:
         await suspension.spend_budget(world, site)
         target, action = f"Tenant/{site.tenant.metadata.name}", suspension.SUSPEND
     else:
-        target, action = f"Database/{desired.database}/{site.claim.id}", "database.ensure"
+        target, action = f"Database/{desired.database}/{tenant_id}", "database.ensure"
     step = Step(action=action, target=target, act=act, inputs=desired, destructive=suspends)
     outcome: Outcome = (await take(world.audit, site.scope, [step]))[0]
-    await site.attached.look(site.claim.id)
+    if outcome.created:
+        attached.created[tenant_id] = desired
+    else:
+        attached.created.pop(tenant_id, None)
+        await attached.look(tenant_id)
     return outcome.degraded
 
 

@@ -87,7 +87,7 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     if content is None:
         return
     place = site.of(world, tenant, claim, cause)
-    observed = place.attached.observed.get(claim.id)
+    observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:
         return
     credentials = Credentials(world, place, place.database(content, Access.FULL).login_names)

@@ -9,7 +9,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -29,6 +29,7 @@ TIME_TO_READY = Histogram(
     buckets=(0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
 )
 STEPS = Counter("paybill_steps", "Steps taken, by action and result.", ["action", "result"], registry=REGISTRY)
+LEADING = Gauge("paybill_leading", "1 while this process leads and acts, 0 while it stands by.", registry=REGISTRY)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

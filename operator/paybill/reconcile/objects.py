@@ -6,14 +6,16 @@ may still exist, so it is looked up once before it is made; inside a namespace t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paybill.api.failures import Blocked, Retry
 from paybill.desired import names
-from paybill.desired.resource import Key, Object, agrees, key_of, surplus
+from paybill.desired.resource import Key, Object, agrees, exactly, key_of
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
+
+MARKS = (names.INSTALLATION_LABEL, names.TENANT_LABEL, names.CELL_LABEL)
 
 
 def missing(world: World, desired: Iterable[Object]) -> list[Object]:
@@ -32,32 +34,34 @@ async def ensure(world: World, scope: Scope, desired: Sequence[Object], *, fresh
     for obj in lacking:
         key = key_of(obj)
         row = world.children.get(key)
-        if row is not None:
-            _refuse_dying(key, row.parsed())
-            refuse_foreign(key, row.parsed(), obj)
-        elif not fresh:
+        found = row.parsed() if row is not None else None
+        # Who applied an object is not in the store: it is asked for only where the marks alone do not tell.
+        if not fresh and (found is None or not _marked(found, obj)):
             found = await world.cluster.get(key)
-            if found is not None:
-                _refuse_dying(key, found)
-                refuse_foreign(key, found, obj)
+        if found is not None:
+            _refuse_dying(key, found)
+            refuse_foreign(key, found, obj)
     await take(world.audit, scope, [_step(world, obj) for obj in lacking])
     return len(lacking)
 
 
 def refuse_foreign(key: Key, found: Object, desired: Object) -> None:
     """Raise Blocked('NameConflict') when the object that exists does not carry the marks we would give it."""
-    marks = (names.INSTALLATION_LABEL, names.TENANT_LABEL, names.CELL_LABEL)
-    theirs = found["metadata"].get("labels") or {}
-    ours = desired["metadata"]["labels"]
-    if all(theirs.get(mark) == ours.get(mark) for mark in marks):
+    if _marked(found, desired):
         return
     # A lost mark on an object that we applied is drift; field ownership tells it from a stranger's object.
-    if all(theirs.get(mark) in (None, ours.get(mark)) for mark in marks) and _applied_by_us(found):
+    if _marked(found, desired, lost=True) and _applied_by_us(found):
         return
     raise Blocked(
         "NameConflict",
         f"{key} exists and is not this tenant's: Paybill takes over nothing; rename or remove it, then it goes on",
     )
+
+
+def _marked(found: Object, desired: Object, *, lost: bool = False) -> bool:
+    """Whether an object carries our marks; ``lost``: whether it carries at least no other ones."""
+    theirs, ours = found["metadata"].get("labels") or {}, desired["metadata"]["labels"]
+    return all(theirs.get(mark) == ours.get(mark) or (lost and mark not in theirs) for mark in MARKS)
 
 
 def _applied_by_us(found: Object) -> bool:
@@ -70,13 +74,27 @@ def _refuse_dying(key: Key, found: Object) -> None:
         raise Retry("BeingDeleted", f"{key} is being deleted; it is made again when it is gone", after=1.0)
 
 
+def _patch(obj: Object, found: Object) -> dict[str, Any]:
+    """What apply left standing is taken away; labels and annotations of others stay."""
+    whole = {
+        name: exactly(value, found[name]) if isinstance(value, Mapping) and found.get(name) else value
+        for name, value in obj.items()
+        if name != "metadata"
+    }
+    return {**whole, "metadata": obj["metadata"]}
+
+
 def _step(world: World, obj: Object) -> Step:
     key = key_of(obj)
 
     async def apply() -> dict[str, Any]:
+        row = world.children.get(key)
+        # The role of a RoleBinding cannot be changed: one that was made again with another role has to go first.
+        if row is not None and "roleRef" in obj and not agrees({"roleRef": obj["roleRef"]}, row.parsed()):
+            await world.cluster.delete(key, uid=row.uid)
         answer = await world.cluster.apply(obj)
-        if extra := surplus(obj, answer):
-            answer = await world.cluster.remove(key, extra)
+        if not agrees(obj, answer):
+            answer = await world.cluster.merge(_patch(obj, answer))
         world.children.put(answer)
         return answer
 

@@ -14,7 +14,7 @@ from typing import Any
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.plan import PlanSpec
 from paybill.desired import handover, namespace, network, quota, rbac
-from paybill.desired.resource import key_of
+from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile import objects, suspension
@@ -43,11 +43,11 @@ async def bring(
 
     Raises Retry while something outside is not there yet, Blocked or Invalid when people must act.
     """
+    stand = await _handed_over(world, site, deep=deep)
     fresh = await (_pool_namespace(world, site) if site.shared else _namespace(world, site))
     credentials = Credentials(world, site, site.database(plan, Access.FULL).login_names)
-    stand = site.claim.binding_uid is not None and (not deep or await secrets_stand(world, site))
     if not stand:
-        await credentials.known(fresh=fresh)
+        await _patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
         if not site.shared:
             await _stop(world, site, plan, standing)
@@ -72,6 +72,17 @@ async def bring(
             "tenants' Secrets: remove spec.owners, or choose a Plan with compute Namespace",
         )
     return Provisioned(degraded=degraded, binding=binding)
+
+
+async def _handed_over(world: World, site: Site, *, deep: bool) -> bool:
+    """Whether the Secrets stand. If not, the registry forgets them first: a crash from here on is mended at the start."""
+    if site.claim.binding_uid is None:
+        return False
+    namespace_stands = world.children.get(Key("Namespace", "", site.namespace)) is not None
+    if namespace_stands and (not deep or await secrets_stand(world, site)):
+        return True
+    await world.registry.update(site.claim.id, epoch=world.epoch, binding_uid=None, binding_version=None)
+    return False
 
 
 async def _run(
@@ -116,7 +127,11 @@ async def _namespace(world: World, site: Site) -> bool:
     desired = namespace.build(site.identity)
     existed = world.children.get(key_of(desired)) is not None
     made = await objects.ensure(world, site.scope, [desired])
-    return made > 0 and not existed
+    if made and not existed:
+        return True
+    # Without it the Secrets cannot be read; a crash right after the namespace was made leaves it out.
+    await objects.ensure(world, site.scope, [_operator_binding(world, site)])
+    return False
 
 
 async def _pool_namespace(world: World, site: Site) -> bool:
@@ -136,8 +151,12 @@ def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> list
         quota.build_limits(site.identity),
         network.build(site.identity, plan.network, [(endpoint.host, endpoint.port)]),
         rbac.service_account(site.identity),
-        rbac.operator(site.identity, world.settings.namespace, world.settings.service_account),
+        _operator_binding(world, site),
     ]
+
+
+def _operator_binding(world: World, site: Site) -> dict[str, Any]:
+    return rbac.operator(site.identity, world.settings.namespace, world.settings.service_account)
 
 
 async def enforced(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> None:

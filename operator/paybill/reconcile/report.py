@@ -13,6 +13,7 @@ from paybill.api.conditions import READY, RECONCILING, STALLED, Condition, find_
 from paybill.api.failures import Retry
 from paybill.cluster.events import News
 from paybill.desired.names import FINALIZER
+from paybill.desired.resource import exactly
 from paybill.reconcile.world import World
 
 
@@ -21,11 +22,15 @@ async def write_status(world: World, resource: Resource, status: ApiModel) -> bo
     wire = status.wire()
     if wire == resource.status.wire():  # type: ignore[attr-defined]  # every kind has one
         return False
+    written = {**_identity(resource), "status": wire}
     try:
-        answer = await world.cluster.apply_status({**_identity(resource), "status": wire})
+        answer = await world.cluster.apply_status(written)
+        if answer["status"] != wire:
+            # Somebody else wrote there too, and apply leaves that standing.
+            answer = await world.cluster.merge({**written, "status": exactly(wire, answer["status"])}, "status")
     except Retry as failure:
-        # Deleted in the meantime: there is nobody to tell.
-        if failure.reason == "NotFound":
+        # Deleted in the meantime, or made anew under this name: there is nobody to tell.
+        if failure.reason in {"NotFound", "Conflict"}:
             return False
         raise
     world.declared.put(resource.kind, answer)
@@ -74,8 +79,8 @@ def _announce(world: World, resource: Resource, status: ApiModel) -> None:
         return
     stalled, ready = find_condition(conditions, STALLED), find_condition(conditions, READY)
     warning = stalled is not None and stalled.status == "True"
-    # That a Plan or a Cell is as it should be from the start is no news.
-    if before[1] is None and resource.kind in {"Plan", "Cell"} and not warning:
+    # That one is as it should be from the start is no news, but for a Tenant: its Event is the whole contract's.
+    if before[1] is None and resource.kind != "Tenant" and not warning:
         return
     said = stalled if warning else ready
     if said is not None:

@@ -15,7 +15,7 @@ from paybill.api.failures import Invalid, Retry
 from paybill.databases.observation import observe
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
-from paybill.desired.database import ObservedDatabase, PoolDatabase, pool_database_name
+from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
 
 
@@ -29,6 +29,8 @@ class Attached:
     server: Server
     pool: PoolDatabase
     observed: dict[str, ObservedDatabase] = field(default_factory=dict)
+    created: dict[str, TenantDatabase] = field(default_factory=dict)
+    """What was created as a whole since the last look at all, and so need not be looked at one by one."""
     reachable: bool = True
 
     @property
@@ -47,9 +49,16 @@ class Attached:
         self.observed.update(await observe(self.server, self.pool, [tenant_id]))
         return self.observed.get(tenant_id)
 
+    async def seen(self, tenant_id: str) -> ObservedDatabase | None:
+        """What one tenant had at the last look; what was created since then is looked at now."""
+        if self.created.pop(tenant_id, None) is not None:
+            return await self.look(tenant_id)
+        return self.observed.get(tenant_id)
+
     async def look_at_all(self) -> set[str]:
         """Read what every tenant has; returns the ids for which that is another answer than before."""
         before = self.observed
+        self.created.clear()
         self.observed = await observe(self.server, self.pool, None)
         after = self.observed
         return {one for one in before.keys() | after.keys() if self._lasting(before, one) != self._lasting(after, one)}

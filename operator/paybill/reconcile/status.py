@@ -87,15 +87,20 @@ def apply_facts(
     return after
 
 
-def tenant_phase(course: Course, *, complete: bool, deleting: bool, provisioned: bool) -> TenantPhase:
-    """How far a Tenant's infrastructure is; everything else is a condition."""
+def tenant_phase(
+    course: Course, before: TenantPhase | None, *, complete: bool, deleting: bool, provisioned: bool
+) -> TenantPhase:
+    """How far a Tenant's infrastructure is; everything else is a condition.
+
+    A reconcile that did not get through changes nothing: what was provisioned is still as ``before`` it.
+    """
     if deleting:
         return "Deleting"
-    if not course.build:
-        return "Pending"
-    if course.stopped and (complete or provisioned):
-        return "Suspended" if complete else "Active"
-    return "Active" if complete or provisioned else "Provisioning"
+    if complete:
+        return "Suspended" if course.stopped else "Active"
+    if provisioned:
+        return "Suspended" if before == "Suspended" else "Active"
+    return "Provisioning" if course.build else "Pending"
 
 
 def tenant_status(
@@ -125,7 +130,9 @@ def tenant_status(
     deleting = tenant.metadata.deletion_timestamp is not None
     return TenantStatus(
         observed_generation=generation,
-        phase=tenant_phase(course, complete=complete, deleting=deleting, provisioned=provisioned),
+        phase=tenant_phase(
+            course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned
+        ),
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
         **_place(claim),
     )
@@ -187,21 +194,22 @@ def subscription_status(
     """The status of the bound Subscription, or of one that could not be bound (``failure`` says why)."""
     generation = subscription.metadata.generation
     verdict = standing.verdict
-    done = Fact(type=c.READY, status=c.TRUE, reason=str(standing.phase), message=standing.because)
+    phase = str(standing.phase or Phase.PENDING)
+    done = Fact(type=c.READY, status=c.TRUE, reason=phase, message=standing.because)
     facts = list(outcome(failure, done))
     if verdict is not None:
-        owed = verdict.past_due_since is not None
+        unpaid = verdict.outstanding or verdict.phase in OVER
         facts.append(
             Fact(
                 type=PAYMENT_CURRENT,
-                status=c.FALSE if owed or verdict.phase in OVER else c.TRUE,
+                status=c.FALSE if unpaid else c.TRUE,
                 reason=str(verdict.phase),
                 message=verdict.because,
             )
         )
     return SubscriptionStatus(
         observed_generation=generation,
-        phase=str(verdict.phase) if verdict else "Pending",
+        phase=phase,
         tenant_uid=tenant_uid,
         provider=ProviderStatus(name=subscription.spec.payment.provider),
         anchors=_anchors(standing),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from paybill.api.base import Resource
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.plan import Plan, PlanSpec
+from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim, Placement
 from paybill.desired import names
@@ -32,6 +34,9 @@ SHOWN_AFTER = 3.0
 """Seconds that something outside must be missing before a status says so: a blip is not worth a write per tenant."""
 COUNTED_WITHIN = 0.5
 """Seconds until a Plan counts its tenants anew: once for many that settle together, soon enough for the next wave."""
+
+
+AnyResource = TypeVar("AnyResource", Tenant, Subscription)
 
 
 @dataclass(kw_only=True)
@@ -88,8 +93,9 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
     if not current.course.build:
         return
     await report.hold(world, tenant)
-    claim = current.claim = await _claim(world, current)
-    plan = await _plan(world, current)
+    wanted = await _wanted(world, current)
+    claim = current.claim = await _claim(world, current, wanted)
+    plan = await _plan(world, current, wanted)
     place = site.of(world, tenant, current.claim, current.cause)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded
@@ -98,7 +104,7 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
         raise Blocked(current.change.reason, current.change.message)
 
 
-async def _claim(world: World, current: Pass) -> Claim:
+async def _claim(world: World, current: Pass, wanted: changes.PlanPoint | None) -> Claim:
     """The registry's row, made before anything else exists; with the Subscription that is bound now."""
     tenant, standing = current.tenant, current.standing
     if tenant.spec.id is not None and (current.claim is None or current.claim.id != tenant.spec.id):
@@ -109,19 +115,26 @@ async def _claim(world: World, current: Pass) -> Claim:
         )
     claim = current.claim
     if claim is None:
-        spec = standing.plan
-        if spec is None or spec.isolation is None:
+        if wanted is None:
             raise Invalid("UnknownPlan", f"Tenant {tenant.metadata.name} has no Plan to be provisioned by")
-        compute, level = spec.isolation.resolved()
+        compute, level = wanted.isolation
         _refuse_unsupported(tenant, level)
-        wanted = tenant.spec.cell_ref.name if tenant.spec.cell_ref else None
+        cell = tenant.spec.cell_ref.name if tenant.spec.cell_ref else None
 
         def place(counts: object) -> Placement:
-            chosen = placement.choose(world.declared.cells, wanted, level, counts)  # type: ignore[arg-type]
+            chosen = placement.choose(world.declared.cells, cell, level, counts)  # type: ignore[arg-type]
             pool = pool_database_name(chosen.cell, chosen.server)
             return Placement(chosen.cell, chosen.server, compute, level, pool)
 
-        claim = await world.registry.claim(tenant.metadata.name, tenant.metadata.uid, place, world.epoch)
+        claim = await world.registry.claim(
+            tenant.metadata.name,
+            tenant.metadata.uid,
+            place,
+            world.epoch,
+            plan_name=wanted.name,
+            plan_revision=wanted.revision,
+            **_bound(standing),
+        )
         world.ready[claim.id] = False
     return claim
 
@@ -135,21 +148,25 @@ def _refuse_unsupported(tenant: Tenant, level: str) -> None:
         )
 
 
-async def _plan(world: World, current: Pass) -> PlanSpec:
+def _bound(standing: Standing) -> dict[str, str]:
+    """The registry's columns that say which Subscription is bound."""
+    if standing.subscription is None:
+        return {}
+    metadata = standing.subscription.metadata
+    return {"subscription_name": metadata.name, "subscription_uid": metadata.uid}
+
+
+async def _plan(world: World, current: Pass, wanted: changes.PlanPoint | None) -> PlanSpec:
     """The content of the revision the Tenant is to be on now; written to the registry before it is acted on."""
     standing, claim = current.standing, current.claim
     assert claim is not None  # noqa: S101 - _claim came before
-    bound = {}
-    if standing.subscription is not None:
-        metadata = standing.subscription.metadata
-        bound = {"subscription_name": metadata.name, "subscription_uid": metadata.uid}
-    if standing.subscription is None or (standing.plan_missing and standing.plan is not None):
+    bound = _bound(standing)
+    if standing.subscription is None or wanted is None:
         current.claim = await world.registry.update(claim.id, epoch=world.epoch, **bound)
         if standing.plan is None:
             gone = f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is changed"
             raise Blocked("PlanMissing", gone)
         return standing.plan
-    wanted = await _wanted(world, current)
     has = _point(world, claim.plan_name, claim.plan_revision)
     revision, members = world.admitted.get(wanted.name, ("", frozenset()))
     phase = standing.phase
@@ -168,10 +185,11 @@ async def _plan(world: World, current: Pass) -> PlanSpec:
     return content
 
 
-async def _wanted(world: World, current: Pass) -> changes.PlanPoint:
-    """The point the Subscription names; its content is kept before anybody is put on it."""
+async def _wanted(world: World, current: Pass) -> changes.PlanPoint | None:
+    """The point the Subscription names, its content kept before anybody is put on it; None where it is held."""
     subscription = current.standing.subscription
-    assert subscription is not None  # noqa: S101 - asked only for a bound one
+    if subscription is None or current.standing.plan_missing:
+        return None
     reference = subscription.spec.plan_ref
     plan: Plan | None = world.declared.plans.get(reference.name)
     if plan is not None and (missing := world.revisions.desired(plan)) is not None:
@@ -232,7 +250,7 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
         waits = current.change is not None and current.change.reason == "WaitingForWave"
         if (waits or before is not (failure is None)) and current.claim.plan_name:
             world.queue.add_within(Work("Plan", current.claim.plan_name), COUNTED_WITHIN)
-    fresh = world.declared.tenants.get(tenant.metadata.name, tenant)
+    fresh = _as_read(tenant, world.declared.tenants.get(tenant.metadata.name))
     await report.write_status(
         world,
         fresh,
@@ -242,13 +260,20 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
     )
     subscription = current.standing.subscription
     if subscription is not None and subscription.metadata.deletion_timestamp is None:
-        latest = world.declared.subscriptions.get(subscription.metadata.name, subscription)
+        latest = _as_read(subscription, world.declared.subscriptions.get(subscription.metadata.name))
         contract_failure = failure if failure is not None and current.standing.verdict is None else None
         await report.write_status(
             world,
             latest,
             status.subscription_status(latest, current.standing, tenant.metadata.uid, contract_failure, now),
         )
+
+
+def _as_read(read: AnyResource, now: AnyResource | None) -> AnyResource:
+    """What this pass looked at, with the status that it has by now: a newer generation was not observed yet."""
+    if now is None or now.metadata.uid != read.metadata.uid:
+        return read
+    return read.model_copy(update={"status": now.status})
 
 
 def _young(resource: Resource, now: datetime) -> bool:

@@ -1,0 +1,121 @@
+# What you do with this project. Every target sets up what it needs: the virtual environment once per change of
+# requirements.lock, the control-plane programs once per machine (kept in ~/.cache/paybill, outside the checkout).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamps carry digests, not times: a checkout of another branch and back costs nothing. The folder is in them too,
+# because a virtual environment cannot be moved.
+digest = $(shell (echo $(CURDIR); cat $(1)) | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
+DEPENDENCIES := $(VENV)/.dependencies-$(call digest,requirements.lock)
+READY := $(VENV)/.ready-$(call digest,requirements.lock pyproject.toml)
+# A virtual environment whose Python is gone is none.
+$(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.dependencies-*)
+TENANTS ?= 500
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## List what can be done
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: binaries ## Bring up a whole Paybill with sample tenants on this machine, and leave it running
+	@$(BIN)/paybill up --detach --samples manifests/demo
+
+.PHONY: down
+down: ## Stop what `make demo` started; its data stays (`.venv/bin/paybill down --purge` removes it)
+	@if [ -x $(BIN)/paybill ]; then $(BIN)/paybill down; else echo "nothing is set up, so nothing runs"; fi
+
+.PHONY: test
+test: lint types generated binaries ## Everything: style, types, import laws, generated files, all tests
+	@$(BIN)/pytest -m "not exhaustive" $(PYTEST_ARGS)
+
+.PHONY: test-exhaustive
+test-exhaustive: binaries ## The long runs as well
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: $(READY) ## Only the tests that start no server
+	@$(BIN)/pytest tests/unit tests/property $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(READY) ## Style, format and import laws
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: types
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(READY) ## Put the code into its format
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+.PHONY: generated
+generated: $(READY) ## Fail when CRDs or reference pages differ from the code
+	@$(BIN)/paybill crds --check --docs
+	@$(BIN)/python docs/generate.py --check
+
+.PHONY: crds
+crds: $(READY) ## Write crds/ from the models
+	@$(BIN)/paybill crds
+
+.PHONY: docs
+docs: $(READY) ## Write the generated reference pages
+	@$(BIN)/paybill crds --docs
+	@$(BIN)/python docs/generate.py
+
+.PHONY: bench
+bench: binaries ## Measure onboarding: make bench TENANTS=500
+	@$(BIN)/python bench/onboarding.py --tenants $(TENANTS)
+
+.PHONY: binaries
+binaries: $(READY) ## Fetch or build the control-plane programs (minutes, once per machine)
+	@$(BIN)/paybill binaries >/dev/null
+
+.PHONY: venv
+venv: $(READY) ## Only the virtual environment
+
+.PHONY: lock
+lock: $(READY) ## Renew requirements.lock from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --upgrade --quiet \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
+
+.PHONY: hooks
+hooks: ## Run the checks at every commit (needs pre-commit)
+	@pre-commit install
+
+.PHONY: clean
+clean: ## Remove the virtual environment and what tools left here; neither caches nor data of an instance
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp comes last, so what an interrupted run left half made is made anew.
+$(DEPENDENCIES):
+	@for python in "$${PYTHON:-}" python3.13 python3.12 python3.11 python3; do \
+	  if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    found="$$python"; break; \
+	  fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Paybill needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$found has no venv: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+$(READY): $(DEPENDENCIES)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*
+	@touch $@

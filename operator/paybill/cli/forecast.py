@@ -1,0 +1,141 @@
+"""``paybill forecast``: what will become of a tenant if nobody pays, edits or holds anything.
+
+It asks the function that the operator decides with, about later moments; nothing is stored about the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paybill.api.failures import Blocked
+from paybill.api.subscription import Subscription
+from paybill.billing import manual
+from paybill.cli.connection import ask, kubeconfig_option
+from paybill.cli.lookup import Contract, contract_of, utcnow
+from paybill.cli.output import JSON, columns, document, moment, reported, span, text_output
+from paybill.lifecycle import subscription as contracts
+from paybill.lifecycle.consequences import consequence
+from paybill.lifecycle.phases import Phase
+from paybill.lifecycle.terms import reported_times, terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One change to come: the phase, when, why, and what it does to the tenant."""
+
+    phase: Phase
+    time: datetime
+    because: str
+    does: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """Where a contract stands and the transitions to come, in order."""
+
+    tenant: str
+    subscription: str
+    phase: Phase
+    because: str
+    has: str
+    transitions: tuple[Transition, ...]
+
+
+@click.command()
+@click.argument("tenant")
+@text_output
+@kubeconfig_option
+def forecast(*, tenant: str, output: str, kubeconfig: Path | None) -> None:
+    """List the coming transitions of TENANT: when, why, and what each will do."""
+    with reported(output):
+        found = ask(kubeconfig, lambda cluster: contract_of(cluster, tenant))
+        now = utcnow()
+        outlook = look_ahead(found, now)
+        if output == JSON:
+            click.echo(document(as_json(outlook)))
+            return
+        for line in lines(outlook, now):
+            click.echo(line)
+
+
+def look_ahead(found: Contract, now: datetime) -> Outlook:
+    """The outlook at ``now``; raises Blocked when there is no contract, or no Plan to go by."""
+    name = found.tenant.metadata.name
+    subscription, plan = found.subscription, found.plan
+    if subscription is None:
+        raise Blocked("NoSubscription", f"Tenant {name} has no Subscription, so nothing will happen to it by itself")
+    if plan is None:
+        raise Blocked(
+            "PlanMissing",
+            f"Subscription {subscription.metadata.name}: Plan {subscription.spec.plan_ref.name} is not there, nor the "
+            "revision that the Tenant is on: apply it, or look with a login that may read the operator's namespace",
+        )
+    contract = terms(
+        subscription,
+        plan,
+        found.tenant,
+        snapshot=_snapshot(subscription),
+        times=reported_times(subscription, plan),
+        now=now,
+    )
+    isolation = found.tenant.status.isolation or plan.isolation
+    shared = isolation is not None and isolation.compute == "Shared"
+    verdict = contracts.decide(contract, now)
+    return Outlook(
+        tenant=name,
+        subscription=subscription.metadata.name,
+        phase=verdict.phase,
+        because=verdict.because,
+        has=consequence(verdict.phase, plan.payment, shared=shared),
+        transitions=tuple(
+            Transition(
+                phase=step.phase,
+                time=step.time,
+                because=step.because,
+                does=consequence(step.phase, plan.payment, shared=shared),
+            )
+            for step in contracts.forecast(contract, now)
+        ),
+    )
+
+
+def lines(outlook: Outlook, now: datetime) -> Iterator[str]:
+    """The outlook as people read it."""
+    yield f"{outlook.tenant} is {outlook.phase} by Subscription {outlook.subscription} ({outlook.because}): {outlook.has}."
+    if not outlook.transitions:
+        yield "Nothing changes by itself."
+        return
+    yield "If nobody pays, edits or holds anything:\n"
+    rows = ((moment(one.time), span(one.time - now), one.phase, one.because, one.does) for one in outlook.transitions)
+    yield from columns(("TIME", "IN", "PHASE", "BECAUSE", "WHAT IT DOES"), rows)
+
+
+def as_json(outlook: Outlook) -> dict[str, Any]:
+    """The outlook as programs read it."""
+    return {
+        "tenant": outlook.tenant,
+        "subscription": outlook.subscription,
+        "phase": outlook.phase,
+        "because": outlook.because,
+        "has": outlook.has,
+        "transitions": [
+            {"phase": one.phase, "time": one.time, "because": one.because, "does": one.does}
+            for one in outlook.transitions
+        ],
+    }
+
+
+def _snapshot(subscription: Subscription) -> Any:
+    if subscription.spec.payment.provider != "Manual":
+        raise Blocked(
+            "NotSupportedYet",
+            f"Subscription {subscription.metadata.name}: payment provider {subscription.spec.payment.provider} is not "
+            "supported by this version: only provider Manual says its dates itself",
+        )
+    return manual.snapshot(subscription)
