@@ -90,12 +90,31 @@ async def test_without_the_fence_the_replaced_leader_would_log(log, db, control_
     (token,) = await log.intend([intent(1)])
     await take_epoch(db)
 
-    async def unfenced(*_):
-        pass
-
-    monkeypatch.setattr("paybill.audit.store.fence", unfenced)
+    monkeypatch.setattr("paybill.audit.store.outdated", lambda *_: False)
     await log.conclude([Outcome(token)])
     assert len(stored(control_dsn)) == 2
+
+
+async def test_outcomes_that_nobody_waits_for_go_with_the_next_intents(log, control_dsn):
+    tokens = await log.intend([intent(1), intent(2)])
+    log.note([Outcome(token) for token in tokens])
+    await log.intend([intent(3)])
+    assert [row.kind for row in stored(control_dsn)] == ["intent", "intent", "outcome", "outcome", "intent"]
+
+
+async def test_outcomes_that_nobody_waits_for_are_written_without_company_too(log, control_dsn):
+    (token,) = await log.intend([intent(1)])
+    log.note([Outcome(token)])
+    async with asyncio.timeout(5):
+        while verify(stored(control_dsn)).unfinished:
+            await asyncio.sleep(0)
+
+
+async def test_closing_writes_what_lingers(log, control_dsn):
+    (token,) = await log.intend([intent(1)])
+    log.note([Outcome(token)])
+    await log.close()
+    assert verify(stored(control_dsn)).unfinished == ()
 
 
 async def test_a_step_is_concluded_once(log, control_dsn):

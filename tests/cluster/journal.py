@@ -63,6 +63,8 @@ class Journal:
         with self.log.open() as file:
             file.seek(self.mark)
             for line in file:
+                if not line.endswith("\n"):
+                    return  # still being written
                 entry = json.loads(line)
                 if entry["stage"] == "ResponseComplete" and entry.get("objectRef"):
                     yield _request(entry)

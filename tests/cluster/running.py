@@ -95,6 +95,10 @@ class Operator:
             self._soon(lambda: self._task and self._task.cancel())
         self._join()
 
+    def end_soon(self) -> None:
+        """As ``crash``, from the operator's own thread."""
+        self._soon(lambda: self._task and self._task.cancel())
+
     def restart(self) -> None:
         self.stop()
         self.start()

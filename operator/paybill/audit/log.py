@@ -69,15 +69,28 @@ class AuditLog:
         self._open.update(token.step for token in tokens)
         return tokens
 
+    def note(self, outcomes: Sequence[Outcome]) -> None:
+        """Log what came of steps, soon, without waiting: an intent is what must be there first, not an outcome.
+
+        A crash before it is written leaves the step unfinished in the log. Raises what ``conclude`` raises.
+        """
+        if drafts := self._concluding(outcomes):
+            self._writer.note(drafts)
+
     async def conclude(self, outcomes: Sequence[Outcome]) -> None:
         """Log what came of steps; returns when it is committed, or kept for later because the database is away.
 
         Raises ``Invalid`` for a step that was concluded before, ``Retry("AuditUnavailable")`` when too many wait
         already (the steps then stay unfinished in the log), ``Blocked("EpochLost")`` when another leads.
         """
+        if drafts := self._concluding(outcomes):
+            await self._writer.write(drafts)
+
+    def _concluding(self, outcomes: Sequence[Outcome]) -> list[Draft]:
+        """The rows of outcomes whose steps are open, which they close."""
         self._check()
         if not outcomes:
-            return
+            return []
         steps = {outcome.token.step for outcome in outcomes}
         if len(steps) != len(outcomes) or not steps <= self._open:
             raise Invalid("AuditEntryInvalid", "a step is concluded twice, or was never begun by this process")
@@ -86,9 +99,7 @@ class AuditLog:
             raise Retry("AuditUnavailable", f"the outcomes of {waiting} calls wait for the audit log already")
         self._open -= steps
         now = self._clock()
-        await self._writer.write(
-            [Draft("outcome", o.token.step, now, o.token.intent, o.result, o.reason) for o in outcomes]
-        )
+        return [Draft("outcome", o.token.step, now, o.token.intent, o.result, o.reason) for o in outcomes]
 
     async def count(self, action: str, cell: str, since: datetime) -> int:
         """On how many objects of ``cell`` the destructive ``action`` was begun since ``since`` (an aware time)."""

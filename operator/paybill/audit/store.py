@@ -17,8 +17,10 @@ from paybill.api.failures import Blocked
 from paybill.audit.chain import COLUMNS, GENESIS, Head, Row, link
 from paybill.audit.entries import Intent
 
-FENCE = "SELECT epoch, holder FROM paybill.epochs WHERE shard = %s FOR SHARE"
-DRAW = "SELECT nextval('paybill.audit_seq') FROM generate_series(1, %s)"
+FENCED_DRAW = """
+    SELECT epoch, holder, ARRAY(SELECT nextval('paybill.audit_seq') FROM generate_series(1, %s))
+    FROM paybill.epochs WHERE shard = %s FOR SHARE
+"""
 NEWEST = "SELECT n, hash FROM paybill.audit_log WHERE writer = %s ORDER BY n DESC LIMIT 1"
 COUNT = """
     SELECT count(DISTINCT (tenant_id, object)) FROM paybill.audit_log
@@ -62,26 +64,30 @@ def chained(drafts: Sequence[Draft], seqs: Sequence[int], after: Head, shard: st
     return rows
 
 
-async def fence(connection: AsyncConnection[TupleRow], shard: str, epoch: int) -> None:
-    """Hold ``epoch`` as the newest until the transaction ends, or raise ``Blocked("EpochLost")``."""
-    row = await (await connection.execute(FENCE, (shard,))).fetchone()
-    if row is None or row[0] != epoch:
+async def fenced_draw(connection: AsyncConnection[TupleRow], shard: str, epoch: int, count: int) -> list[int]:
+    """Take the next ``count`` positions of the log, holding ``epoch`` as the newest until the transaction ends.
+
+    Raises ``Blocked("EpochLost")`` when it is not.
+    """
+    row = await (await connection.execute(FENCED_DRAW, (count, shard))).fetchone()
+    if row is None or outdated(row[0], epoch):
         newest = f"epoch {row[0]} was handed to {row[1]}" if row else "none was ever handed out"
         raise Blocked(
             "EpochLost",
             f"the audit log refuses epoch {epoch} of shard '{shard}': {newest}; this process no longer leads",
         )
+    return list(row[2])
+
+
+def outdated(newest: int, epoch: int) -> bool:
+    """Whether another leader has taken a newer epoch than ours."""
+    return newest != epoch
 
 
 async def newest(connection: AsyncConnection[TupleRow], writer: UUID) -> Head:
     """The head of a writer's chain as the database has it (n = 0 for an empty one)."""
     row = await (await connection.execute(NEWEST, (writer,))).fetchone()
     return Head(writer, *row) if row else Head(writer, 0, GENESIS)
-
-
-async def draw(connection: AsyncConnection[TupleRow], count: int) -> list[int]:
-    """Take the next ``count`` positions of the log."""
-    return [row[0] for row in await (await connection.execute(DRAW, (count,))).fetchall()]
 
 
 async def insert(connection: AsyncConnection[TupleRow], rows: Sequence[Row]) -> None:

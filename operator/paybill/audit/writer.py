@@ -33,6 +33,8 @@ PATIENCE = 5.0
 LONGEST_COMMIT = 20.0
 """Seconds after which a database that says nothing counts as away."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+LINGER = 0.02
+"""Seconds that rows nobody waits for wait for company: most outcomes go with the next intents, for no commit more."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,6 +43,7 @@ class _Group:
 
     drafts: tuple[Draft, ...]
     future: asyncio.Future[None]
+    lingers: bool = False
 
     @property
     def begins(self) -> bool:
@@ -53,7 +56,7 @@ class _Group:
     def settle(self, failure: Failure | None = None) -> None:
         if self.future.done():
             return
-        if failure is None:
+        if failure is None or self.lingers:
             self.future.set_result(None)
         else:
             self.future.set_exception(failure)
@@ -86,6 +89,7 @@ class ChainWriter:
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
         self._resumes = 0.0
+        self._lingering: asyncio.TimerHandle | None = None
 
     @property
     def away(self) -> float:
@@ -104,10 +108,15 @@ class ChainWriter:
         if group.begins or not self.away:
             await group.future
 
+    def note(self, drafts: Sequence[Draft]) -> None:
+        """Write ``drafts``, outcomes, soon: with the next rows somebody waits for, or after LINGER."""
+        self._add(_Group(tuple(drafts), asyncio.get_running_loop().create_future(), lingers=True))
+
     async def close(self, patience: float) -> None:
         """Write what waits for at most ``patience`` seconds, publish the head, stop."""
         if self._task is None:
             return
+        self._hurry()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), patience)
         left = sum(len(group.drafts) for group in (*self._batch, *self._waiting))
@@ -121,25 +130,39 @@ class ChainWriter:
     def _add(self, group: _Group) -> None:
         self._waiting.append(group)
         self._idle.clear()
-        self._wake.set()
+        if not group.lingers:
+            self._hurry()
+        elif self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self._hurry)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="audit log writer")
+
+    def _hurry(self) -> None:
+        """Write now: somebody waits, or what nobody waits for has lingered long enough."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._wake.set()
 
     async def _run(self) -> None:
         try:
             while self.lost is None:
-                if self._waiting:
+                if not self._waiting:
+                    self._idle.set()
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting and self.lost is None and not self._only_lingering():
                     await self._advance()
                     await asyncio.sleep(self.away)
-                else:
-                    self._idle.set()
-                    self._wake.clear()
-                    await self._wake.wait()
         finally:
             stopped = self.lost or Retry("AuditUnavailable", "the audit log's writer has stopped")
             for group in (*self._batch, *self._waiting):
                 group.settle(stopped)
             self._idle.set()
+
+    def _only_lingering(self) -> bool:
+        """Whether all that waits came in just now and may wait for company."""
+        return self._lingering is not None and all(group.lingers for group in self._waiting)
 
     async def _advance(self) -> None:
         try:
@@ -171,8 +194,7 @@ class ChainWriter:
         if not drafts:
             return
         async with self._pool.connection(PATIENCE) as connection, connection.transaction():
-            await store.fence(connection, self._shard, self._epoch)
-            seqs = await store.draw(connection, len(drafts))
+            seqs = await store.fenced_draw(connection, self._shard, self._epoch, len(drafts))
             rows = store.chained(drafts, seqs, self.head, self._shard, self._epoch)
             end = Head(self.head.writer, rows[-1].n, rows[-1].hash)
             self._doubt = (end, self._batch)

@@ -30,10 +30,11 @@ LONGEST_BACKOFF = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object as last seen: its uid and resourceVersion, and its content as JSON."""
+    """One object as last seen: its uid and resourceVersion, whose it is, and its content as JSON."""
 
     uid: str
     version: str
+    owner: str | None
     content: bytes
 
     def parsed(self) -> dict[str, Any]:
@@ -132,8 +133,10 @@ class Children:
             self._gone(key)
             return
         if self._newer(key, obj):
-            self._rows[key] = _row(obj)
-            self._report(key, obj["metadata"].get("labels", {}))
+            known, row = self._rows.get(key), _row(obj)
+            self._rows[key] = row
+            # A mark that was changed or taken off concerns the one whose it was.
+            self._report(key, {row.owner, known.owner if known is not None else None})
 
     def _newer(self, key: Key, obj: Object) -> bool:
         """Versions of one kind compare as numbers; another UID is another object, whatever its version."""
@@ -144,15 +147,15 @@ class Children:
     def _gone(self, key: Key) -> None:
         row = self._rows.pop(key, None)
         if row is not None:
-            self._report(key, row.parsed()["metadata"].get("labels", {}))
+            self._report(key, {row.owner})
 
-    def _report(self, key: Key, labels: dict[str, str]) -> None:
+    def _report(self, key: Key, owners: set[str | None]) -> None:
         waiting = self._waiting.pop(key, None)
         if waiting is not None:
             waiting.set()
-        owner = labels.get(names.TENANT_LABEL) or labels.get(names.CELL_LABEL)
-        if owner is not None:
-            self._changed(owner, key)
+        for owner in owners:
+            if owner is not None:
+                self._changed(owner, key)
 
 
 def _row(obj: Object) -> Row:
@@ -161,4 +164,6 @@ def _row(obj: Object) -> Row:
     if "deletionTimestamp" in metadata:
         kept["deletionTimestamp"] = metadata["deletionTimestamp"]
     content = {name: value for name, value in obj.items() if name not in {"metadata", "apiVersion"}}
-    return Row(metadata["uid"], metadata["resourceVersion"], json.dumps({**content, "metadata": kept}).encode())
+    labels = metadata.get("labels", {})
+    owner = labels.get(names.TENANT_LABEL) or labels.get(names.CELL_LABEL)
+    return Row(metadata["uid"], metadata["resourceVersion"], owner, json.dumps({**content, "metadata": kept}).encode())

@@ -113,7 +113,7 @@ class _Stage:
         count = 0
         for sample in step.samples:
             count += await self._apply(step, sample, now)
-        progress(f"{step.title}: {count} objects applied, {len(step.samples) - count} were there")
+        progress(f"{step.title}: applied {count} of {len(step.samples)}, the others stay as they are")
         while any(self.complaints()):
             await self._next()
             self._note()

@@ -60,7 +60,7 @@ async def take(log: AuditLog, scope: Scope, steps: Sequence[Step]) -> list[Any]:
         metrics.STEPS.labels(step.action, "failed" if reason else "ok").inc()
         if step.destructive and not reason:
             metrics.DESTRUCTIVE.labels(step.action).inc()
-    await log.conclude(outcomes)
+    log.note(outcomes)
     for result in results:
         if isinstance(result, BaseException):
             raise result
