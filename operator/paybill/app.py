@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -183,15 +185,21 @@ async def _prime(world: World) -> None:
 async def _watch_declared(world: World, stop: asyncio.Event) -> None:
     """Kopf's part: the watches of our four kinds.
 
-    In the main thread Kopf takes SIGTERM and SIGINT for itself; and a process whose watches have ended must not stay
-    behind and look alive. Both mean: when Kopf ends, everything does.
+    Kopf takes SIGTERM and SIGINT for itself, and then gives every task of the process 5 s to end: the signals are taken
+    back, so that we stop at once and in our order. A process whose watches have ended must not stay behind and look
+    alive: when Kopf ends, everything does.
     """
-    await kopf.operator(
+    before = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=handlers.register(world),
         settings=handlers.settings(),
         clusterwide=True,
         standalone=True,
     )
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await kopf.run_tasks(tasks, ignored=before)
     stop.set()
 
 

@@ -16,7 +16,8 @@ from paybill.control import Placement, Registry
 
 
 @pytest.fixture(autouse=True)
-def _no_database_from_outside(monkeypatch):
+def _no_database_from_outside(monkeypatch, tmp_path):
+    monkeypatch.setenv("PAYBILL_HOME", str(tmp_path / "no instance"))
     for name in ("PAYBILL_CONTROL_DATABASE_FILE", "PAYBILL_CONTROL_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ import psycopg
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.running import Operator
-from tests.cluster.waiting import until
+from tests.cluster.waiting import PAUSE, until
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class Customers:
             name, lambda one: one.get("status", {}).get("observedGeneration") == generation, kind="Plan"
         )
 
-    async def ready(self, name: str, *, seconds: float = 30.0) -> Customer:
+    async def ready(self, name: str, *, seconds: float = 20.0) -> Customer:
         """Wait until a Tenant is Ready as it is declared now."""
         found = await self.until(name, lambda tenant: holds(tenant, "Ready"), seconds=seconds)
         status = found["status"]
         return Customer(name, status["id"], status["namespace"], status["plan"]["name"])
 
-    async def until(self, name: str, good: Any, *, kind: str = "Tenant", seconds: float = 30.0) -> Object:
+    async def until(self, name: str, good: Any, *, kind: str = "Tenant", seconds: float = 20.0) -> Object:
         """Wait until an object is as a test wants it; returns it."""
         last: list[Any] = [None]
 
@@ -74,12 +76,12 @@ class Customers:
 
         return await until(look, seconds=seconds, otherwise=lambda: (last[0] or {}).get("status"))  # type: ignore[return-value]
 
-    async def stalled(self, name: str, reason: str, *, kind: str = "Tenant", seconds: float = 30.0) -> str:
+    async def stalled(self, name: str, reason: str, *, kind: str = "Tenant", seconds: float = 20.0) -> str:
         """Wait until an object is Stalled for a reason; returns the message."""
         found = await self.until(name, lambda one: holds(one, "Stalled", reason), kind=kind, seconds=seconds)
         return str(condition(found, "Stalled")["message"])
 
-    async def phase(self, name: str, phase: str, *, seconds: float = 30.0) -> Object:
+    async def phase(self, name: str, phase: str, *, seconds: float = 20.0) -> Object:
         """Wait until a Subscription is in a phase and its Tenant has settled."""
         found = await self.until(
             name, lambda one: one.get("status", {}).get("phase") == phase, kind="Subscription", seconds=seconds
@@ -89,6 +91,14 @@ class Customers:
     async def quiet(self) -> None:
         """Wait until the operator has nothing to do."""
         await until(lambda: self.operator.idle)
+
+    async def quiet_for(self, seconds: float) -> None:
+        """Wait until the operator has had nothing to do for some time: for what must not come afterwards."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            if not self.operator.call(lambda world: world.queue.idle):
+                ends = time.monotonic() + seconds
+            await asyncio.sleep(PAUSE)
 
     async def binding(self, customer: Customer) -> dict[str, str]:
         """The Secret that the customer's app reads, in clear."""

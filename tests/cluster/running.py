@@ -122,8 +122,8 @@ class Operator:
 
         def look(world: World) -> bool:
             soon = time.monotonic() + SOON
-            wakes = (state.wake for state in world.queue._states.values())
-            return world.queue.idle and not any(wake is not None and wake < soon for wake in wakes)
+            planned = [state.wake for state in world.queue._states.values() if state.ticket is not None]
+            return world.queue.idle and not any(wake < soon for wake in planned)
 
         return self.call(look)
 

@@ -235,8 +235,8 @@ async def test_late_grace_is_read_only(api: Api, customers: Customers, name: str
     assert (await customers.entitlements(customer))["access"] == "readonly"
 
 
-CRASHES = [pytest.param(at, when, marks=() if at % 3 == 2 and when == "after" else pytest.mark.exhaustive)
-           for at in range(1, 13) for when in ("before", "after")]  # fmt: skip
+CRASHES = [pytest.param(at, when, marks=() if (at, when) in {(1, "after"), (3, "before"), (4, "after")} else pytest.mark.exhaustive)
+           for at in range(1, 9) for when in ("before", "after")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("at", "when"), CRASHES)
@@ -255,7 +255,7 @@ async def test_a_crash_while_resuming_leaves_no_workload_behind(
     crash.arm()
 
     await api.edit("Subscription", customer.name, PAID)
-    await until(lambda: crash.happened or _settled(operator))
+    await until(lambda: _crashed_or_ready(crash, api, customer))
     if not crash.happened:
         pytest.skip(f"resuming takes {crash.writes} writes only")
     operator.crash()
@@ -270,5 +270,5 @@ async def test_a_crash_while_resuming_leaves_no_workload_behind(
     assert "paybill.dev/pods" not in quota["metadata"].get("annotations", {})
 
 
-def _settled(operator: Operator) -> bool:
-    return operator.running and operator.idle
+async def _crashed_or_ready(crash: Crash, api: Api, customer: Customer) -> bool:
+    return crash.happened or holds(await api.get("Tenant", customer.name), "Ready", "Provisioned")

@@ -70,7 +70,9 @@ class Demo:
     def uri(self, tenant):
         """The connection string in the tenant's Secret."""
         status = self.listed("tenants")[tenant]["status"]
-        _, secret = self.api.call("GET", f"/api/v1/namespaces/{status['namespace']}/secrets/{status['binding']['name']}")
+        _, secret = self.api.call(
+            "GET", f"/api/v1/namespaces/{status['namespace']}/secrets/{status['binding']['name']}"
+        )
         return base64.b64decode(secret["data"]["uri"]).decode()
 
     def shell(self, *lines):
@@ -175,6 +177,13 @@ def test_the_superusers_line_opens_a_session(demo):
     assert demo.shell(f"{line} -Atc 'SELECT current_user'").strip() == "postgres"
 
 
+def test_the_audit_log_is_found_and_whole(demo):
+    verified = json.loads(demo.shell(f"{use(demo.first, 'log of all')} --output json"))
+    assert verified["intact"]
+    assert verified["rows"] > 0
+    assert verified["problems"] == verified["unfinished"] == []
+
+
 def test_tenants_lists_what_the_api_server_has(demo):
     objects = demo.listed("tenants")
     listed = {one["name"]: one for one in demo.json("tenants")}
@@ -228,7 +237,7 @@ def test_a_tenant_that_is_not_there_is_answered_with_those_that_are(demo, comman
 @needs_kubectl
 def test_paying_brings_the_suspended_tenant_back_with_the_same_login(demo):
     before = demo.uri("umbrella")
-    demo.shell(use(demo.first, "this shell"), use(demo.first, "pays"))
+    demo.shell(use(demo.first, "this shell"), use(demo.first, "umbrella pays"))
     eventually(lambda: demo.phase("umbrella") == "Active" and ready(demo.listed("tenants")["umbrella"]))
     assert demo.uri("umbrella") == before
     with psycopg.connect(before) as app:

@@ -1,4 +1,4 @@
-"""What the documentation lists is what the code says, no more and no less; what it shows can be read; links lead somewhere."""
+"""What the documentation lists is what the code says, no more, no less; examples can be read, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -224,3 +224,13 @@ def fields(value: object, path: str = "") -> Iterator[str]:
         case list():
             for child in value:
                 yield from fields(child, f"{path}[]")
+
+
+def test_argo_cd_is_told_about_every_kind() -> None:
+    folder = ROOT / "manifests" / "argocd"
+    health = yaml.safe_load((folder / "health.yaml").read_text(encoding="utf-8"))["data"]
+    assert {name.rpartition("_")[2] for name in health} == set(BY_KIND)
+    assert all(name.startswith("resource.customizations.health.paybill.dev_") for name in health)
+    project = next(iter(yaml.safe_load_all((folder / "application.yaml").read_text(encoding="utf-8"))))
+    allowed = {(one["group"], one["kind"]) for one in project["spec"]["clusterResourceWhitelist"]}
+    assert allowed == {("paybill.dev", kind) for kind in BY_KIND}

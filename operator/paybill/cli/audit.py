@@ -18,6 +18,7 @@ import psycopg
 
 from paybill.audit import reading
 from paybill.audit.chain import Head, Report, Row, Verification, as_json
+from paybill.local.home import Home
 
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 COLUMNS = (("TIME", 20), ("TENANT", 8), ("WHAT", 7), ("ACTION", 24), ("OBJECT", 32), ("RESULT", 20), ("CAUSE", 0))
@@ -26,7 +27,7 @@ database_option = click.option(
     "--database",
     metavar="URI",
     help="Control database. Default: what the file in PAYBILL_CONTROL_DATABASE_FILE says, or"
-    " PAYBILL_CONTROL_DATABASE_URL (a URI on the command line shows in the process list).",
+    " PAYBILL_CONTROL_DATABASE_URL, or that of `paybill up` (a URI on the command line shows in the process list).",
 )
 output_option = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
@@ -91,7 +92,7 @@ def verify(heads: tuple[str, ...], output: str, database: str | None) -> None:
 
 
 def dsn(option: str | None) -> str:
-    """Where the control database is: the option, the file that the environment names, or the environment itself."""
+    """Where the control database is: the option, the environment's file, the environment, or the local instance."""
     if option:
         return option
     if named := os.environ.get("PAYBILL_CONTROL_DATABASE_FILE"):
@@ -101,6 +102,9 @@ def dsn(option: str | None) -> str:
             raise click.ClickException(f"PAYBILL_CONTROL_DATABASE_FILE: {named}: {error.strerror}") from error
     if given := os.environ.get("PAYBILL_CONTROL_DATABASE_URL"):
         return given
+    local = Home.of().control_database
+    if local.exists():
+        return local.read_text(encoding="utf-8").strip()
     raise click.UsageError("no control database: give --database or set PAYBILL_CONTROL_DATABASE_FILE")
 
 

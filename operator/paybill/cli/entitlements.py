@@ -59,8 +59,6 @@ async def _resolved(cluster: Cluster, contract: Contract) -> tuple[Entitlement, 
     if contract.subscription is None or contract.plan is None:
         return ()
     spec = contract.subscription.spec
-    add_ons = []
-    for one in spec.add_ons:
-        if (found := await cluster.get(Key("Plan", "", one.plan_ref.name))) is not None:
-            add_ons.append((Plan.read(found).spec.features, one.quantity))
+    plans = [(await cluster.get(Key("Plan", "", one.plan_ref.name)), one.quantity) for one in spec.add_ons]
+    add_ons = [(Plan.read(found).spec.features, quantity) for found, quantity in plans if found is not None]
     return resolve(contract.plan.features, add_ons, spec.entitlements.set, spec.entitlements.remove)

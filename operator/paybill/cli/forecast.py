@@ -107,7 +107,8 @@ def look_ahead(found: Contract, now: datetime) -> Outlook:
 
 def lines(outlook: Outlook, now: datetime) -> Iterator[str]:
     """The outlook as people read it."""
-    yield f"{outlook.tenant} is {outlook.phase} by Subscription {outlook.subscription} ({outlook.because}): {outlook.has}."
+    stands = f"{outlook.tenant} is {outlook.phase} by Subscription {outlook.subscription} ({outlook.because})"
+    yield f"{stands}: {outlook.has}."
     if not outlook.transitions:
         yield "Nothing changes by itself."
         return

@@ -37,16 +37,21 @@ class Use:
 
 def usage(instance: RunningInstance, rows: Sequence[Row]) -> tuple[Use, ...]:
     """The lines for an instance and the tenants that are in it."""
-    found = [Use(what="this shell uses this cluster", line=f"export KUBECONFIG={shlex.quote(str(instance.kubeconfig))}")]
+    found = [
+        Use(what="this shell uses this cluster", line=f"export KUBECONFIG={shlex.quote(str(instance.kubeconfig))}")
+    ]
     kubectl, paybill = shutil.which("kubectl") is not None, own_command()
     if kubectl:
         found.append(Use(what="the objects", line="kubectl get tenants,subscriptions"))
     found.append(Use(what="the tenants with what comes next", line=f"{paybill} tenants"))
     found += _on_tenants(rows, kubectl=kubectl, paybill=paybill, instance=instance)
+    name = instance.home.name
+    if name == DEFAULT_NAME:
+        found.append(Use(what="whether the log of all that was done is whole", line=f"{paybill} audit verify"))
     if instance.psql:
         found.append(Use(what="the Postgres server as its superuser", line=instance.psql))
-    name = "" if instance.home.name == DEFAULT_NAME else f" --name {instance.home.name}"
-    found.append(Use(what="stop it; its data stays", line=f"{paybill} down{name}"))
+    down = f"{paybill} down" if name == DEFAULT_NAME else f"{paybill} down --name {name}"
+    found.append(Use(what="stop it; its data stays", line=down))
     return tuple(found)
 
 
@@ -63,7 +68,9 @@ def own_command() -> str:
 def _on_tenants(rows: Iterable[Row], *, kubectl: bool, paybill: str, instance: RunningInstance) -> Iterator[Use]:
     trial = next((row for row in rows if row.phase == "Trialing"), None)
     if trial is not None:
-        yield Use(what=f"what will become of {trial.tenant} if it never pays", line=f"{paybill} forecast {trial.tenant}")
+        yield Use(
+            what=f"what will become of {trial.tenant} if it never pays", line=f"{paybill} forecast {trial.tenant}"
+        )
     user = next((row for row in rows if row.ready and row.phase == "Active" and row.database == "Schema"), None)
     if user is not None:
         mig, app = (_psql(user, login, kubectl=kubectl, paybill=paybill, instance=instance) for login in ("mig", "app"))

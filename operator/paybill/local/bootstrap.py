@@ -164,7 +164,7 @@ async def _apply_all(cluster: Cluster, objects: Sequence[dict[str, Any]]) -> Non
 
 async def _control_database(instance: Instance) -> Path:
     """A database and a login of its own for the control database; its URI goes into a private file."""
-    path = instance.home.path / "control-database"
+    path = instance.home.control_database
     password = secrets.token_urlsafe(24)
     async with await psycopg.AsyncConnection.connect(instance.postgres_dsn, autocommit=True) as connection:
         verifier = connection.pgconn.encrypt_password(password.encode(), CONTROL_DATABASE.encode(), b"scram-sha-256")

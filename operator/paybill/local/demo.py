@@ -54,7 +54,12 @@ async def start(instance: Instance, progress: Progress) -> None:
 
 
 async def bring_up(
-    kubeconfig: Path, steps: Sequence[samples.Step], *, progress: Progress, show: Show, deadline: float = SAMPLES_SECONDS
+    kubeconfig: Path,
+    steps: Sequence[samples.Step],
+    *,
+    progress: Progress,
+    show: Show,
+    deadline: float = SAMPLES_SECONDS,
 ) -> Outcome:
     """Apply the samples step by step and wait for each; ``deadline`` is in seconds, for all of them.
 
@@ -123,11 +128,7 @@ class _Stage:
         """Keep ``seen`` fresh for one kind until cancelled."""
         while True:
             with contextlib.suppress(Retry, ResourceExpired):
-                version = ""
-                async for page, version in self.cluster.list_pages(kind):
-                    for obj in page:
-                        self._take(kind, obj)
-                self._listed.add(kind)
+                version = await self._list(kind)
                 self.changed.set()
                 async for event, obj in self.cluster.watch(kind, since=version):
                     if event == "DELETED":
@@ -135,6 +136,16 @@ class _Stage:
                     elif event != "BOOKMARK":
                         self._take(kind, obj)
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _list(self, kind: str) -> str:
+        """Take up all there is of a kind; returns the version to watch from."""
+        since = ""
+        async for page, version in self.cluster.list_pages(kind):
+            since = version
+            for obj in page:
+                self._take(kind, obj)
+        self._listed.add(kind)
+        return since
 
     def complaints(self) -> list[str]:
         """What is not as it should be yet."""

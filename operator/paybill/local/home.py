@@ -74,6 +74,11 @@ class Home:
         return self.path / "kubeconfig"
 
     @property
+    def control_database(self) -> Path:
+        """The file with the control database's connection string, once Paybill was installed."""
+        return self.path / "control-database"
+
+    @property
     def certificates(self) -> Path:
         """Authorities, certificates and keys."""
         return self.path / "certificates"

@@ -77,7 +77,9 @@ def read(path: Path) -> tuple[Step, ...]:
     if not numbered:
         steps = [Step(number="0", title=path.name, samples=_samples(path))]
     else:
-        steps = [Step(number=entry.name[: _digits(entry)], title=entry.stem, samples=_samples(entry)) for entry in numbered]
+        steps = [
+            Step(number=entry.name[: _digits(entry)], title=entry.stem, samples=_samples(entry)) for entry in numbered
+        ]
     found = tuple(step for step in steps if step.samples)
     if not found:
         raise Invalid("NoSamples", f"{path} has no *.yaml file with objects of Paybill: name a folder that has some")

@@ -42,8 +42,11 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         max_unavailable=str(plan.spec.rollout.max_unavailable),
         pause_on_failure=plan.spec.rollout.pause_on_failure,
     )
+    edited = world.admitted.get(name, ("",))[0] != revision
     world.admitted[name] = (revision, wave.admitted)
-    for member in sorted(wave.admitted):
+    # Who is held hears of an edit too, once, to say so.
+    held = {one.id for one in members if one.held and one.revision != revision} if edited else set()
+    for member in sorted(wave.admitted | held):
         claim = world.registry.by_id(member)
         if claim is not None:
             world.queue.add(Work("Tenant", claim.tenant_name), f"Plan/{name} revision {revision}")
@@ -58,6 +61,7 @@ def _wake_waiting(world: World, name: str, plan: Plan | None) -> None:
         tenant = world.declared.tenants.get(subscription.spec.tenant_ref.name)
         claim = world.registry.by_uid(tenant.metadata.uid) if tenant is not None else None
         settled = claim is not None and claim.plan_name == name and plan is not None
+        settled = settled and tenant is not None and not is_true(tenant.status.conditions, PLAN_MISSING)
         if tenant is not None and not settled:
             world.queue.add(Work("Tenant", tenant.metadata.name), f"Plan/{name} changed", background=claim is not None)
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from paybill.api.base import Resource
+from paybill.api.conditions import STALLED, is_true
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.plan import Plan, PlanSpec
 from paybill.api.subscription import Subscription
@@ -84,6 +85,10 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> None:
     """Settle the contract, then bring the infrastructure to it."""
     tenant = current.tenant
+    if binding.bound is not None:
+        # Should the contract make no sense, its Subscription has to hear of it too.
+        unsettled = world.declared.subscriptions[binding.bound.name]
+        current.standing = Standing(phase=None, because="", subscription=unsettled)
     current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
     exists = current.claim is not None and current.claim.plan_name is not None
     current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
@@ -177,6 +182,7 @@ async def _plan(world: World, current: Pass, wanted: changes.PlanPoint | None) -
     current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted)
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
+        world.queue.add_within(Work("Plan", chosen.point.name), COUNTED_WITHIN)
     current.claim = await world.registry.update(
         claim.id, epoch=world.epoch, plan_name=chosen.point.name, plan_revision=chosen.point.revision, **bound
     )
@@ -248,7 +254,9 @@ async def _report(world: World, current: Pass, failure: Failure | None) -> None:
         before = world.ready.get(current.claim.id)
         world.ready[current.claim.id] = failure is None
         waits = current.change is not None and current.change.reason == "WaitingForWave"
-        if (waits or before is not (failure is None)) and current.claim.plan_name:
+        failed = failure is not None and not isinstance(failure, Retry)
+        turned = before is not (failure is None) or failed is not is_true(tenant.status.conditions, STALLED)
+        if (waits or turned) and current.claim.plan_name:
             world.queue.add_within(Work("Plan", current.claim.plan_name), COUNTED_WITHIN)
     fresh = _as_read(tenant, world.declared.tenants.get(tenant.metadata.name))
     await report.write_status(

@@ -13,7 +13,7 @@ from paybill.api.kinds import BY_KIND
 from paybill.cli.crds import crds
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "manifests").rglob("*.yaml"))
+EXAMPLES = sorted(path for path in (ROOT / "manifests").rglob("*.yaml") if path.parent.name != "argocd")
 TOKEN = re.compile(r"\{\{now[+-][0-9]+d\}\}")
 
 

@@ -1,0 +1,311 @@
+"""The operator as a cluster would run it: the chart's account and rights, its pod's environment, its probes.
+
+Nothing here was set up by the local installer. What a kubelet does (mount the Secret, fill in fields, ask the probes)
+is done by these tests, from the Deployment that the API server holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from paybill.local import ports
+from paybill.local.children import Child
+from tests.chart.helm import NAMESPACE, RELEASE, Helm, Object
+from tests.chart.server import create, namespace, read, remove
+from tests.cluster.api import Api, Refused, accepted, holds, user
+from tests.cluster.waiting import stays, until
+from tests.conftest import LocalThread
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "how-to" / "install.md"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:paybill-operator"
+LEASE_SECONDS = 3
+
+
+def secret(name: str, **content: str) -> Object:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+
+def shown_on_the_page() -> list[Object]:
+    """Every object that the page tells its readers to apply."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    documents = [document for block in blocks for document in yaml.safe_load_all(block)]
+    return [document for document in documents if "kind" in document]
+
+
+def uri(dsn: str, **changes: str) -> str:
+    """A connection string as the page writes it."""
+    parts = conninfo_to_dict(dsn) | changes
+    login = f"{quote(parts['user'])}:{quote(parts['password'])}"
+    return f"postgresql://{login}@{parts['host']}:{parts['port']}/{parts['dbname']}?sslmode=disable"
+
+
+@dataclass
+class Replica:
+    """One operator process and the address of its probes."""
+
+    child: Child
+    base: str
+
+    async def probe(self, path: str) -> int:
+        """The status of a probe; 0 when nobody answers."""
+        try:
+            async with aiohttp.ClientSession() as http, http.get(self.base + path) as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return 0
+
+    async def leads(self) -> bool:
+        return await self.probe("/readyz") == 200
+
+
+class Kubelet:
+    """Starts the pods of the Deployment as processes of this machine."""
+
+    def __init__(self, plane: LocalThread, admin: Api, folder: Path) -> None:
+        self.plane = plane
+        self.admin = admin
+        self.folder = folder
+        self.started: list[Replica] = []
+
+    async def start(self, name: str, change: Callable[[dict[str, str]], None] = lambda _: None) -> Replica:
+        """One replica; ``change`` may spoil its environment."""
+        deployment = await read(self.admin, "Deployment", "paybill-operator", NAMESPACE)
+        assert deployment is not None
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        environment = {entry["name"]: entry.get("value") or self._field(entry, spec) for entry in container["env"]}
+        await self._mount(spec, environment)
+        port = ports.choose([name], {})[name]
+        environment |= {"PAYBILL_METRICS_HOST": "127.0.0.1", "PAYBILL_METRICS_PORT": str(port)}
+        environment |= {"KUBECONFIG": str(await self._login(spec)), "PYTHONPATH": str(ROOT / "operator")}
+        change(environment)
+        argv = [sys.executable, "-m", "paybill", *container["args"]]
+        work = self.plane.instance.supervise(name, argv, environment, restart=False)
+        replica = Replica(self.plane.call(work), f"http://127.0.0.1:{port}")
+        self.started.append(replica)
+        return replica
+
+    def stop(self, replica: Replica) -> None:
+        self.plane.call(replica.child.stop())
+
+    @staticmethod
+    def _field(entry: Object, spec: Object) -> str:
+        known = {"metadata.namespace": NAMESPACE, "spec.serviceAccountName": spec["serviceAccountName"]}
+        return str(known[entry["valueFrom"]["fieldRef"]["fieldPath"]])
+
+    async def _mount(self, spec: Object, environment: dict[str, str]) -> None:
+        (container,) = spec["containers"]
+        for volume in spec["volumes"]:
+            if "secret" not in volume:
+                continue
+            (mount,) = [one for one in container["volumeMounts"] if one["name"] == volume["name"]]
+            found = await read(self.admin, "Secret", volume["secret"]["secretName"], NAMESPACE)
+            assert found is not None, "the pod would wait for its Secret"
+            for item in volume["secret"]["items"]:
+                file = self.folder / item["path"]
+                file.write_bytes(base64.b64decode(found["data"][item["key"]]))
+                inside = f"{mount['mountPath']}/{item['path']}"
+                for variable, value in environment.items():
+                    environment[variable] = value.replace(inside, str(file))
+
+    async def _login(self, spec: Object) -> Path:
+        return await login(self.plane, self.admin, self.folder / "kubeconfig", spec["serviceAccountName"])
+
+
+async def login(plane: LocalThread, admin: Api, file: Path, account: str) -> Path:
+    """A kubeconfig with a token of an account in the release's namespace, as a pod would get it."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    token = accepted(*await admin.call("POST", path, request))["status"]["token"]
+    server = {"server": plane.api_url, "certificate-authority": str(plane.instance.ca_path)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "pod",
+        "contexts": [{"name": "pod", "context": {"cluster": "this", "user": "account"}}],
+        "clusters": [{"name": "this", "cluster": server}],
+        "users": [{"name": "account", "user": {"token": token}}],
+    }
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+@pytest.fixture
+async def kubelet(cluster: Helm, plane: LocalThread, admin: Api, tmp_path: Path) -> AsyncIterator[Kubelet]:
+    """A release, its control database and the Secrets that the page tells its readers to make."""
+    database = "paybill_control"
+    with psycopg.connect(plane.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    cluster.install({"operator": {"leaseSeconds": LEASE_SECONDS}})
+    secrets = [
+        secret("paybill-control-database", uri=uri(plane.postgres_dsn, dbname=database)),
+        secret("paybill-servers", **{"pool-1": uri(plane.postgres_dsn)}),
+    ]
+    for one in secrets:
+        await create(admin, one)
+    kubelet = Kubelet(plane, admin, tmp_path)
+    yield kubelet
+    for replica in kubelet.started:
+        kubelet.stop(replica)
+    for one in secrets:
+        await remove(admin, "Secret", one["metadata"]["name"], NAMESPACE)
+
+
+async def test_the_operator_leads_and_the_pages_first_customer_becomes_ready(kubelet: Kubelet, admin: Api) -> None:
+    operator = await kubelet.start("operator")
+    await until(operator.leads)
+    wanted = shown_on_the_page()
+    assert [obj["kind"] for obj in wanted] == ["Cell", "Plan", "Tenant", "Subscription"]
+    await admin.apply(*wanted)
+
+    async def ready() -> bool:
+        return holds(await admin.get("Tenant", "first-customer"), "Ready")
+
+    await until(ready, otherwise=lambda: kubelet.plane.instance.home.logs)
+    tenant = await admin.get("Tenant", "first-customer")
+    assert tenant is not None
+    home = tenant["status"]["namespace"]
+    quota = await admin.get("ResourceQuota", "paybill", home)
+    assert quota is not None
+    assert quota["status"]["hard"] == quota["spec"]["hard"]
+    owner = kubelet.plane.kubeconfig_for("somebody", "first-customer-admins")
+    async with user(owner) as somebody:
+        assert await somebody.list("Secret", home)
+        with pytest.raises(Refused, match="forbidden"):
+            await somebody.list("Secret", NAMESPACE)
+    binding = await admin.get("RoleBinding", "paybill-operator", home)
+    assert binding is not None
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": "paybill-operator"}]
+    await admin.delete("Subscription", "first-customer")
+    await admin.delete("Tenant", "first-customer")
+
+    async def gone() -> bool:
+        return await admin.get("Tenant", "first-customer") is None
+
+    await until(gone)
+
+
+async def test_both_replicas_are_ready_one_leads_and_the_other_takes_over(
+    kubelet: Kubelet, cluster: Helm, admin: Api
+) -> None:
+    cluster.install({"replicas": 2, "operator": {"leaseSeconds": LEASE_SECONDS}})
+    deployment = await read(admin, "Deployment", "paybill-operator", NAMESPACE)
+    assert deployment is not None
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    probes = [container[kind]["httpGet"]["path"] for kind in ("livenessProbe", "readinessProbe")]
+    first = await kubelet.start("first")
+    await until(first.leads)
+    second = await kubelet.start("second")
+
+    async def passes() -> bool:
+        return [await second.probe(path) for path in probes] == [200, 200]
+
+    await until(passes, otherwise="the standby is not ready, so no rollout would end")
+    assert not await second.leads()
+    assert await first.leads()
+    kubelet.stop(first)
+    await until(second.leads)
+
+
+async def test_an_operator_without_its_control_database_is_alive_and_not_ready(kubelet: Kubelet) -> None:
+    def spoil(environment: dict[str, str]) -> None:
+        # Where nobody listens.
+        wrong = Path(environment["PAYBILL_CONTROL_DATABASE_FILE"]).with_name("wrong")
+        wrong.write_text("postgresql://u:p@127.0.0.1:9/nothing")
+        environment["PAYBILL_CONTROL_DATABASE_FILE"] = str(wrong)
+
+    replica = await kubelet.start("lost", spoil)
+
+    async def alive() -> bool:
+        return await replica.probe("/healthz") == 200
+
+    async def unready() -> bool:
+        return await replica.probe("/standbyz") == 503
+
+    await until(alive)
+    await stays(unready, seconds=1.0)
+
+
+ATTEMPTS: dict[str, Callable[[Api, str], object]] = {
+    "read the Secrets of a foreign namespace": lambda api, there: api.list("Secret", there),
+    "read every Secret of the cluster": lambda api, _: api.list("Secret"),
+    "run a pod": lambda api, there: api.create(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": there},
+         "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    ),
+    "make itself an administrator": lambda api, there: api.create(bound("cluster-admin", there)),
+    "change a kind": lambda api, _: api.call_accepted(
+        "PATCH", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tenants.paybill.dev"
+    ),
+    "declare a tenant": lambda api, _: api.create(
+        {"apiVersion": "paybill.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "chart-own"},
+         "spec": {"owners": [{"kind": "Group", "name": "g"}]}}
+    ),
+}  # fmt: skip
+
+
+def bound(role: str, there: str) -> Object:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "own", "namespace": there},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "paybill-operator", "namespace": NAMESPACE}],
+    }
+
+
+class Account(Api):
+    """The operator's account."""
+
+    async def call_accepted(self, method: str, path: str) -> Object:
+        patch = {"metadata": {"labels": {"changed": "yes"}}}
+        return accepted(*await self.call(method, path, patch, "application/merge-patch+json"))
+
+
+@pytest.mark.parametrize("what", ATTEMPTS)
+async def test_the_operators_account_cannot(
+    cluster: Helm, plane: LocalThread, admin: Api, tmp_path: Path, what: str
+) -> None:
+    cluster.install()
+    everything = {**bound("cluster-admin", ""), "kind": "ClusterRoleBinding", "metadata": {"name": f"{RELEASE}-all"}}
+    config = await login(plane, admin, tmp_path / "kubeconfig", "paybill-operator")
+    async with namespace(admin, accounts=("default",)) as there, user(config) as session:
+        account = Account(session.session)
+        attempt = ATTEMPTS[what]
+        with pytest.raises(Refused) as refused:
+            await attempt(account, there)  # type: ignore[misc]
+        assert refused.value.status == 403
+        # With the one protection gone, that the account has few rights, the same succeeds.
+        await create(admin, everything)
+        try:
+
+            async def succeeds() -> bool:
+                try:
+                    await attempt(account, there)  # type: ignore[misc]
+                except Refused as error:
+                    # The authorizer learns of the binding a moment later.
+                    assert error.status == 403
+                    return False
+                return True
+
+            await until(succeeds)
+        finally:
+            await remove(admin, "ClusterRoleBinding", f"{RELEASE}-all")
+            await admin.delete("Tenant", "chart-own")

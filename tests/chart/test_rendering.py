@@ -1,0 +1,347 @@
+"""What the chart renders: the same rights, kinds and settings as the operator's own code, whatever is set."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from paybill import __version__
+from paybill.cli.crds import crds, definitions
+from paybill.cli.rbac import rbac
+from paybill.desired import names, permissions
+from paybill.settings import Settings, from_environment
+from tests.chart.helm import CHART, NAMESPACE, Failed, Helm, Object, of_kind, the
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
+BY_FIELD = {"namespace": NAMESPACE, "service_account": "paybill-operator"}
+"""Settings that Kubernetes fills in from the pod."""
+NOT_SET = {"control_database_url": "an environment is readable by whoever can look at the pod: the file is used"}
+CLUSTER_SCOPED = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+
+variants = pytest.mark.parametrize("values", [yaml.safe_load(file.read_text()) for file in FILES],
+                                   ids=[file.stem for file in FILES])  # fmt: skip
+
+
+def pod(objects: list[Object]) -> Object:
+    return the(objects, "Deployment")["spec"]["template"]
+
+
+def container(objects: list[Object]) -> Object:
+    (found,) = pod(objects)["spec"]["containers"]
+    return found
+
+
+def leaves(values: Object, path: str = "") -> dict[str, Any]:
+    """Every value by its path; an empty list or object is a value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{path}.{key}".lstrip(".")
+        found |= leaves(value, where) if isinstance(value, dict) and value else {where: value}
+    return found
+
+
+def rights(rules: list[Object]) -> set[tuple[str, ...]]:
+    """Each single right; the order and grouping of rules mean nothing."""
+    return {
+        (group, resource, verb, name)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_helm_finds_nothing_to_complain_about(helm: Helm, file: Path) -> None:
+    helm.run("lint", "--strict", str(CHART), "--values", str(file))
+
+
+@variants
+def test_every_object_has_a_name_our_labels_and_the_releases_namespace(helm: Helm, values: Object) -> None:
+    objects = helm.template(values)
+    for obj in objects:
+        assert obj["apiVersion"]
+        assert obj["metadata"]["labels"]["app.kubernetes.io/name"] == "paybill"
+        assert obj["metadata"]["labels"]["app.kubernetes.io/version"] == __version__
+        wanted = None if obj["kind"] in CLUSTER_SCOPED else NAMESPACE
+        assert obj["metadata"].get("namespace") == wanted, f"{obj['kind']}/{obj['metadata']['name']}"
+
+
+def test_one_of_the_values_files_says_something_else_for_every_value() -> None:
+    defaults = leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+    other = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
+    for path, value in defaults.items():
+        here: Any = other
+        for part in path.split("."):
+            assert part in here, f"{path} is tried by no values file: add it to everything.yaml"
+            here = here[part]
+            if isinstance(here, list):
+                break
+        assert here != value, f"{path} is the default"
+
+
+def test_everything_that_is_set_arrives(helm: Helm) -> None:
+    values = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
+    objects = helm.template(values)
+    assert {obj["kind"] for obj in objects} == {"Deployment", "Service", "ServiceMonitor"}
+    template, deployment = pod(objects), the(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["metadata"]["labels"]["team"] == "platform"
+    assert template["metadata"]["labels"]["cost-center"] == "42"
+    assert template["metadata"]["annotations"] == values["podAnnotations"]
+    spec = template["spec"]
+    for field in ("imagePullSecrets", "terminationGracePeriodSeconds", "priorityClassName", "nodeSelector",
+                  "tolerations", "affinity", "topologySpreadConstraints"):  # fmt: skip
+        assert spec[field] == values[field]
+    assert spec["serviceAccountName"] == "existing-account"
+    main = container(objects)
+    image = values["image"]
+    assert main["image"] == f"{image['repository']}@{image['digest']}"
+    assert main["imagePullPolicy"] == "Always"
+    assert main["resources"] == values["resources"]
+    assert values["extraEnv"][0] in main["env"]
+    assert values["extraVolumeMounts"][0] in main["volumeMounts"]
+    assert values["extraVolumes"][0] in spec["volumes"]
+    secret = next(volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    assert secret["secretName"] == "registry-database"
+    assert secret["items"] == [{"key": "dsn", "path": "uri"}]
+
+
+def test_an_image_is_named_by_the_charts_version_unless_a_tag_says_otherwise(helm: Helm) -> None:
+    assert container(helm.template())["image"] == f"paybill:{__version__}"
+    assert container(helm.template({"image": {"tag": "main"}}))["image"] == "paybill:main"
+
+
+def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
+    values = {
+        "installation": "staging",
+        "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30,
+                     "log": {"format": "text", "level": "DEBUG"}},
+        "metrics": {"port": 9090, "host": "::"},
+    }  # fmt: skip
+    env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
+    fields = {f"PAYBILL_{field.upper()}": field for field in Settings.__dataclass_fields__}
+    assert set(env) == {variable for variable, field in fields.items() if field not in NOT_SET}
+    by_pod = {variable for variable, value in env.items() if value is None}
+    assert by_pod == {f"PAYBILL_{field.upper()}" for field in BY_FIELD}
+    assert from_environment({name: value for name, value in env.items() if value is not None}) == Settings(
+        installation="staging",
+        control_database_file=Path("/var/run/secrets/paybill.dev/control-database/uri"),
+        workers=7,
+        database_resync_seconds=12.5,
+        lease_seconds=30.0,
+        metrics_port=9090,
+        metrics_host="::",
+        log_format="text",
+        log_level="DEBUG",
+    )
+
+
+def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> None:
+    env = {entry["name"]: entry["value"] for entry in container(helm.template())["env"] if "value" in entry}
+    settings, own = from_environment(env), Settings()
+    differing = {field for field in Settings.__dataclass_fields__ if getattr(settings, field) != getattr(own, field)}
+    assert differing == {"control_database_file", "metrics_port", "metrics_host"}
+
+
+def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm) -> None:
+    objects = helm.template()
+    roles = {role["metadata"]["name"]: rights(role["rules"]) for role in of_kind(objects, "ClusterRole")}
+    assert roles == {role["metadata"]["name"]: rights(role["rules"]) for role in permissions.cluster_roles()}
+    role, own = the(objects, "Role"), permissions.namespace_role(NAMESPACE)
+    assert (role["metadata"]["name"], role["metadata"]["namespace"]) == (own["metadata"]["name"], NAMESPACE)
+    assert rights(role["rules"]) == rights(own["rules"])
+    bindings = [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]
+    expected = permissions.bindings(NAMESPACE, the(objects, "ServiceAccount")["metadata"]["name"])
+    for found, wanted in zip(bindings, expected, strict=True):
+        assert found["metadata"]["name"] == wanted["metadata"]["name"]
+        assert (found["roleRef"], found["subjects"]) == (wanted["roleRef"], wanted["subjects"])
+
+
+@variants
+def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, values: Object) -> None:
+    objects = helm.template(values)
+    for role in [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]:
+        assert "*" not in yaml.safe_dump(role["rules"])
+        assert "aggregationRule" not in role
+    for binding in [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]:
+        assert binding["roleRef"]["name"] == permissions.OPERATOR_ROLE
+        assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
+
+
+def test_the_account_and_its_bindings_follow_the_values(helm: Helm) -> None:
+    objects = helm.template({"serviceAccount": {"name": "another", "annotations": {"example.com/role": "paybill"}}})
+    account = the(objects, "ServiceAccount")
+    assert account["metadata"]["annotations"] == {"example.com/role": "paybill"}
+    assert account["automountServiceAccountToken"] is False
+    bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("Binding")}
+    assert bound == {account["metadata"]["name"], pod(objects)["spec"]["serviceAccountName"]} == {"another"}
+
+
+def test_each_reason_of_a_right_can_be_read_in_what_is_rendered(helm: Helm) -> None:
+    text = helm.run("template", "paybill", str(CHART))
+    for rule in (*permissions.OPERATOR, *permissions.OPERATOR_OWN_NAMESPACE, *permissions.OPERATOR_TENANT_NAMESPACE):
+        assert f"# {rule.reason}\n" in text
+
+
+def test_the_kinds_are_those_of_the_models_and_stay_when_the_release_goes(helm: Helm) -> None:
+    found = {crd["metadata"]["name"]: crd for crd in of_kind(helm.template(), "CustomResourceDefinition")}
+    wanted = {crd["metadata"]["name"]: crd for crd in map(yaml.safe_load, definitions().values())}
+    assert set(found) == set(wanted)
+    for name, crd in found.items():
+        assert crd["spec"] == wanted[name]["spec"]
+        assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [(rbac, []), (crds, ["--output", "helm/paybill/files/crds"])],
+    ids=["paybill rbac", "paybill crds"],
+)
+def test_the_generated_files_in_the_chart_are_up_to_date(
+    command: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    answer = CliRunner().invoke(command, [*arguments, "--check"])
+    assert (answer.output, answer.exit_code) == ("", 0), f"run paybill {command.name} {' '.join(arguments)}"
+
+
+def test_rbac_check_names_what_differs_is_missing_or_is_no_role_and_writes_nothing(tmp_path: Path) -> None:
+    assert CliRunner().invoke(rbac, ["--output", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(rbac, ["--output", str(tmp_path), "--check"]).exit_code == 0
+    (tmp_path / "paybill-operator.role.yaml").write_text("- apiGroups: ['*']\n")
+    (tmp_path / "paybill-tenant-owner.clusterrole.yaml").unlink()
+    (tmp_path / "admin.clusterrole.yaml").write_text("[]\n")
+    answer = CliRunner().invoke(rbac, ["--output", str(tmp_path), "--check"])
+    assert answer.exit_code == 1
+    assert [Path(line.split()[0]).name for line in answer.output.splitlines()] == [
+        "paybill-operator.role.yaml", "paybill-tenant-owner.clusterrole.yaml", "admin.clusterrole.yaml",
+    ]  # fmt: skip
+    assert not (tmp_path / "paybill-tenant-owner.clusterrole.yaml").exists()
+
+
+def test_the_chart_and_the_operator_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == __version__
+
+
+def test_an_older_kubernetes_is_refused_before_anything_is_made(helm: Helm) -> None:
+    with pytest.raises(
+        Failed, match=r"requires kubeVersion: >=1\.34\.0-0 which is incompatible with Kubernetes v1\.33"
+    ):
+        helm.template({}, "--kube-version", "v1.33.7")
+    assert helm.template({}, "--kube-version", "v1.34.2-gke.100")
+
+
+@variants
+def test_selectors_never_change_because_a_deployments_cannot(helm: Helm, values: Object) -> None:
+    objects = helm.template(values)
+    selector = {
+        "app.kubernetes.io/name": "paybill",
+        "app.kubernetes.io/component": "operator",
+        "app.kubernetes.io/instance": "paybill",
+    }
+    assert the(objects, "Deployment")["spec"]["selector"] == {"matchLabels": selector}
+    assert selector.items() <= pod(objects)["metadata"]["labels"].items()
+    assert the(objects, "Service")["spec"]["selector"] == selector
+    for kind in ("PodDisruptionBudget", "ServiceMonitor"):
+        for obj in of_kind(objects, kind):
+            assert obj["spec"]["selector"] == {"matchLabels": selector}
+
+
+def test_a_rollout_brings_a_new_standby_before_an_old_operator_goes(helm: Helm) -> None:
+    objects = helm.template()
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert the(objects, "Deployment")["spec"]["strategy"] == strategy
+    main = container(objects)
+    assert main["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    # /readyz is the leader's alone: a rollout that waited for it would wait for ever.
+    assert main["readinessProbe"]["httpGet"] == {"path": "/standbyz", "port": "metrics"}
+
+
+@pytest.mark.parametrize(("replicas", "made"), [(1, False), (2, True)])
+def test_a_disruption_budget_and_a_spread_are_for_more_than_one(helm: Helm, replicas: int, made: bool) -> None:
+    objects = helm.template({"replicas": replicas})
+    assert bool(of_kind(objects, "PodDisruptionBudget")) is made
+    assert ("topologySpreadConstraints" in pod(objects)["spec"]) is made
+
+
+def test_the_network_lets_in_the_scraper_alone_and_out_to_dns_the_api_server_and_databases(helm: Helm) -> None:
+    values = {"networkPolicy": {"apiServerPorts": [16443], "databasePorts": [5432, 16443]}}
+    policy = the(helm.template(values), "NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod(helm.template())["metadata"]["labels"].items()
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (scrape,) = policy["ingress"]
+    assert scrape["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    assert scrape["ports"] == [{"protocol": "TCP", "port": "metrics"}]
+    dns, out = policy["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert [port["port"] for port in out["ports"]] == [16443, 5432]
+
+
+def test_with_nobody_to_scrape_nobody_gets_in(helm: Helm) -> None:
+    policy = the(helm.template({"networkPolicy": {"metricsFrom": []}}), "NetworkPolicy")["spec"]
+    # No list at all means the same to Kubernetes; what must not be there is a rule without peers: that is everybody.
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["ingress"] == []
+
+
+def test_the_service_monitor_finds_the_service(helm: Helm) -> None:
+    assert not of_kind(helm.template(), "ServiceMonitor")
+    values = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
+    objects = helm.template(values)
+    monitor, service = the(objects, "ServiceMonitor"), the(objects, "Service")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert service["spec"]["ports"][0]["targetPort"] in [port["name"] for port in container(objects)["ports"]]
+
+
+WRONG = {
+    "replicas: two": ("/replicas", "got string, want integer"),
+    "replicas: 0": ("/replicas", "minimum"),
+    "replica: 2": ("", "additional properties 'replica' not allowed"),
+    "image: {digest: 'latest'}": ("/image/digest", "does not match pattern"),
+    "image: {pullPolicy: Sometimes}": ("/image/pullPolicy", "must be one of"),
+    "installation: Prod_EU": ("/installation", "does not match pattern"),
+    "controlDatabase: {uri: 'postgresql://u:p@h/d'}": ("/controlDatabase", "additional properties 'uri' not allowed"),
+    "controlDatabase: {existingSecret: ''}": ("/controlDatabase/existingSecret", "minLength"),
+    "operator: {workers: 0}": ("/operator/workers", "minimum"),
+    "operator: {log: {level: LOUD}}": ("/operator/log/level", "must be one of"),
+    "operator: {leaseSeconds: 15s}": ("/operator/leaseSeconds", "got string, want number"),
+    "crds: {install: 'no'}": ("/crds/install", "got string, want boolean"),
+    "metrics: {port: 80}": ("/metrics/port", "minimum"),
+    "networkPolicy: {databasePorts: []}": ("/networkPolicy/databasePorts", "minItems"),
+    "podDisruptionBudget: {maxUnavailable: 0}": ("/podDisruptionBudget/maxUnavailable", "minimum"),
+    "commonLabels: {team: 1}": ("/commonLabels/team", "got number, want string"),
+    "extraEnv: [{value: x}]": ("/extraEnv/0", "missing property 'name'"),
+    "serviceAccount: {name: 'a b'}": ("/serviceAccount/name", "does not match pattern"),
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_value_is_refused_with_its_place_and_what_is_wrong(helm: Helm, text: str) -> None:
+    where, what = WRONG[text]
+    with pytest.raises(Failed) as refused:
+        helm.template(yaml.safe_load(text))
+    assert f"at '{where}'" in str(refused.value)
+    assert what in str(refused.value)
+
+
+def test_the_schema_knows_every_value(helm: Helm) -> None:
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert helm.template(copy.deepcopy(defaults)) == helm.template()
+
+
+def test_the_operator_may_hand_out_only_roles_that_the_chart_makes(helm: Helm) -> None:
+    made = {role["metadata"]["name"] for role in of_kind(helm.template(), "ClusterRole")}
+    given = {name for rule in permissions.OPERATOR if rule.verbs == ("bind",) for name in rule.only}
+    assert given == {names.OWNER_ROLE, names.OPERATOR_TENANT_ROLE}
+    assert given <= made
