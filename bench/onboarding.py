@@ -88,7 +88,9 @@ async def spread(jobs: Iterable[Callable[[], Awaitable[None]]], clients: int = C
 class Watcher:
     """Notes when each object of a kind first satisfies a test, by the clock of this process."""
 
-    def __init__(self, cluster: Cluster, kind: str, good: Callable[[dict[str, Any]], str | None], expected: int) -> None:
+    def __init__(
+        self, cluster: Cluster, kind: str, good: Callable[[dict[str, Any]], str | None], expected: int
+    ) -> None:
         self._cluster, self._kind, self._good, self._expected = cluster, kind, good, expected
         self.at: dict[str, float] = {}
         self.complete = asyncio.Event()

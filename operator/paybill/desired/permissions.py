@@ -157,7 +157,12 @@ OWNER = (
         reason="controllers of workloads",
         group="apps",
         resources=(
-            "daemonsets", "deployments", "deployments/scale", "replicasets", "statefulsets", "statefulsets/scale",
+            "daemonsets",
+            "deployments",
+            "deployments/scale",
+            "replicasets",
+            "statefulsets",
+            "statefulsets/scale",
         ),
         verbs=_WORK,
     ),

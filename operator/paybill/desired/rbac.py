@@ -32,9 +32,16 @@ def service_account(identity: names.Identity) -> dict[str, Any]:
 
 def owners(identity: names.Identity, subjects: Sequence[Owner]) -> dict[str, Any]:
     """The RoleBinding of the tenant's owners; made only once the quota is enforced."""
-    return _binding(identity, names.namespace(identity.id), names.OWNERS_BINDING, names.OWNER_ROLE, [
-        _subject(owner) for owner in sorted(subjects, key=lambda owner: (owner.kind, owner.namespace or "", owner.name))
-    ])
+    return _binding(
+        identity,
+        names.namespace(identity.id),
+        names.OWNERS_BINDING,
+        names.OWNER_ROLE,
+        [
+            _subject(owner)
+            for owner in sorted(subjects, key=lambda owner: (owner.kind, owner.namespace or "", owner.name))
+        ],
+    )
 
 
 def operator(identity: names.Identity, operator_namespace: str, service_account: str) -> dict[str, Any]:

@@ -57,5 +57,3 @@ def changes_held(phase: Phase, holds: Iterable[Hold]) -> str | None:
     if not EFFECTS[phase].cost_raising:
         return f"the Subscription is {phase}; changes of plan wait until it is paid"
     return None
-
-

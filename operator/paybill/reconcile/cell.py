@@ -117,5 +117,3 @@ def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
         servers=tuple(servers),
         conditions=apply_facts(cell.status.conditions, facts, cell.metadata.generation, now),
     )
-
-

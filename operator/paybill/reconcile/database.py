@@ -68,12 +68,8 @@ def binding_secrets(world: World, site: Site, passwords: Mapping[str, str]) -> l
         if (login := sql_names.role(site.claim.id, f"{kind}_a")) in passwords
     }
     return [
-        handover.binding(
-            site.identity, site.namespace, handover.binding_data(endpoint, app, passwords.get(app, ""))
-        ),
-        handover.provider_binding(
-            site.identity, world.settings.namespace, handover.provider_data(endpoint, provider)
-        ),
+        handover.binding(site.identity, site.namespace, handover.binding_data(endpoint, app, passwords.get(app, ""))),
+        handover.provider_binding(site.identity, world.settings.namespace, handover.provider_data(endpoint, provider)),
     ]
 
 
@@ -153,5 +149,3 @@ def _secret_step(world: World, secret: dict[str, Any]) -> Step:
     key: Key = key_of(secret)
     inputs = {"key": str(key), "fields": sorted(secret["data"])}
     return Step(action="secret.apply", target=str(key), act=lambda: world.cluster.apply(secret), inputs=inputs)
-
-

@@ -130,9 +130,7 @@ def tenant_status(
     deleting = tenant.metadata.deletion_timestamp is not None
     return TenantStatus(
         observed_generation=generation,
-        phase=tenant_phase(
-            course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned
-        ),
+        phase=tenant_phase(course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned),
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
         **_place(claim),
     )

@@ -95,5 +95,3 @@ def _settle(queue: Queue, work: Work, wake: datetime | None, now: Callable[[], d
         queue.add_at(work, time.monotonic() + max(0.0, (wake - now()).total_seconds()))
     else:
         queue.forget(work)
-
-
