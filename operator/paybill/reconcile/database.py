@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paybill.api.plan import PlanSpec
-from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.credentials import new_password, scram_verifier, verifies
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
 from paybill.desired.database import degraded, differences
@@ -37,10 +37,17 @@ class Credentials:
     async def known(self, *, fresh: bool) -> Mapping[str, str]:
         """Login → password. ``fresh``: the tenant's namespace was made a moment ago, so its Secret cannot exist."""
         if self._passwords is None:
-            found = await self._from_secrets(fresh=fresh)
+            kept = await self._from_secrets(fresh=fresh)
+            found = {login: password for login, password in kept.items() if self._fits(login, password)}
             self.made = frozenset(login for login in self._logins if login not in found)
             self._passwords = {login: found.get(login) or new_password() for login in self._logins}
         return self._passwords
+
+    def _fits(self, login: str, password: str) -> bool:
+        """Whether a Secret's password is the login's, as far as the server shows: an edited one is as good as lost."""
+        observed = self._site.attached.observed.get(self._site.claim.id)
+        verifier = (observed.passwords or {}).get(login) if observed is not None else None
+        return verifier is None or verifies(password, verifier)
 
     async def _from_secrets(self, *, fresh: bool) -> dict[str, str]:
         found: dict[str, str] = {}

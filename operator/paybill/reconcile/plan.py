@@ -16,7 +16,7 @@ from paybill.lifecycle.tenant import changes_held
 from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import report
 from paybill.reconcile.queue import Work
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import PLAN_MISSING, Fact, apply_facts, outcome
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
 
