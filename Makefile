@@ -32,8 +32,11 @@ down: ## Stop what `make demo` started; its data stays (`.venv/bin/paybill down 
 	@if [ -x $(BIN)/paybill ]; then $(BIN)/paybill down; else echo "nothing is set up, so nothing runs"; fi
 
 .PHONY: test
-test: lint types generated binaries ## Everything: style, types, import laws, generated files, all tests
-	@$(BIN)/pytest -m "not exhaustive" $(PYTEST_ARGS)
+test: binaries ## Everything: style, types, import laws, generated files, all tests
+	@failed=""; \
+	for check in lint types generated; do $(MAKE) $$check || failed="$$failed $$check"; done; \
+	$(BIN)/pytest -m "not exhaustive" $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: test-exhaustive
 test-exhaustive: binaries ## The long runs as well

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,17 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(served(settings.metrics_host, settings.metrics_port, leading, standing_by))
         cluster = Cluster(await stack.enter_async_context(open_session(kubeconfig)))
-        control = await _open_control(settings)
+        opening = asyncio.create_task(_open_control(settings))
+        if not await _unless_stopped(opening, stop):
+            return
+        control = opening.result()
         stack.push_async_callback(control.close)
         standing_by.set()
         lease = Lease(
             cluster, LeaseSettings(namespace=settings.namespace, name=LEASE, duration=settings.lease_seconds,
                                    renew_every=settings.lease_seconds / 6)
         )  # fmt: skip
-        if not await _unless_stopped(lease.acquire(), stop):
+        if not await _unless_stopped(asyncio.create_task(lease.acquire()), stop):
             return
         try:
             await _lead(settings, cluster, control, lease, stop, leading, made)
@@ -209,7 +212,11 @@ async def _open_control(settings: Settings) -> ControlDatabase:
     while True:
         try:
             control = await ControlDatabase.open(settings.control_database(), application_name="paybill-operator")
-            await control.migrate()
+            try:
+                await control.migrate()
+            except BaseException:
+                await control.close()
+                raise
             return control
         except Retry as failure:
             if asyncio.get_running_loop().time() > deadline:
@@ -218,9 +225,8 @@ async def _open_control(settings: Settings) -> ControlDatabase:
             await asyncio.sleep(1.0)
 
 
-async def _unless_stopped(waiting: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
-    """Wait for a coroutine, or for the request to stop; True when the coroutine ended."""
-    task = asyncio.create_task(waiting)
+async def _unless_stopped(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
+    """Wait for a task, or for the request to stop, which cancels it; True when the task ended."""
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

@@ -1,4 +1,4 @@
-"""helm, and a control plane of the chart's own: on the shared one somebody else's roles and CRDs would be in its way."""
+"""helm, and a control plane of the chart's own: on the shared one other tests' roles and CRDs would be in its way."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def _is_recent(program: str) -> bool:
     return match is not None and (int(match[1]), int(match[2])) >= OLDEST
 
 
-class Failed(AssertionError):
+class HelmError(AssertionError):
     """helm ended with an error; the message is its own."""
 
 
@@ -85,7 +85,7 @@ class Helm:
         return replace(self, kubeconfig=kubeconfig)
 
     def run(self, *arguments: str, values: Object | None = None) -> str:
-        """What helm prints; ``values`` are given to it as a values file. Raises Failed."""
+        """What helm prints; ``values`` are given to it as a values file. Raises HelmError."""
         folders = {f"HELM_{name}_HOME": str(self.home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home), **folders}
         # A file that is not there is an empty configuration: no cluster of the user's is ever talked to.
@@ -101,7 +101,7 @@ class Helm:
             check=False,
         )
         if done.returncode != 0:
-            raise Failed(f"helm {' '.join(arguments)}: {done.stderr or done.stdout}")
+            raise HelmError(f"helm {' '.join(arguments)}: {done.stderr or done.stdout}")
         return done.stdout
 
     def template(self, values: Object | None = None, *more: str) -> list[Object]:

@@ -16,13 +16,17 @@ FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
 ELSEWHERE = {"ServiceMonitor"}
 """Kinds of the Prometheus operator, which is not here; their content is looked at in test_rendering.py."""
 
-variants = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+variants = pytest.mark.parametrize(
+    "values", [yaml.safe_load(file.read_text()) for file in FILES], ids=[file.stem for file in FILES]
+)
 
 
 @variants
-async def test_every_object_is_accepted_as_it_is_without_an_unknown_field(helm: Helm, admin: Api, file: Path) -> None:
+async def test_every_object_is_accepted_as_it_is_without_an_unknown_field(
+    helm: Helm, admin: Api, values: Object
+) -> None:
     async with namespace(admin) as here:
-        rendered = helm.template(yaml.safe_load(file.read_text()), "--namespace", here)
+        rendered = helm.template(values, "--namespace", here)
         objects = [obj for obj in rendered if obj["kind"] not in ELSEWHERE]
         assert objects
         for obj in objects:
@@ -45,9 +49,9 @@ def pod(objects: list[Object], namespace: str) -> Object:
 
 @variants
 async def test_the_operators_pods_meet_the_restricted_level(
-    helm: Helm, admin: Api, restricted: str, file: Path
+    helm: Helm, admin: Api, restricted: str, values: Object
 ) -> None:
-    answer = await would_create(admin, pod(helm.template(yaml.safe_load(file.read_text())), restricted))
+    answer = await would_create(admin, pod(helm.template(values), restricted))
     assert answer["kind"] == "Pod"
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from paybill.cli.crds import definitions
 from paybill.desired.names import OWNER_ROLE
-from tests.chart.helm import CHART, NAMESPACE, RELEASE, Failed, Helm, Object
+from tests.chart.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, Object
 from tests.chart.server import read, remove
 from tests.cluster.api import OURS, Api, accepted
 from tests.cluster.waiting import until
@@ -169,7 +169,7 @@ async def test_a_second_release_in_the_cluster_is_refused_and_changes_nothing(
     cluster: Helm, admin: Api, customers: list[Object]
 ) -> None:
     before = copy.deepcopy(await read(admin, "ClusterRoleBinding", OPERATOR))
-    with pytest.raises(Failed, match="cannot be imported into the current release"):
+    with pytest.raises(HelmError, match="cannot be imported into the current release"):
         cluster.run("install", "second", str(CHART), "--namespace", "elsewhere", "--create-namespace")
     assert await read(admin, "ClusterRoleBinding", OPERATOR) == before
     assert await read(admin, "Deployment", OPERATOR, "elsewhere") is None

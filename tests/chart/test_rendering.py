@@ -15,7 +15,7 @@ from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
 from paybill.desired import names, permissions
 from paybill.settings import Settings, from_environment
-from tests.chart.helm import CHART, NAMESPACE, Failed, Helm, Object, of_kind, the
+from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError, Object, of_kind, the
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
@@ -234,7 +234,7 @@ def test_the_chart_and_the_operator_have_one_version() -> None:
 
 def test_an_older_kubernetes_is_refused_before_anything_is_made(helm: Helm) -> None:
     with pytest.raises(
-        Failed, match=r"requires kubeVersion: >=1\.34\.0-0 which is incompatible with Kubernetes v1\.33"
+        HelmError, match=r"requires kubeVersion: >=1\.34\.0-0 which is incompatible with Kubernetes v1\.33"
     ):
         helm.template({}, "--kube-version", "v1.33.7")
     assert helm.template({}, "--kube-version", "v1.34.2-gke.100")
@@ -329,7 +329,7 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG)
 def test_a_wrong_value_is_refused_with_its_place_and_what_is_wrong(helm: Helm, text: str) -> None:
     where, what = WRONG[text]
-    with pytest.raises(Failed) as refused:
+    with pytest.raises(HelmError) as refused:
         helm.template(yaml.safe_load(text))
     assert f"at '{where}'" in str(refused.value)
     assert what in str(refused.value)

@@ -32,7 +32,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
                 known.reachable = False
     await _detach_removed(world, cell)
     if cause != DUE:
-        _wake_unplaced(world, name)
+        _wake_unplaced(world, cell)
     await report.write_status(world, cell, _status(world, cell, failure))
     if failure is not None:
         raise failure
@@ -43,14 +43,15 @@ async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None
     name = cell.metadata.name
     known = world.servers.find(name, spec.name)
     attached = await world.servers.attach(name, spec, await _dsn(world, cell, spec))
-    if attached is not known or not attached.reachable:
-        attached.reachable = True
-        changed = {claim.id for claim in world.registry.all() if (claim.cell, claim.server) == (name, spec.name)}
-        changed = changed if known is not None else set()
-    elif deep:
-        changed = await attached.look_at_all()
+    here = {claim.id for claim in world.registry.all() if (claim.cell, claim.server) == (name, spec.name)}
+    if attached is not known:
+        changed = here if known is not None else set()
+    elif not attached.reachable:
+        # Its address is the same: only an answer shows that it is back. Its tenants waited for it.
+        changed = await attached.look_at_all() | here
     else:
-        changed = set()
+        changed = await attached.look_at_all() if deep else set()
+    attached.reachable = True
     for tenant_id in sorted(changed):
         claim = world.registry.by_id(tenant_id)
         if claim is not None:
@@ -82,13 +83,15 @@ async def _detach_removed(world: World, cell: Cell) -> None:
             await world.servers.detach(name, attached.spec.name)
 
 
-def _wake_unplaced(world: World, name: str) -> None:
-    """Tenants that found no place, or whose place was missing, look at once."""
+def _wake_unplaced(world: World, cell: Cell) -> None:
+    """Tenants that found no place, or whose place is or was missing, look at once."""
+    name, declared = cell.metadata.name, {server.name for server in cell.spec.servers}
     for tenant in world.declared.tenants.values():
         claim = world.registry.by_uid(tenant.metadata.uid)
         waiting = claim is None and world.declared.subscriptions_of(tenant.metadata.name)
-        stalled = claim is not None and claim.cell == name and c.is_true(tenant.status.conditions, c.STALLED)
-        if waiting or stalled:
+        stalled = c.is_true(tenant.status.conditions, c.STALLED)
+        displaced = claim is not None and claim.cell == name and (stalled or claim.server not in declared)
+        if waiting or displaced:
             world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
 
 
