@@ -26,7 +26,8 @@ Object = dict[str, Any]
 CHART = Path(__file__).parents[2] / "helm" / "paybill"
 MODULE = Path(__file__).parent / "module"
 VERSION = "v3.22.0"
-OLDEST = (3, 14)
+OLDEST = (3, 18)
+"""Its words about wrong values are those that the tests look for; Helm 4 applies in another way and is not tried yet."""
 NAMESPACE = "paybill-system"
 RELEASE = "paybill"
 
@@ -65,7 +66,7 @@ async def provide(progress: Callable[[str], None], environ: Mapping[str, str] = 
 def _is_recent(program: str) -> bool:
     said = subprocess.run([program, "version", "--short"], capture_output=True, text=True, check=False).stdout
     match = re.match(r"v(\d+)\.(\d+)\.", said)
-    return match is not None and (int(match[1]), int(match[2])) >= OLDEST
+    return match is not None and OLDEST <= (int(match[1]), int(match[2])) < (4, 0)
 
 
 class HelmError(AssertionError):

@@ -65,8 +65,9 @@ class ControlDatabase:
             kwargs={**parameters, "autocommit": True},
             min_size=1,
             max_size=4,
-            timeout=10,
-            reconnect_timeout=30,
+            # An outage is said within seconds, and over within seconds: the pool's own pauses double up to this.
+            timeout=3,
+            reconnect_timeout=4,
             name=f"control {place}",
             open=False,
         )

@@ -84,8 +84,8 @@ class Registry:
     async def claim(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int, **initial: Any) -> Claim:
         """The claim of this Tenant, made now with a fresh id and the place that ``place`` chooses, if there is none.
 
-        ``initial`` are columns of ``CHANGEABLE`` that a new row starts with. What ``place`` raises goes to the caller and leaves nothing behind; an existing claim is returned in whatever
-        state it is, without asking ``place``.
+        ``initial`` are columns of ``CHANGEABLE`` that a new row starts with. What ``place`` raises goes to the caller
+        and leaves nothing behind; an existing claim is returned in whatever state it is, without asking ``place``.
         """
         _refuse_unknown(initial)
         if existing := self.by_uid(tenant_uid):

@@ -79,7 +79,7 @@ def revision(plan: str, revision: str) -> str:
 
 
 def _label(stem: str, end: str = "") -> str:
-    """A DNS label of at most 63 characters. Only what was cut has exactly 63, so it is never another one's whole name."""
+    """A DNS label of at most 63 characters. Only what was cut has exactly 63: it is never another one's whole name."""
     whole = f"{stem}{end}"
     if len(whole) < LONGEST:
         return whole

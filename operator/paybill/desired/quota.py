@@ -8,6 +8,7 @@ the Plan says so. Suspension is a quota too: no pods, no Jobs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,7 @@ from paybill.desired import names
 REFUSED_BY_DEFAULT = {"services.loadbalancers": "0", "services.nodeports": "0"}
 STOPPED = {"pods": "0", "count/jobs.batch": "0"}
 PODS_ANNOTATION = "paybill.dev/pods"
+SINCE_ANNOTATION = "paybill.dev/stopped-time"
 CONTAINER_REQUEST = {"cpu": "50m", "memory": "64Mi"}
 CONTAINER_LIMIT = {"cpu": "500m", "memory": "256Mi"}
 
@@ -33,8 +35,24 @@ class Pods(StrEnum):
 
 def pods_of(observed: Mapping[str, Any] | None) -> Pods:
     """What the quota that exists says."""
+    said = _annotation(observed, PODS_ANNOTATION)
+    # A mark that is none of ours was edited by hand: to resume once more costs little and mends what it hid.
+    return Pods.RUNNING if said is None else Pods(said) if said in set(Pods) else Pods.RESUMING
+
+
+def stopped_since(observed: Mapping[str, Any] | None) -> datetime | None:
+    """When the quota that exists stopped the pods."""
+    said = _annotation(observed, SINCE_ANNOTATION)
+    try:
+        return datetime.fromisoformat(said) if said is not None else None
+    except ValueError:
+        return None
+
+
+def _annotation(observed: Mapping[str, Any] | None, name: str) -> str | None:
     annotations = (observed or {}).get("metadata", {}).get("annotations") or {}
-    return Pods(annotations.get(PODS_ANNOTATION, Pods.RUNNING))
+    value: str | None = annotations.get(name)
+    return value
 
 
 def hard(quota: Mapping[str, str], *, stopped: bool) -> dict[str, str]:
@@ -43,9 +61,14 @@ def hard(quota: Mapping[str, str], *, stopped: bool) -> dict[str, str]:
     return {name: quantity.canonical(value) for name, value in sorted(merged.items())}
 
 
-def build(identity: names.Identity, quota: Mapping[str, str], pods: Pods) -> dict[str, Any]:
-    """The ResourceQuota of one tenant."""
-    marked = {} if pods is Pods.RUNNING else {"annotations": {PODS_ANNOTATION: str(pods)}}
+def build(
+    identity: names.Identity, quota: Mapping[str, str], pods: Pods, since: datetime | None = None
+) -> dict[str, Any]:
+    """The ResourceQuota of one tenant; ``since`` is when its pods were stopped, while they are."""
+    marks = {} if pods is Pods.RUNNING else {PODS_ANNOTATION: str(pods)}
+    if pods is Pods.STOPPED and since is not None:
+        marks[SINCE_ANNOTATION] = since.isoformat()
+    marked = {"annotations": marks} if marks else {}
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",

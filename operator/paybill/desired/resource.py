@@ -49,8 +49,10 @@ def exactly(desired: Object, observed: Object) -> dict[str, Any]:
     patch: dict[str, Any] = {name: None for name in observed if name not in desired}
     for name, value in desired.items():
         theirs = observed.get(name)
-        both = isinstance(value, Mapping) and isinstance(theirs, Mapping)
-        patch[name] = exactly(value, theirs) if both else value
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            patch[name] = exactly(value, theirs)
+        else:
+            patch[name] = value
     return patch
 
 

@@ -46,7 +46,7 @@ RANK = (
     Status.UNKNOWN, Status.INCOMPLETE, Status.TRIALING, Status.PAST_DUE, Status.UNPAID, Status.PAUSED,
     Status.ACTIVE, Status.INCOMPLETE_EXPIRED, Status.CANCELED,
 )  # fmt: skip
-"""Which of two answers of the same second came later: what is final is last, and a payment beats its failed attempts."""
+"""Which of two answers of one second came later: what is final is last, and a payment beats its failed attempts."""
 
 
 def latest(known: Snapshot | None, seen: Snapshot | None) -> Snapshot | None:

@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 
 from paybill.api import conditions as c
 from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
-from paybill.api.failures import Failure, Invalid
+from paybill.api.failures import Failure, Invalid, Retry
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
 from paybill.reconcile import report
 from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
+
+AWAY_LOOK = 2.0
+"""Seconds until a server that does not answer is tried again: its tenants wait for it."""
 
 
 async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:
@@ -34,6 +37,8 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if cause != DUE:
         _wake_unplaced(world, cell)
     await report.write_status(world, cell, _status(world, cell, failure))
+    if isinstance(failure, Retry):
+        raise Retry(failure.reason, failure.message, after=AWAY_LOOK) from failure
     if failure is not None:
         raise failure
     return world.now() + timedelta(seconds=world.settings.database_resync_seconds)
@@ -56,7 +61,10 @@ async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None
         claim = world.registry.by_id(tenant_id)
         if claim is not None:
             kind, who = ("Drop", tenant_id) if claim.state == "deleted" else ("Tenant", claim.tenant_name)
-            world.queue.add(Work(kind, who), f"change in Postgres server {spec.name}", background=True)
+            # A server that moved is told to every tenant, also in the Secrets, which only a planned look asks for.
+            moved = known is not None and attached is not known
+            cause = DUE if moved else f"change in Postgres server {spec.name}"
+            world.queue.add(Work(kind, who), cause, background=True)
 
 
 async def _dsn(world: World, cell: Cell, spec: Server) -> str:

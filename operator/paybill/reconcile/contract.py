@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from paybill.api.failures import Blocked, Invalid
+from paybill.api.failures import Blocked, Failure, Invalid
 from paybill.api.plan import Plan, PlanSpec
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
@@ -40,7 +40,10 @@ class Standing:
     plan_name: str | None = None
     plan_missing: bool = False
     holds: tuple[Hold, ...] = ()
-    entitlements: tuple[Entitlement, ...] = ()
+    entitlements: tuple[Entitlement, ...] | None = ()
+    """None: they cannot be resolved now, what was handed out stands."""
+    trouble: Failure | None = None
+    """What is wrong with the contract without keeping its phase from being acted on."""
 
 
 def candidates(world: World, tenant_name: str) -> list[Candidate]:
@@ -75,7 +78,8 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
     facts = world.facts.get(subscription.metadata.uid) or Facts(
         subscription_uid=subscription.metadata.uid, tenant_uid=tenant.metadata.uid, phase=str(Phase.PENDING)
     )
-    plan, missing = _plan(world, subscription, claim)
+    name, plan, missing = _plan(world, subscription, claim)
+    entitlements, trouble = _entitlements(world, subscription, plan)
     now = world.now()
     contract = read(world, subscription, plan, tenant, facts)
     verdict = decide(contract, now)
@@ -88,10 +92,11 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         verdict=verdict,
         times=times,
         plan=plan,
-        plan_name=subscription.spec.plan_ref.name,
+        plan_name=name,
         plan_missing=missing,
         holds=contract.holds,
-        entitlements=_entitlements(world, subscription, plan),
+        entitlements=entitlements,
+        trouble=trouble,
     )
 
 
@@ -179,37 +184,50 @@ def _times(facts: Facts) -> EffectTimes:
     )
 
 
-def _plan(world: World, subscription: Subscription, claim: Claim | None) -> tuple[PlanSpec, bool]:
-    """The Plan's content the contract goes by, and whether the Plan itself is gone (then its revision is held)."""
+def _plan(world: World, subscription: Subscription, claim: Claim | None) -> tuple[str, PlanSpec, bool]:
+    """The name and content of the Plan the contract goes by, and whether that Plan is gone (its revision is held).
+
+    A Tenant goes by the revision it is on, also while a change to another one waits or makes no sense.
+    """
+    if claim is not None and claim.plan_name is not None:
+        kept = world.revisions.get(claim.plan_name, claim.plan_revision)
+        if kept is not None:
+            named = subscription.spec.plan_ref.name == claim.plan_name
+            return claim.plan_name, kept, named and claim.plan_name not in world.declared.plans
+    plan = named_plan(world, subscription)
+    return plan.metadata.name, plan.spec, False
+
+
+def named_plan(world: World, subscription: Subscription) -> Plan:
+    """The Plan a Subscription names; raises Invalid when there is none, or it is no base Plan."""
     name = subscription.spec.plan_ref.name
-    current: Plan | None = world.declared.plans.get(name)
-    kept = None
-    if claim is not None and claim.plan_name == name and claim.plan_revision:
-        kept = world.revisions.get(name, claim.plan_revision)
-    if kept is not None:
-        return kept, current is None
-    if current is None:
+    plan = world.declared.plans.get(name)
+    if plan is None:
         raise Invalid(
             "UnknownPlan",
             f"Subscription {subscription.metadata.name}: Plan {name} does not exist: create it or name another",
         )
-    if current.spec.type != "Base":
+    if plan.spec.type != "Base":
         raise Invalid(
             "NotABasePlan",
             f"Subscription {subscription.metadata.name}: Plan {name} is an AddOn: name it in spec.addOns",
         )
-    return current.spec, False
+    return plan
 
 
-def _entitlements(world: World, subscription: Subscription, plan: PlanSpec) -> tuple[Entitlement, ...]:
+def _entitlements(
+    world: World, subscription: Subscription, plan: PlanSpec
+) -> tuple[tuple[Entitlement, ...] | None, Failure | None]:
+    """The entitlements; None with the reason when an add-on's Plan is missing: nothing is taken away by absence."""
     add_ons = []
     for add_on in subscription.spec.add_ons:
         found = world.declared.plans.get(add_on.plan_ref.name)
         if found is None:
-            raise Invalid(
+            return None, Invalid(
                 "UnknownPlan",
-                f"Subscription {subscription.metadata.name}: add-on Plan {add_on.plan_ref.name} does not exist",
+                f"Subscription {subscription.metadata.name}: add-on Plan {add_on.plan_ref.name} does not exist: its "
+                "entitlements stay as they are until you create it or remove it from spec.addOns",
             )
         add_ons.append((found.spec.features, add_on.quantity))
     overrides = subscription.spec.entitlements
-    return resolve(plan.features, add_ons, overrides.set, overrides.remove)
+    return resolve(plan.features, add_ons, overrides.set, overrides.remove), None

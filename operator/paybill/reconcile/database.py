@@ -115,13 +115,14 @@ async def ensure_database(
             attached.server, attached.pool, desired, passwords=verifiers, expect_absent=fresh and observed is None
         )
 
-    if suspends:
-        await suspension.spend_budget(world, site)
-        target, action = f"Tenant/{site.tenant.metadata.name}", suspension.SUSPEND
+    outcome: Outcome
+    # Only what closes open logins suspends: healing drift of a suspended tenant spends no budget.
+    if suspends and observed is not None and any("LOGIN" in role.attributes for role in observed.facts.roles):
+        outcome = await suspension.suspend(world, site, act, desired)
     else:
-        target, action = f"Database/{desired.database}/{tenant_id}", "database.ensure"
-    step = Step(action=action, target=target, act=act, inputs=desired, destructive=suspends)
-    outcome: Outcome = (await take(world.audit, site.scope, [step]))[0]
+        target = f"Database/{desired.database}/{tenant_id}"
+        step = Step(action="database.ensure", target=target, act=act, inputs=desired)
+        outcome = (await take(world.audit, site.scope, [step]))[0]
     if outcome.created:
         attached.created[tenant_id] = desired
     else:
@@ -146,9 +147,19 @@ async def secrets_stand(world: World, site: Site) -> bool:
         found = await world.cluster.get(key_of(secret))
         if found is None:
             return False
+        # The provider's is told by its fields; the tenant's own by its version, and by where it says the server is.
+        told = {name: base64.b64decode(value).decode() for name, value in (found.get("data") or {}).items()}
         if index == 0 and found["metadata"]["resourceVersion"] != site.claim.binding_version:
             return False
+        if index == 0 and any(told.get(name) != value for name, value in _address(site).items()):
+            return False
     return True
+
+
+def _address(site: Site) -> dict[str, str]:
+    """Where the Secret must say the server is."""
+    endpoint = site.attached.endpoint
+    return {"host": endpoint.host, "port": str(endpoint.port), "database": endpoint.database}
 
 
 def _secret_step(world: World, secret: dict[str, Any]) -> Step:

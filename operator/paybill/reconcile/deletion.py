@@ -13,12 +13,12 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.databases.drop import drop
-from paybill.desired import names
+from paybill.desired import names, quota
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import deletions_per_hour
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import report, site, status
+from paybill.reconcile import objects, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -82,7 +82,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
 
 
 async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
-    """Logins off at once; the pods go with the namespace."""
+    """Logins off and no pods at once, however long the drop itself has to wait for its budget."""
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         return
@@ -92,6 +92,10 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
         return
     credentials = Credentials(world, place, place.database(content, Access.FULL).login_names)
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
+    if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
+        stopped = quota.build(place.identity, content.limits.quota, quota.Pods.STOPPED, world.now())
+        await objects.ensure(world, place.scope, [stopped])
+        await suspension.evict_all(world, place)
 
 
 async def carry_out(world: World, tenant_id: str, cause: str) -> None:
@@ -103,7 +107,6 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> None:
     if claim.drop_after is not None and claim.drop_after > now:
         raise Retry("NotDueYet", f"tenant {tenant_id} is kept until {claim.drop_after}", after=60.0)
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
-    await _spend_budget(world, claim)
     attached = world.servers.get(claim.cell, claim.server)
     step = Step(
         action=DROP,
@@ -112,7 +115,9 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> None:
         inputs={"id": tenant_id, "database": claim.pool_database},
         destructive=True,
     )
-    await take(world.audit, scope, [step])
+    async with world.spending:
+        await _spend_budget(world, claim)
+        await take(world.audit, scope, [step])
     attached.observed.pop(tenant_id, None)
     await _remove_objects(world, claim, scope)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)

@@ -15,6 +15,7 @@ from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.plan import PlanSpec
 from paybill.desired import handover, namespace, network, quota, rbac
 from paybill.desired.resource import Key, key_of
+from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile import objects, suspension
@@ -50,7 +51,7 @@ async def bring(
         await _patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
         if not site.shared:
-            await _stop(world, site, plan, standing)
+            await _stop(world, site, plan)
         # Compute Shared is suspended by its logins alone: there that step is the suspension.
         degraded = await ensure_database(
             world, site, plan, course.effect.access, credentials, fresh=fresh, suspends=site.shared
@@ -58,10 +59,8 @@ async def bring(
     else:
         degraded = await _run(world, site, plan, course, credentials, fresh=fresh)
     owners = [] if site.shared or not site.tenant.spec.owners else [rbac.owners(site.identity, site.tenant.spec.owners)]
-    entitled = handover.entitlements(
-        site.identity, site.namespace, str(standing.phase), course.effect.app_access, standing.entitlements
-    )
-    await objects.ensure(world, site.scope, [*owners, entitled], fresh=fresh)
+    told = [] if standing.entitlements is None else [_entitlements(site, course, standing, standing.entitlements)]
+    await objects.ensure(world, site.scope, [*owners, *told], fresh=fresh)
     if not owners and not site.shared:
         await _remove_owners(world, site)
     binding = None if stand else await _patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
@@ -74,8 +73,13 @@ async def bring(
     return Provisioned(degraded=degraded, binding=binding)
 
 
+def _entitlements(site: Site, course: Course, standing: Standing, granted: tuple[Entitlement, ...]) -> dict[str, Any]:
+    phase = str(standing.phase)
+    return handover.entitlements(site.identity, site.namespace, phase, course.effect.app_access, granted)
+
+
 async def _handed_over(world: World, site: Site, *, deep: bool) -> bool:
-    """Whether the Secrets stand. If not, the registry forgets them first: a crash from here on is mended at the start."""
+    """Whether the Secrets stand. If not, the registry forgets them first, so that a crash from here on is mended."""
     if site.claim.binding_uid is None:
         return False
     namespace_stands = world.children.get(Key("Namespace", "", site.namespace)) is not None
@@ -107,19 +111,23 @@ async def _run(
         await enforced(world, site, plan, state)
         await suspension.tell_workloads(world, site)
         # Without the mark: the last write of a resume, so that a crash before it tells the workloads once more.
-        await _apply_quota(world, site, plan, quota.Pods.RUNNING, "quota.resume")
+        running = quota.build(site.identity, plan.limits.quota, quota.Pods.RUNNING)
+        resume = Step(
+            action="quota.resume", target=str(key_of(running)), act=lambda: _put(world, running), inputs=running
+        )
+        await take(world.audit, site.scope, [resume])
     return degraded
 
 
-async def _stop(world: World, site: Site, plan: PlanSpec, standing: Standing) -> None:
+async def _stop(world: World, site: Site, plan: PlanSpec) -> None:
     """Pods out: quota first, enforced, then evictions. Logins go off afterwards, in ensure_database."""
     if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
-        await suspension.spend_budget(world, site)
         await suspension.announce(world, site)
-        await _apply_quota(world, site, plan, quota.Pods.STOPPED, suspension.SUSPEND, destructive=True)
+        stopped = quota.build(site.identity, plan.limits.quota, quota.Pods.STOPPED, world.now())
+        await suspension.suspend(world, site, lambda: _put(world, stopped), stopped)
     await objects.ensure(world, site.scope, _bounds(world, site, plan, quota.Pods.STOPPED))
     await enforced(world, site, plan, quota.Pods.STOPPED)
-    await suspension.drain(world, site, standing.times.suspended or world.now())
+    await suspension.drain(world, site)
 
 
 async def _namespace(world: World, site: Site) -> bool:
@@ -147,7 +155,7 @@ async def _pool_namespace(world: World, site: Site) -> bool:
 def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> list[dict[str, Any]]:
     endpoint = site.attached.endpoint
     return [
-        quota.build(site.identity, plan.limits.quota, state),
+        quota.build(site.identity, plan.limits.quota, state, quota.stopped_since(suspension.quota_row(world, site))),
         quota.build_limits(site.identity),
         network.build(site.identity, plan.network, [(endpoint.host, endpoint.port)]),
         rbac.service_account(site.identity),
@@ -179,18 +187,9 @@ async def enforced(world: World, site: Site, plan: PlanSpec, state: quota.Pods) 
             ) from None
 
 
-async def _apply_quota(
-    world: World, site: Site, plan: PlanSpec, state: quota.Pods, action: str, *, destructive: bool = False
-) -> None:
-    desired = quota.build(site.identity, plan.limits.quota, state)
-
-    async def act() -> None:
-        world.children.put(await world.cluster.apply(desired))
-
-    target = f"Tenant/{site.tenant.metadata.name}" if destructive else str(key_of(desired))
-    await take(world.audit, site.scope, [
-        Step(action=action, target=target, act=act, inputs=desired, destructive=destructive)
-    ])  # fmt: skip
+async def _put(world: World, desired: dict[str, Any]) -> None:
+    """Apply one object and remember the answer."""
+    world.children.put(await world.cluster.apply(desired))
 
 
 async def _remove_owners(world: World, site: Site) -> None:

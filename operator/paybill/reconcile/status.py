@@ -212,7 +212,7 @@ def subscription_status(
         provider=ProviderStatus(name=subscription.spec.payment.provider),
         anchors=_anchors(standing),
         next=_next(standing),
-        entitlements=tuple(_feature(one.name, one.value) for one in standing.entitlements),
+        entitlements=_features(subscription, standing),
         conditions=apply_facts(subscription.status.conditions, facts, generation, now),
     )
 
@@ -238,6 +238,13 @@ def _next(standing: Standing) -> Next | None:
     if coming.phase is Phase.ARCHIVED:
         because += "; held until a verified backup exists, which this version cannot make"
     return Next(phase=str(coming.phase), time=coming.time, because=because)
+
+
+def _features(subscription: Subscription, standing: Standing) -> tuple[Feature, ...]:
+    """The entitlements as resolved; as they were while they cannot be."""
+    if standing.entitlements is None:
+        return subscription.status.entitlements
+    return tuple(_feature(one.name, one.value) for one in standing.entitlements)
 
 
 def _feature(name: str, value: bool | int | str) -> Feature:

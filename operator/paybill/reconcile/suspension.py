@@ -8,8 +8,8 @@ with the annotation).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from paybill.api.failures import Retry
@@ -28,7 +28,16 @@ NAMED_AT_MOST = 10
 SUSPEND = "tenant.suspend"
 
 
-async def spend_budget(world: World, site: Site) -> None:
+async def suspend(world: World, site: Site, act: Callable[[], Awaitable[Any]], inputs: object) -> Any:
+    """Take the step that suspends a tenant, within the hour's budget; returns what it returns."""
+    target = f"Tenant/{site.tenant.metadata.name}"
+    step = Step(action=SUSPEND, target=target, act=act, inputs=inputs, destructive=True)
+    async with world.spending:
+        await _spend_budget(world, site)
+        return (await take(world.audit, site.scope, [step]))[0]
+
+
+async def _spend_budget(world: World, site: Site) -> None:
     """Raise Retry when this hour's suspensions of the cell are spent; counted from the audit log."""
     cell = world.declared.cells.get(site.claim.cell)
     tenants = sum(1 for claim in world.registry.all() if claim.cell == site.claim.cell)
@@ -55,13 +64,14 @@ async def announce(world: World, site: Site) -> None:
     )
 
 
-async def drain(world: World, site: Site, since: datetime) -> None:
+async def drain(world: World, site: Site) -> None:
     """Evict what still runs, and after the patience delete it; raises Retry until the quota counts no pod.
 
-    ``since`` is when the suspension took effect.
+    The patience is counted from the moment the quota was set, which stands on the quota itself.
     """
-    row = world.children.get(_quota_key(site))
-    used = row.parsed().get("status", {}).get("used", {}) if row else {}
+    row = quota_row(world, site) or {}
+    since = quota.stopped_since(row) or world.now()
+    used = row.get("status", {}).get("used", {})
     if used.get("pods", "0") == "0":
         return
     pods = [pod for pod in await world.cluster.list("Pod", namespace=site.namespace) if _running(pod)]
@@ -72,6 +82,12 @@ async def drain(world: World, site: Site, since: datetime) -> None:
     refused = [name for name in await take(world.audit, site.scope, steps) if name is not None]
     held = f"; a PodDisruptionBudget holds {_some(refused)} until {since + PATIENCE:%H:%M:%S}" if refused else ""
     raise Retry("PodsLeaving", f"{len(pods)} pods of namespace {site.namespace} are leaving{held}", after=0.5)
+
+
+async def evict_all(world: World, site: Site) -> None:
+    """Evict every pod once; what a PodDisruptionBudget holds goes with the namespace."""
+    pods = [pod for pod in await world.cluster.list("Pod", namespace=site.namespace) if _running(pod)]
+    await take(world.audit, site.scope, [_evict(world, site, pod) for pod in pods])
 
 
 async def tell_workloads(world: World, site: Site) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from paybill.api.base import Resource
 from paybill.api.conditions import STALLED, is_true
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
-from paybill.api.plan import Plan, PlanSpec
+from paybill.api.plan import PlanSpec
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim, Placement
@@ -36,6 +36,8 @@ SHOWN_AFTER = 3.0
 COUNTED_WITHIN = 0.5
 """Seconds until a Plan counts its tenants anew: once for many that settle together, soon enough for the next wave."""
 
+CELL_COUNTED_WITHIN = 5.0
+"""Seconds until a Cell counts its tenants anew."""
 
 AnyResource = TypeVar("AnyResource", Tenant, Subscription)
 
@@ -107,6 +109,8 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
     await _remember(world, current, claim, done)
     if current.change is not None and current.change.reason == "NotSupportedYet":
         raise Blocked(current.change.reason, current.change.message)
+    if standing.trouble is not None:
+        raise standing.trouble
 
 
 async def _claim(world: World, current: Pass, wanted: changes.PlanPoint | None) -> Claim:
@@ -141,6 +145,7 @@ async def _claim(world: World, current: Pass, wanted: changes.PlanPoint | None) 
             **_bound(standing),
         )
         world.ready[claim.id] = False
+        world.queue.add_within(Work("Cell", claim.cell), CELL_COUNTED_WITHIN)
     return claim
 
 
@@ -182,7 +187,10 @@ async def _plan(world: World, current: Pass, wanted: changes.PlanPoint | None) -
     current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted)
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
-        world.queue.add_within(Work("Plan", chosen.point.name), COUNTED_WITHIN)
+        # The contract was settled by the revision before: look once more, by the new one; and both Plans count anew.
+        world.queue.add(Work("Tenant", current.tenant.metadata.name), f"Plan/{chosen.point.name} is its Plan now")
+        for counted in {claim.plan_name, chosen.point.name} - {None}:
+            world.queue.add_within(Work("Plan", str(counted)), COUNTED_WITHIN)
     current.claim = await world.registry.update(
         claim.id, epoch=world.epoch, plan_name=chosen.point.name, plan_revision=chosen.point.revision, **bound
     )
@@ -197,8 +205,8 @@ async def _wanted(world: World, current: Pass) -> changes.PlanPoint | None:
     if subscription is None or current.standing.plan_missing:
         return None
     reference = subscription.spec.plan_ref
-    plan: Plan | None = world.declared.plans.get(reference.name)
-    if plan is not None and (missing := world.revisions.desired(plan)) is not None:
+    plan = contract.named_plan(world, subscription)
+    if (missing := world.revisions.desired(plan)) is not None:
         step = Step(
             action="plan.keep",
             target=f"Plan/{reference.name}",
@@ -206,7 +214,7 @@ async def _wanted(world: World, current: Pass) -> changes.PlanPoint | None:
             inputs=missing["data"],
         )
         await take(world.audit, Scope(cause=current.cause), [step])
-    revision = reference.revision or (plan.revision() if plan is not None else None)
+    revision = reference.revision or plan.revision()
     point = _point(world, reference.name, revision)
     if point is None:
         known = ", ".join(world.revisions.of_plan(reference.name)) or "none"

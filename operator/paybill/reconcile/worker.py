@@ -68,7 +68,7 @@ async def _one(world: World, work: Work, cause: str) -> None:
     queue, started = world.queue, time.monotonic()
     outcome = "ok"
     try:
-        wake = await RECONCILES[work.kind](world, work.name, cause, deep=cause == DUE)
+        wake = await RECONCILES[work.kind](world, work.name, cause, deep=DUE in cause.split("; "))
     except Retry as failure:
         outcome = "retry"
         wait = queue.failed(work, failure.after)

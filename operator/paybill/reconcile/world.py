@@ -5,6 +5,7 @@ Made once by app.py and handed to every reconcile. Nothing in it decides anythin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,5 +52,7 @@ class World:
     """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""
     ready: dict[str, bool] = field(default_factory=dict)
     """Per tenant id, whether its last reconcile left it Ready."""
+    spending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from counting a budget to the intent that spends it, so that two workers cannot spend the same one."""
     waiting: dict[str, datetime] = field(default_factory=dict)
     """Per Tenant name, since when its reconciles end in Retry."""
