@@ -64,11 +64,15 @@ format: $(READY) ## Put the code into its format
 .PHONY: generated
 generated: $(READY) ## Fail when CRDs or reference pages differ from the code
 	@$(BIN)/paybill crds --check --docs
+	@$(BIN)/paybill crds --check --output helm/paybill/files/crds
+	@$(BIN)/paybill rbac --check
 	@$(BIN)/python docs/generate.py --check
 
 .PHONY: crds
-crds: $(READY) ## Write crds/ from the models
+crds: $(READY) ## Write the CRDs and the operator's RBAC, also into the chart
 	@$(BIN)/paybill crds
+	@$(BIN)/paybill crds --output helm/paybill/files/crds
+	@$(BIN)/paybill rbac
 
 .PHONY: docs
 docs: $(READY) ## Write the generated reference pages

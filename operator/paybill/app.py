@@ -103,6 +103,7 @@ async def _lead(
     made(world)
     collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue))
     metrics.REGISTRY.register(collector)
+    world.audit.start()
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(lease.hold()), group.create_task(world.events.run())]

@@ -27,7 +27,7 @@ CHART = Path(__file__).parents[2] / "helm" / "paybill"
 MODULE = Path(__file__).parent / "module"
 VERSION = "v3.22.0"
 OLDEST = (3, 18)
-"""Its words about wrong values are those that the tests look for; Helm 4 applies in another way and is not tried yet."""
+"""Its words about wrong values are those that the tests look for; Helm 4 applies in another way and is not tried."""
 NAMESPACE = "paybill-system"
 RELEASE = "paybill"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from click.testing import CliRunner
 from paybill import __version__
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
-from paybill.desired import names, permissions
 from paybill.settings import Settings, from_environment
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError, Object, of_kind, the
 
@@ -44,18 +42,6 @@ def leaves(values: Object, path: str = "") -> dict[str, Any]:
         where = f"{path}.{key}".lstrip(".")
         found |= leaves(value, where) if isinstance(value, dict) and value else {where: value}
     return found
-
-
-def rights(rules: list[Object]) -> set[tuple[str, ...]]:
-    """Each single right; the order and grouping of rules mean nothing."""
-    return {
-        (group, resource, verb, name)
-        for rule in rules
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-        for name in rule.get("resourceNames", [""])
-    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
@@ -151,46 +137,6 @@ def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> N
     assert differing == {"control_database_file", "metrics_port", "metrics_host"}
 
 
-def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm) -> None:
-    objects = helm.template()
-    roles = {role["metadata"]["name"]: rights(role["rules"]) for role in of_kind(objects, "ClusterRole")}
-    assert roles == {role["metadata"]["name"]: rights(role["rules"]) for role in permissions.cluster_roles()}
-    role, own = the(objects, "Role"), permissions.namespace_role(NAMESPACE)
-    assert (role["metadata"]["name"], role["metadata"]["namespace"]) == (own["metadata"]["name"], NAMESPACE)
-    assert rights(role["rules"]) == rights(own["rules"])
-    bindings = [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]
-    expected = permissions.bindings(NAMESPACE, the(objects, "ServiceAccount")["metadata"]["name"])
-    for found, wanted in zip(bindings, expected, strict=True):
-        assert found["metadata"]["name"] == wanted["metadata"]["name"]
-        assert (found["roleRef"], found["subjects"]) == (wanted["roleRef"], wanted["subjects"])
-
-
-@variants
-def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, values: Object) -> None:
-    objects = helm.template(values)
-    for role in [*of_kind(objects, "ClusterRole"), *of_kind(objects, "Role")]:
-        assert "*" not in yaml.safe_dump(role["rules"])
-        assert "aggregationRule" not in role
-    for binding in [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]:
-        assert binding["roleRef"]["name"] == permissions.OPERATOR_ROLE
-        assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
-
-
-def test_the_account_and_its_bindings_follow_the_values(helm: Helm) -> None:
-    objects = helm.template({"serviceAccount": {"name": "another", "annotations": {"example.com/role": "paybill"}}})
-    account = the(objects, "ServiceAccount")
-    assert account["metadata"]["annotations"] == {"example.com/role": "paybill"}
-    assert account["automountServiceAccountToken"] is False
-    bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("Binding")}
-    assert bound == {account["metadata"]["name"], pod(objects)["spec"]["serviceAccountName"]} == {"another"}
-
-
-def test_each_reason_of_a_right_can_be_read_in_what_is_rendered(helm: Helm) -> None:
-    text = helm.run("template", "paybill", str(CHART))
-    for rule in (*permissions.OPERATOR, *permissions.OPERATOR_OWN_NAMESPACE, *permissions.OPERATOR_TENANT_NAMESPACE):
-        assert f"# {rule.reason}\n" in text
-
-
 def test_the_kinds_are_those_of_the_models_and_stay_when_the_release_goes(helm: Helm) -> None:
     found = {crd["metadata"]["name"]: crd for crd in of_kind(helm.template(), "CustomResourceDefinition")}
     wanted = {crd["metadata"]["name"]: crd for crd in map(yaml.safe_load, definitions().values())}
@@ -211,20 +157,6 @@ def test_the_generated_files_in_the_chart_are_up_to_date(
     monkeypatch.chdir(ROOT)
     answer = CliRunner().invoke(command, [*arguments, "--check"])
     assert (answer.output, answer.exit_code) == ("", 0), f"run paybill {command.name} {' '.join(arguments)}"
-
-
-def test_rbac_check_names_what_differs_is_missing_or_is_no_role_and_writes_nothing(tmp_path: Path) -> None:
-    assert CliRunner().invoke(rbac, ["--output", str(tmp_path)]).exit_code == 0
-    assert CliRunner().invoke(rbac, ["--output", str(tmp_path), "--check"]).exit_code == 0
-    (tmp_path / "paybill-operator.role.yaml").write_text("- apiGroups: ['*']\n")
-    (tmp_path / "paybill-tenant-owner.clusterrole.yaml").unlink()
-    (tmp_path / "admin.clusterrole.yaml").write_text("[]\n")
-    answer = CliRunner().invoke(rbac, ["--output", str(tmp_path), "--check"])
-    assert answer.exit_code == 1
-    assert [Path(line.split()[0]).name for line in answer.output.splitlines()] == [
-        "paybill-operator.role.yaml", "paybill-tenant-owner.clusterrole.yaml", "admin.clusterrole.yaml",
-    ]  # fmt: skip
-    assert not (tmp_path / "paybill-tenant-owner.clusterrole.yaml").exists()
 
 
 def test_the_chart_and_the_operator_have_one_version() -> None:
@@ -302,46 +234,3 @@ def test_the_service_monitor_finds_the_service(helm: Helm) -> None:
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
     assert service["spec"]["ports"][0]["targetPort"] in [port["name"] for port in container(objects)["ports"]]
-
-
-WRONG = {
-    "replicas: two": ("/replicas", "got string, want integer"),
-    "replicas: 0": ("/replicas", "minimum"),
-    "replica: 2": ("", "additional properties 'replica' not allowed"),
-    "image: {digest: 'latest'}": ("/image/digest", "does not match pattern"),
-    "image: {pullPolicy: Sometimes}": ("/image/pullPolicy", "must be one of"),
-    "installation: Prod_EU": ("/installation", "does not match pattern"),
-    "controlDatabase: {uri: 'postgresql://u:p@h/d'}": ("/controlDatabase", "additional properties 'uri' not allowed"),
-    "controlDatabase: {existingSecret: ''}": ("/controlDatabase/existingSecret", "minLength"),
-    "operator: {workers: 0}": ("/operator/workers", "minimum"),
-    "operator: {log: {level: LOUD}}": ("/operator/log/level", "must be one of"),
-    "operator: {leaseSeconds: 15s}": ("/operator/leaseSeconds", "got string, want number"),
-    "crds: {install: 'no'}": ("/crds/install", "got string, want boolean"),
-    "metrics: {port: 80}": ("/metrics/port", "minimum"),
-    "networkPolicy: {databasePorts: []}": ("/networkPolicy/databasePorts", "minItems"),
-    "podDisruptionBudget: {maxUnavailable: 0}": ("/podDisruptionBudget/maxUnavailable", "minimum"),
-    "commonLabels: {team: 1}": ("/commonLabels/team", "got number, want string"),
-    "extraEnv: [{value: x}]": ("/extraEnv/0", "missing property 'name'"),
-    "serviceAccount: {name: 'a b'}": ("/serviceAccount/name", "does not match pattern"),
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_value_is_refused_with_its_place_and_what_is_wrong(helm: Helm, text: str) -> None:
-    where, what = WRONG[text]
-    with pytest.raises(HelmError) as refused:
-        helm.template(yaml.safe_load(text))
-    assert f"at '{where}'" in str(refused.value)
-    assert what in str(refused.value)
-
-
-def test_the_schema_knows_every_value(helm: Helm) -> None:
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert helm.template(copy.deepcopy(defaults)) == helm.template()
-
-
-def test_the_operator_may_hand_out_only_roles_that_the_chart_makes(helm: Helm) -> None:
-    made = {role["metadata"]["name"] for role in of_kind(helm.template(), "ClusterRole")}
-    given = {name for rule in permissions.OPERATOR if rule.verbs == ("bind",) for name in rule.only}
-    assert given == {names.OWNER_ROLE, names.OPERATOR_TENANT_ROLE}
-    assert given <= made

@@ -10,6 +10,7 @@ from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customer, Customers, may_connect
 from tests.cluster.running import Operator
+from tests.cluster.waiting import until
 
 PAID_UNTIL = datetime(2031, 5, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -33,7 +34,7 @@ async def at(operator: Operator, customers: Customers, customer: Customer, momen
     """What the contract is at a moment, once the operator has looked."""
     operator.clock.frozen = moment
     operator.look_at("Tenant", customer.name)
-    await customers.quiet()
+    await until(lambda: operator.call(lambda world: world.queue.idle))
     found = await customers.api.get("Subscription", customer.name)
     assert found is not None
     return found["status"]

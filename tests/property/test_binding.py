@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.lifecycle.contracts import at
 
 from paybill.lifecycle.binding import Candidate, bind
+from tests.unit.lifecycle.contracts import at
 
 TENANT = "tenant-uid"
 candidates = st.lists(

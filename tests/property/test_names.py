@@ -7,10 +7,10 @@ import re
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.desired.tenants import NETWORK, OWNERS, PLAN, QUOTA
 
 from paybill.api.tenant import ID_PATTERN
 from paybill.desired import handover, names, namespace, network, quota, rbac, revision
+from tests.unit.desired.tenants import NETWORK, OWNERS, PLAN, QUOTA
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
@@ -43,7 +43,8 @@ def test_two_revisions_never_share_an_object(one, other):
 @given(ids, ids)
 def test_two_tenants_share_no_name_at_all(one, other):
     made = [
-        {names.namespace(id), names.binding(id), names.provider_binding(id), names.entitlements(id)} for id in (one, other)
+        {names.namespace(each), names.binding(each), names.provider_binding(each), names.entitlements(each)}
+        for each in (one, other)
     ]
     assert all(LABEL.fullmatch(name) for each in made for name in each)
     assert all(len(each) == 4 for each in made)
@@ -51,10 +52,10 @@ def test_two_tenants_share_no_name_at_all(one, other):
 
 
 @given(ids, anything, anything, st.text(max_size=300), st.sampled_from(quota.Pods))
-def test_no_label_takes_text_that_is_no_label_value(id, cell, plan, typed, pods):
-    """What people type freely (a Tenant's name in annotations, a Plan's displayName) never reaches a label or a name."""
-    tenant = names.Identity(id=id, tenant_name=typed, tenant_uid=typed, installation="paybill")
-    place = names.namespace(id)
+def test_no_label_takes_text_that_is_no_label_value(tenant_id, cell, plan, typed, pods):
+    """What people type freely (a name in annotations, a displayName) never reaches a label or a name."""
+    tenant = names.Identity(id=tenant_id, tenant_name=typed, tenant_uid=typed, installation="paybill")
+    place = names.namespace(tenant_id)
     named = PLAN.metadata.model_copy(update={"name": plan})
     sold = PLAN.spec.model_copy(update={"display_name": typed})
     objects = [

@@ -128,7 +128,7 @@ LOOP: asyncio.AbstractEventLoop
 
 @pytest.fixture(autouse=True, scope="module")
 def _loop():
-    global LOOP  # noqa: PLW0603 - one loop for thousands of short runs
+    global LOOP
     LOOP = asyncio.new_event_loop()
     yield
     LOOP.close()

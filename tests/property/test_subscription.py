@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.unit.lifecycle.contracts import ACCESS, START, at, manual, says
 
 from paybill.api.plan import Payment
 from paybill.lifecycle.phases import EFFECTS, Access, Phase
 from paybill.lifecycle.provider import Snapshot, Status, latest
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, decide, forecast, settle
+from tests.unit.lifecycle.contracts import ACCESS, START, at, manual, says
 
 settings.register_profile("lifecycle", deadline=None, max_examples=100)
 MANY = settings.get_profile("lifecycle")
@@ -58,7 +58,8 @@ def snapshots(*statuses: Status) -> st.SearchStrategy[Snapshot]:
 
 
 holds = st.lists(
-    st.builds(Hold, name=st.sampled_from("abc"), blocks=st.sampled_from(["Access", "Changes", "Provisioning"])), max_size=2
+    st.builds(Hold, name=st.sampled_from("abc"), blocks=st.sampled_from(["Access", "Changes", "Provisioning"])),
+    max_size=2,
 ).map(tuple)
 live_times = st.builds(EffectTimes, ready=maybe, suspended=maybe, ended=maybe, requested_end=st.none())
 any_times = st.builds(

@@ -49,6 +49,10 @@ class AuditLog:
         start = Head(writer or uuid.uuid4(), 0, GENESIS)
         self._writer = ChainWriter(pool, start, epoch=epoch, shard=shard, clock=clock)
 
+    def start(self) -> None:
+        """Begin to write. Call it before Kopf runs: on its way out Kopf cancels every task younger than itself."""
+        self._writer.start()
+
     def head(self) -> Head:
         """The newest row of this process's chain that is known to be committed (n = 0: none yet)."""
         return self._writer.head

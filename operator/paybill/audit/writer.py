@@ -134,6 +134,10 @@ class ChainWriter:
             self._hurry()
         elif self._lingering is None:
             self._lingering = asyncio.get_running_loop().call_later(LINGER, self._hurry)
+        self.start()
+
+    def start(self) -> None:
+        """Begin to write, unless begun; else the first rows begin it."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="audit log writer")
 

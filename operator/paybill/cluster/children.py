@@ -120,8 +120,11 @@ class Children:
                 obj["kind"] = kind
                 seen.add(key_of(obj))
                 self._take("MODIFIED", obj)
-        for key in [key for key in self._rows if key.kind == kind and key not in seen]:
-            self._gone(key)
+        # What we made while the list was on its way is newer than the list, and not gone.
+        listed_at = int(version or 0)
+        for key, row in list(self.of_kind(kind)):
+            if key not in seen and int(row.version) <= listed_at:
+                self._gone(key)
         self._listed.add(kind)
         if len(self._listed) == len(WATCHED):
             self.synced.set()

@@ -53,7 +53,7 @@ class Declared:
             return False
         name = parsed.metadata.name
         before = self._by_kind[kind].get(name)
-        if before is not None and before.metadata.uid == parsed.metadata.uid and _version(before) >= _version(parsed):
+        if before is not None and _version(before) >= _version(parsed):
             return False
         if isinstance(before, Subscription):
             self._unindex(before)
@@ -83,9 +83,16 @@ class Declared:
 
     def _unindex(self, subscription: Subscription) -> None:
         name = subscription.metadata.name
-        self._subscriptions_of[subscription.spec.tenant_ref.name].pop(name, None)
+        _drop(self._subscriptions_of, subscription.spec.tenant_ref.name, name)
         for plan in plans_of(subscription):
-            self._subscriptions_to[plan].pop(name, None)
+            _drop(self._subscriptions_to, plan, name)
+
+
+def _drop(index: dict[str, dict[str, None]], of: str, name: str) -> None:
+    """Take one name out of an index, and its place with the last one: names come and go for years."""
+    index[of].pop(name, None)
+    if not index[of]:
+        del index[of]
 
 
 def _version(resource: Resource) -> int:

@@ -34,6 +34,8 @@ def golden(request: pytest.FixtureRequest) -> Check:
         made = yaml.dump_all(objects, Dumper=_Whole, sort_keys=False, explicit_start=True, width=120)
         if request.config.getoption("--update-golden", default=False):
             file.write_text(made)
-        assert made == file.read_text(), f"{file.name} differs: run pytest tests/unit/desired --update-golden and read it"
+        assert made == file.read_text(), (
+            f"{file.name} differs: run pytest tests/unit/desired --update-golden and read it"
+        )
 
     return check

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.unit.desired.conftest import GOLDEN, Check
-from tests.unit.desired.tenants import ACCOUNT, INSTALLATION, PLAN, SYSTEM, own_namespace, shared
 
 from paybill.desired import permissions, revision
 from paybill.desired.quota import Pods
 from paybill.desired.resource import agrees, key_of
+from tests.unit.desired.conftest import GOLDEN, Check
+from tests.unit.desired.tenants import ACCOUNT, INSTALLATION, PLAN, SYSTEM, own_namespace, shared
 
 SCENES = {
     "running": own_namespace(Pods.RUNNING, "Active", "full"),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
-from tests.unit.desired.tenants import ACME, ENDPOINT, ENTITLEMENTS
 
 from paybill.desired import handover
+from tests.unit.desired.tenants import ACME, ENDPOINT, ENTITLEMENTS
 
 
 @pytest.mark.parametrize("host", ["10.20.30.40", "pg.databases.svc", "fd00::7"])
@@ -20,9 +20,13 @@ from paybill.desired import handover
 def test_libpq_reads_the_uri_as_it_was_meant(host, password):
     data = handover.binding_data(replace(ENDPOINT, host=host), "pb_k3x9m2qd_app", password)
     assert conninfo_to_dict(data["uri"]) == {
-        "host": host, "port": "5432", "dbname": "pb_k3x9m2qd", "user": "pb_k3x9m2qd_app", "password": password,
+        "host": host,
+        "port": "5432",
+        "dbname": "pb_k3x9m2qd",
+        "user": "pb_k3x9m2qd_app",
+        "password": password,
         "sslmode": "verify-full",
-    }  # fmt: skip
+    }
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20))
@@ -31,8 +35,10 @@ def test_any_password_survives_the_uri_and_the_jdbc_uri(password):
     assert conninfo_to_dict(data["uri"])["password"] == password
     jdbc = urlsplit(data["jdbc-uri"].removeprefix("jdbc:"))
     assert parse_qs(jdbc.query, keep_blank_values=True) == {
-        "user": ["app"], "password": [password], "sslmode": ["verify-full"],
-    }  # fmt: skip
+        "user": ["app"],
+        "password": [password],
+        "sslmode": ["verify-full"],
+    }
 
 
 def test_the_keys_are_those_of_the_specification_and_the_certificate_only_where_there_is_one():
@@ -53,15 +59,22 @@ def test_the_provider_keeps_its_logins_at_home_and_apart():
     assert conninfo_to_dict(data["mig-uri"])["user"] == "m"
     secret = handover.provider_binding(ACME, "home", data)
     assert secret["metadata"] | {"labels": None, "annotations": None} == {
-        "name": "t-k3x9m2qd-db-provider", "namespace": "home", "labels": None, "annotations": None,
-    }  # fmt: skip
+        "name": "t-k3x9m2qd-db-provider",
+        "namespace": "home",
+        "labels": None,
+        "annotations": None,
+    }
 
 
 def test_the_entitlements_are_text_in_order_beside_phase_and_access():
     made = handover.entitlements(ACME, "somewhere", "PastDue", "full", reversed(ENTITLEMENTS))
     assert list(made["data"].items()) == [
-        ("phase", "PastDue"), ("access", "full"), ("feature.region", "eu"), ("feature.seats", "40"), ("feature.sso", "true"),
-    ]  # fmt: skip
+        ("phase", "PastDue"),
+        ("access", "full"),
+        ("feature.region", "eu"),
+        ("feature.seats", "40"),
+        ("feature.sso", "true"),
+    ]
 
 
 def test_a_feature_cannot_take_the_place_of_phase_or_access():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.unit.desired.tenants import ACME, PLAN
 
 from paybill.desired import names, namespace, revision
 from paybill.desired.rbac import pool_operator
+from tests.unit.desired.tenants import ACME, PLAN
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 

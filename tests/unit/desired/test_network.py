@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.desired.tenants import ACME
 
 from paybill.api.plan import Network
 from paybill.desired import network
+from tests.unit.desired.tenants import ACME
 
 OWN = {"podSelector": {}}
 DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}

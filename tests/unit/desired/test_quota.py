@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.desired.tenants import ACME, QUOTA
 
 from paybill.api.failures import Invalid
 from paybill.desired import quota
 from paybill.desired.quota import Pods
+from tests.unit.desired.tenants import ACME, QUOTA
 
 
 @pytest.mark.parametrize(

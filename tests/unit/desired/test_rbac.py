@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.unit.desired.tenants import ACCOUNT, ACME, OWNERS, SYSTEM
 
 from paybill.api.tenant import Owner
 from paybill.desired import names, permissions, rbac
 from paybill.desired.permissions import OPERATOR, OPERATOR_OWN_NAMESPACE, OPERATOR_TENANT_NAMESPACE, OWNER, Rule
+from tests.unit.desired.tenants import ACCOUNT, ACME, OWNERS, SYSTEM
 
 EVERY = {
     "operator": OPERATOR, "operator at home": OPERATOR_OWN_NAMESPACE, "operator at a tenant": OPERATOR_TENANT_NAMESPACE,

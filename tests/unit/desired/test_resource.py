@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.desired.tenants import ACME, DATABASES, NETWORK, OWNERS, QUOTA, own_namespace
 
 from paybill.desired import network, quota, rbac
 from paybill.desired.resource import Key, agrees, exactly, key_of
+from tests.unit.desired.tenants import ACME, DATABASES, NETWORK, OWNERS, QUOTA, own_namespace
 
 POLICY = network.build(ACME, NETWORK, DATABASES)
 OBJECTS = own_namespace(quota.Pods.STOPPED, "Suspended", "suspended")
@@ -40,15 +40,18 @@ DRIFT = [
     pytest.param(edited(POLICY, "spec", "ingress", "+", to={}), POLICY, id="one more rule lets everybody in"),
     pytest.param(edited(POLICY, "spec", "egress", 1, to=None), POLICY, id="one rule less"),
     pytest.param(
-        edited(POLICY, "spec", "ingress", 0, "from", 0, to={"podSelector": {}, "namespaceSelector": {}}), POLICY,
+        edited(POLICY, "spec", "ingress", 0, "from", 0, to={"podSelector": {}, "namespaceSelector": {}}),
+        POLICY,
         id="one more selector makes our pods everybody's",
     ),
     pytest.param(
-        edited(POLICY, "spec", "ingress", 0, "from", 0, to={"namespaceSelector": {}}), POLICY,
+        edited(POLICY, "spec", "ingress", 0, "from", 0, to={"namespaceSelector": {}}),
+        POLICY,
         id="an empty selector of another kind",
     ),
     pytest.param(
-        edited(POLICY, "spec", "podSelector", to={"matchLabels": {"app": "web"}}), POLICY,
+        edited(POLICY, "spec", "podSelector", to={"matchLabels": {"app": "web"}}),
+        POLICY,
         id="the policy covers some pods only",
     ),
     pytest.param(edited(POLICY, "spec", "policyTypes", 1, to=None), POLICY, id="egress is no longer meant"),
@@ -61,17 +64,19 @@ DRIFT = [
     pytest.param(edited(BOUND, "spec", "hard", "secrets", to="1"), BOUND, id="a quota of somebody else in ours"),
     pytest.param(edited(BOUND, "spec", "scopes", to=["BestEffort"]), BOUND, id="a quota that covers some pods only"),
     pytest.param(
-        edited(SERVICE_ACCOUNT, "automountServiceAccountToken", to=None), SERVICE_ACCOUNT,
+        edited(SERVICE_ACCOUNT, "automountServiceAccountToken", to=None),
+        SERVICE_ACCOUNT,
         id="a false that is gone means true",
     ),
     pytest.param(
-        edited(OBJECTS[0], "metadata", "labels", "pod-security.kubernetes.io/enforce", to="privileged"), OBJECTS[0],
+        edited(OBJECTS[0], "metadata", "labels", "pod-security.kubernetes.io/enforce", to="privileged"),
+        OBJECTS[0],
         id="Pod Security relaxed",
     ),
     pytest.param(
         edited(OBJECTS[0], "metadata", "labels", "paybill.dev/tenant", to=None), OBJECTS[0], id="a mark is gone"
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("observed", "desired"), DRIFT)
@@ -114,9 +119,10 @@ def test_a_key_names_its_object_as_people_do():
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(0, 2), st.sampled_from(["", "a", "b"]))
 trees = st.recursive(
-    scalars, lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
     max_leaves=8,
-)  # fmt: skip
+)
 bodies = st.dictionaries(st.sampled_from(["spec", "data", "roleRef"]), trees, min_size=1)
 
 

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.lifecycle.contracts import at
 
 from paybill.lifecycle.binding import Candidate, bind
+from tests.unit.lifecycle.contracts import at
 
 TENANT = "tenant-uid"
-OLD = Candidate(name="old", uid="uid-old", created=at(1))
-YOUNG = Candidate(name="young", uid="uid-young", created=at(2))
+OLD = Candidate(name="worn", uid="uid-old", created=at(1))
+YOUNG = Candidate(name="fresh", uid="uid-young", created=at(2))
 OVER = replace(OLD, terminal=True)
 YOUNG_OVER = replace(YOUNG, terminal=True)
 STRANGER = Candidate(name="stranger", uid="uid-stranger", created=at(0), bound_to="another-tenant-uid")
@@ -18,16 +18,18 @@ STRANGER = Candidate(name="stranger", uid="uid-stranger", created=at(0), bound_t
 CASES = [
     pytest.param(None, [], None, False, {}, id="nobody names it"),
     pytest.param(None, [YOUNG], YOUNG, False, {}, id="the only one"),
-    pytest.param(None, [YOUNG, OLD], OLD, False, {"young": "TenantTaken"}, id="of two the oldest"),
-    pytest.param("uid-young", [YOUNG, OLD], YOUNG, False, {"old": "TenantTaken"}, id="once bound it stays"),
-    pytest.param("uid-old", [OVER, YOUNG], YOUNG, False, {"old": "TenantTaken"}, id="until it is over"),
-    pytest.param("uid-gone", [YOUNG, OLD], OLD, False, {"young": "TenantTaken"}, id="or gone"),
+    pytest.param(None, [YOUNG, OLD], OLD, False, {"fresh": "TenantTaken"}, id="of two the oldest"),
+    pytest.param("uid-young", [YOUNG, OLD], YOUNG, False, {"worn": "TenantTaken"}, id="once bound it stays"),
+    pytest.param("uid-old", [OVER, YOUNG], YOUNG, False, {"worn": "TenantTaken"}, id="until it is over"),
+    pytest.param("uid-gone", [YOUNG, OLD], OLD, False, {"fresh": "TenantTaken"}, id="or gone"),
     pytest.param("uid-old", [OVER], OVER, False, {}, id="what is over stays the Tenant's until another comes"),
-    pytest.param("uid-old", [OVER, YOUNG_OVER], OVER, False, {"young": "TenantTaken"}, id="and none that is over comes"),
-    pytest.param(None, [YOUNG_OVER, OVER], OVER, False, {"young": "TenantTaken"}, id="never claimed: the oldest, over"),
+    pytest.param(
+        "uid-old", [OVER, YOUNG_OVER], OVER, False, {"fresh": "TenantTaken"}, id="and none that is over comes"
+    ),
+    pytest.param(None, [YOUNG_OVER, OVER], OVER, False, {"fresh": "TenantTaken"}, id="never claimed: the oldest, over"),
     pytest.param("uid-gone", [], None, True, {}, id="the bound one vanished"),
     pytest.param(
-        "uid-gone", [OVER], None, True, {"old": "TenantTaken"}, id="what is over takes nothing over from what vanished"
+        "uid-gone", [OVER], None, True, {"worn": "TenantTaken"}, id="what is over takes nothing over from what vanished"
     ),
     pytest.param(None, [STRANGER], None, False, {"stranger": "TenantReplaced"}, id="a namesake inherits no contract"),
     pytest.param(
@@ -50,7 +52,7 @@ def test_without_a_tenant_nobody_is_bound_and_nobody_missing():
     found = bind(None, None, [YOUNG, OLD])
     assert found.bound is None
     assert not found.missing
-    assert [(one.name, why) for one, why in found.refused] == [("old", "NoTenant"), ("young", "NoTenant")]
+    assert [(one.name, why) for one, why in found.refused] == [("worn", "NoTenant"), ("fresh", "NoTenant")]
 
 
 def test_of_two_made_in_the_same_second_the_first_by_name_is_bound():

@@ -1,10 +1,10 @@
 """Effect times: written at the first moment of an episode, kept during it, cleared when it is over."""
 
 import pytest
-from tests.unit.lifecycle.contracts import LATE, START, at, contract, manual, phase
 
 from paybill.lifecycle.phases import Phase
 from paybill.lifecycle.subscription import EffectTimes, decide, forecast, settle
+from tests.unit.lifecycle.contracts import LATE, START, at, contract, manual, phase
 
 READY = EffectTimes(ready=START)
 

@@ -38,7 +38,7 @@ def test_whoever_may_run_pods_may_at_least_read():
 
 def test_what_is_over_runs_nothing():
     assert not any(EFFECTS[phase].pods for phase in OVER)
-    assert OVER == {"Ended", "Archived", "Deleted", "Abandoned"}
+    assert {"Ended", "Archived", "Deleted", "Abandoned"} == OVER
 
 
 @pytest.mark.parametrize("shared", [False, True])

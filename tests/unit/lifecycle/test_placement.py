@@ -37,7 +37,9 @@ FULL_A = {("a", "s1"): 2, ("a", "s2"): 1}
         pytest.param(None, "Schema", {("a", "s1"): 2}, ("a", "s2"), id="then the next server"),
         pytest.param(None, "Schema", FULL_A, ("b", "s1"), id="then the next default cell"),
         pytest.param("c", "Schema", {}, ("c", "s1"), id="the cell it names, default or not"),
-        pytest.param("b", "Schema", {("a", "s1"): 2}, ("b", "s1"), id="counts of a namesake in another cell are not its"),
+        pytest.param(
+            "b", "Schema", {("a", "s1"): 2}, ("b", "s1"), id="counts of a namesake in another cell are not its"
+        ),
         pytest.param(None, "Rows", {}, ("a", "rows"), id="only servers that hold the level"),
         pytest.param(None, "Schema", {("a", "s1"): 99}, ("a", "s2"), id="a capacity that was lowered adds nobody"),
     ],

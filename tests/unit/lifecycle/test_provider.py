@@ -1,9 +1,9 @@
 """Which answer of a provider counts: the newest known one, in whatever order they arrive."""
 
 import pytest
-from tests.unit.lifecycle.contracts import manual, says
 
 from paybill.lifecycle.provider import RANK, Snapshot, Status, latest
+from tests.unit.lifecycle.contracts import manual, says
 
 ACTIVE = says(Status.ACTIVE, provider_time=5)
 PAST_DUE = says(Status.PAST_DUE, provider_time=9)
@@ -46,7 +46,10 @@ def test_within_one_second_the_later_in_life_counts(earlier, later):
 
 
 def test_of_two_that_differ_in_a_date_only_the_later_date_counts():
-    one, other = says(Status.ACTIVE, provider_time=5, paid_until=30), says(Status.ACTIVE, provider_time=5, paid_until=60)
+    one, other = (
+        says(Status.ACTIVE, provider_time=5, paid_until=30),
+        says(Status.ACTIVE, provider_time=5, paid_until=60),
+    )
     assert latest(one, other) == latest(other, one) == other
     without = Snapshot(status=Status.ACTIVE, provider_time=one.provider_time)
     assert latest(one, without) == latest(without, one) == one

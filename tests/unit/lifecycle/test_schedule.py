@@ -3,19 +3,24 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.lifecycle.contracts import START, at
 
 from paybill.api.cell import CellLimits
 from paybill.lifecycle.budget import deletions_per_hour, suspensions_per_hour
 from paybill.lifecycle.schedule import resync_after, wake_at
+from tests.unit.lifecycle.contracts import START, at
 
 IDS = [f"id{number:06}" for number in range(2_000)]
 
 
 @pytest.mark.parametrize(
     ("tenants", "base"),
-    [(0, timedelta(minutes=10)), (300, timedelta(minutes=10)), (301, timedelta(seconds=602)), (10_000, timedelta(seconds=20_000))],
-)  # fmt: skip
+    [
+        (0, timedelta(minutes=10)),
+        (300, timedelta(minutes=10)),
+        (301, timedelta(seconds=602)),
+        (10_000, timedelta(seconds=20_000)),
+    ],
+)
 def test_the_interval_grows_with_the_fleet_and_is_spread_over_a_fifth_each_way(tenants, base):
     spans = [resync_after(identity, tenants) for identity in IDS]
     assert all(0.8 * base <= span <= 1.2 * base for span in spans)
@@ -27,7 +32,9 @@ def test_the_looks_at_a_fleet_are_spread_evenly():
     spans = sorted(resync_after(identity, 10_000) for identity in IDS)
     tenth = len(spans) // 10
     share = (spans[-1] - spans[0]) / 10
-    assert all(abs((spans[number + tenth - 1] - spans[number]) / share - 1) < 0.35 for number in range(0, len(spans), tenth))
+    assert all(
+        abs((spans[number + tenth - 1] - spans[number]) / share - 1) < 0.35 for number in range(0, len(spans), tenth)
+    )
 
 
 def test_a_tenant_keeps_its_interval():
@@ -45,7 +52,15 @@ def test_a_tenant_keeps_its_interval():
         ([at(-1)], 1),
         ([at(0)], 1),
     ],
-    ids=["none", "unknown ones", "one before", "one after", "the first of several", "one that passed", "one that is now"],
+    ids=[
+        "none",
+        "unknown ones",
+        "one before",
+        "one after",
+        "the first of several",
+        "one that passed",
+        "one that is now",
+    ],
 )
 def test_the_next_look_is_at_the_next_deadline_or_the_resync(deadlines, wake):
     assert wake_at(START, timedelta(days=1), *deadlines) == at(wake)

@@ -4,6 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+
+from paybill.api.plan import Payment
+from paybill.lifecycle.contract import FOREVER, Contract
+from paybill.lifecycle.phases import Phase
+from paybill.lifecycle.provider import Snapshot, Status
+from paybill.lifecycle.subscription import EffectTimes, Hold, decide
 from tests.unit.lifecycle.contracts import (
     ACCESS,
     LATE,
@@ -15,12 +21,6 @@ from tests.unit.lifecycle.contracts import (
     phase,
     says,
 )
-
-from paybill.api.plan import Payment
-from paybill.lifecycle.contract import FOREVER, Contract
-from paybill.lifecycle.phases import Phase
-from paybill.lifecycle.provider import Snapshot, Status
-from paybill.lifecycle.subscription import EffectTimes, Hold, decide
 
 TRIAL = {"trial_days": 14}
 
@@ -36,52 +36,101 @@ DEADLINES = [
     pytest.param(contract(manual(0)), 14, "PastDue", "Suspended", id="grace is over"),
     pytest.param(contract(manual(0)), 30, "Suspended", "Ended", id="unpaid for too long"),
     pytest.param(contract(manual(90), cancel_time=at(10)), 10, "Active", "Ended", id="cancelled as of a date"),
-    pytest.param(contract(manual(30), cancel_at_period_end=True), 30, "Active", "Ended", id="cancelled with its period"),
     pytest.param(
-        contract(manual(), ready=0, cancel_at_period_end=True, **TRIAL), 14, "Trialing", "Ended",
+        contract(manual(30), cancel_at_period_end=True), 30, "Active", "Ended", id="cancelled with its period"
+    ),
+    pytest.param(
+        contract(manual(), ready=0, cancel_at_period_end=True, **TRIAL),
+        14,
+        "Trialing",
+        "Ended",
         id="a trial that was cancelled owes nothing when it ends",
     ),
     pytest.param(
-        contract(says(Status.ACTIVE, paid_until=30), cancel_at_period_end=True), 30, "Active", "Ended",
+        contract(says(Status.ACTIVE, paid_until=30), cancel_at_period_end=True),
+        30,
+        "Active",
+        "Ended",
         id="our own cancellation needs no word of the provider",
     ),
     pytest.param(
-        contract(says(Status.PAST_DUE, past_due_since=2)), 16, "PastDue", "Suspended",
+        contract(says(Status.PAST_DUE, past_due_since=2)),
+        16,
+        "PastDue",
+        "Suspended",
         id="grace counts from the provider's due date",
     ),
     pytest.param(
-        contract(says(Status.UNPAID, past_due_since=2)), 32, "Suspended", "Ended",
+        contract(says(Status.UNPAID, past_due_since=2)),
+        32,
+        "Suspended",
+        "Ended",
         id="a provider that gave up retrying keeps nothing from ending",
     ),
     pytest.param(
-        contract(says(Status.PAST_DUE, provider_time=3)), 17, "PastDue", "Suspended",
+        contract(says(Status.PAST_DUE, provider_time=3)),
+        17,
+        "PastDue",
+        "Suspended",
         id="without a due date grace counts from when the provider said so",
     ),
     pytest.param(
-        contract(manual(5), ready=0, **TRIAL), 5, "Active", "Trialing", id="what was paid runs out while the trial runs",
+        contract(manual(5), ready=0, **TRIAL),
+        5,
+        "Active",
+        "Trialing",
+        id="what was paid runs out while the trial runs",
     ),
     pytest.param(
-        contract(manual(5), ready=0, **TRIAL), 14, "Trialing", "PastDue", id="debt begins after the later of both",
+        contract(manual(5), ready=0, **TRIAL),
+        14,
+        "Trialing",
+        "PastDue",
+        id="debt begins after the later of both",
     ),
     pytest.param(
-        contract(manual(20), ready=0, **TRIAL), 20, "Active", "PastDue", id="a trial within what is paid does not matter",
+        contract(manual(20), ready=0, **TRIAL),
+        20,
+        "Active",
+        "PastDue",
+        id="a trial within what is paid does not matter",
     ),
     pytest.param(
-        contract(manual(5), ready=0, cancel_at_period_end=True, **TRIAL), 14, "Trialing", "Ended",
+        contract(manual(5), ready=0, cancel_at_period_end=True, **TRIAL),
+        14,
+        "Trialing",
+        "Ended",
         id="the period ends with the later of trial and payment",
     ),
     pytest.param(
-        contract(manual(), ready=-400, **TRIAL), 14, "Trialing", "PastDue",
+        contract(manual(), ready=-400, **TRIAL),
+        14,
+        "Trialing",
+        "PastDue",
         id="a Tenant older than its contract has its trial from the contract's start",
     ),
     pytest.param(
-        contract(manual(3), policy=Payment(grace_days=0, end_after_days=0)), 3, "Active", "Ended", id="no grace at all",
+        contract(manual(3), policy=Payment(grace_days=0, end_after_days=0)),
+        3,
+        "Active",
+        "Ended",
+        id="no grace at all",
     ),
     pytest.param(
-        contract(manual(0), policy=Payment(grace_days=5, restrict_after_days=5)), 5, "PastDue", "Suspended",
+        contract(manual(), ready=3),
+        17,
+        "PastDue",
+        "Suspended",
+        id="who was served without payment or trial owes from then on",
+    ),
+    pytest.param(
+        contract(manual(0), policy=Payment(grace_days=5, restrict_after_days=5)),
+        5,
+        "PastDue",
+        "Suspended",
         id="of two deadlines at once the graver counts",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("agreed", "day", "before", "from_then"), DEADLINES)
@@ -123,12 +172,15 @@ STANDING = [
     pytest.param(contract(says(Status.CANCELED), start=at(999)), "Ended", id="cancelled before it started"),
     pytest.param(contract(manual(9999), holds=(ACCESS,)), "Suspended", id="an access hold, however long it is paid"),
     pytest.param(
-        contract(manual(9999), holds=(Hold(name="a", blocks="Changes"), Hold(name="b", blocks="Provisioning"))), "Active",
+        contract(manual(9999), holds=(Hold(name="a", blocks="Changes"), Hold(name="b", blocks="Provisioning"))),
+        "Active",
         id="other holds leave the phase alone",
     ),
     pytest.param(contract(manual(), cancel_time=START), "Abandoned", id="cancelled before anything was paid"),
     pytest.param(
-        contract(manual(9999), times=EffectTimes(requested_end=START)), "Ended", id="a deleted Subscription is cancelled"
+        contract(manual(9999), times=EffectTimes(requested_end=START)),
+        "Ended",
+        id="a deleted Subscription is cancelled",
     ),
     pytest.param(
         contract(manual(), times=EffectTimes(requested_end=START)), "Abandoned", id="a deleted one that was never paid"
@@ -137,13 +189,14 @@ STANDING = [
         contract(manual(-99), times=EffectTimes(ended=START, archived=START)), "Archived", id="archived and not paid"
     ),
     pytest.param(
-        contract(manual(9999), times=EffectTimes(archived=START), holds=(ACCESS,)), "Archived",
+        contract(manual(9999), times=EffectTimes(archived=START), holds=(ACCESS,)),
+        "Archived",
         id="a hold keeps the archive closed",
     ),
     pytest.param(
         contract(manual(9999), times=EffectTimes(archived=START, deleted=START)), "Deleted", id="what is gone is gone"
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("agreed", "expected"), STANDING)
@@ -237,6 +290,18 @@ def test_what_is_archived_is_deleted_next_by_the_days_of_the_archive():
     assert (verdict.next.phase, verdict.next.time) == (Phase.DELETED, at(121))
 
 
+@pytest.mark.parametrize(
+    ("start", "phase", "day"),
+    [(100, Phase.ACTIVE, 100), (200, Phase.DELETED, 121)],
+    ids=["it starts again in time", "it would start again too late"],
+)
+def test_of_a_return_and_a_destruction_the_earlier_is_what_comes_next(start, phase, day):
+    archived = contract(manual(500), start=at(start), times=EffectTimes(ready=START, ended=at(30), archived=at(61)))
+    coming = decide(archived, at(70)).next
+    assert coming is not None
+    assert (coming.phase, coming.time) == (phase, at(day))
+
+
 def test_what_holds_a_destruction_back_is_said_with_it():
     ended = contract(manual(0), times=EffectTimes(ended=at(30)), holds=(Hold(name="legal", blocks="Changes"),))
     verdict = decide(ended, at(40))
@@ -290,3 +355,8 @@ def test_paid_until_the_end_of_the_calendar_is_paid_for_good(zone):
 def test_a_hundred_years_of_grace_are_a_hundred_years():
     patient = Payment(grace_days=36_500, end_after_days=36_500)
     assert phase(contract(manual(0), policy=patient), 36_499) is Phase.PAST_DUE
+
+
+def test_grace_at_the_end_of_the_calendar_is_not_over_at_once():
+    end = datetime(9999, 12, 25, tzinfo=UTC)
+    assert decide(contract(Snapshot(status=Status.BY_DATES, paid_until=end)), end).phase is Phase.PAST_DUE

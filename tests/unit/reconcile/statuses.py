@@ -6,14 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tests.unit.lifecycle.contracts import START, at
-
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.lifecycle.subscription import Contract, decide, settle
 from paybill.lifecycle.tenant import Course, course
 from paybill.reconcile.contract import Standing
+from tests.unit.lifecycle.contracts import START, at
 
 CLAIM = Claim(
     id="k3x9m2qd", installation="paybill", tenant_name="acme", tenant_uid="uid-acme", state="claimed", cell="eu-west-1",

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.lifecycle.contracts import ACCESS, LATE, START, at, contract, manual, says
-from tests.unit.reconcile.statuses import CLAIM, FRESH, SHARED, course_of, standing, subscription, tenant
 
 import paybill
 from paybill.api.conditions import Condition, find_condition
@@ -33,6 +31,8 @@ from paybill.reconcile.status import (
     tenant_phase,
     tenant_status,
 )
+from tests.unit.lifecycle.contracts import ACCESS, LATE, START, at, contract, manual, says
+from tests.unit.reconcile.statuses import CLAIM, FRESH, SHARED, course_of, standing, subscription, tenant
 
 PAID = contract(manual(30), ready=0)
 OWING = contract(manual(0), ready=0, policy=LATE)
@@ -67,8 +67,10 @@ def report(found: Standing, claim=CLAIM, failure=None, before=None, change=None,
 def test_how_a_reconcile_ended_is_said_in_the_words_of_kstatus(failure, ready, reconciling, stalled):
     facts = outcome(failure, Fact(type="Ready", status="True", reason="Provisioned", message="fine"))
     assert [(one.type, one.status) for one in facts] == [
-        ("Ready", ready), ("Reconciling", reconciling), ("Stalled", stalled),
-    ]  # fmt: skip
+        ("Ready", ready),
+        ("Reconciling", reconciling),
+        ("Stalled", stalled),
+    ]
     assert all(one.reason for one in facts)
     if failure is not None:
         shown = [one for one in facts if one.message]
@@ -80,8 +82,10 @@ def test_a_tenant_that_could_not_be_built_yet_is_neither_ready_nor_stuck():
     nothing = course(None, "", exists=False)
     status = tenant_status(tenant(), None, Standing(phase=None, because=""), nothing, None, None, (), START)
     assert said(status) == {
-        "Ready": ("False", "NoSubscription"), "Reconciling": ("False", "NoSubscription"), "Stalled": ("False", "NoSubscription"),
-    }  # fmt: skip
+        "Ready": ("False", "NoSubscription"),
+        "Reconciling": ("False", "NoSubscription"),
+        "Stalled": ("False", "NoSubscription"),
+    }
     assert status.phase == "Pending"
 
 
@@ -89,7 +93,9 @@ def test_a_tenant_that_could_not_be_built_yet_is_neither_ready_nor_stuck():
 
 BEFORE = (
     Condition(type="Ready", status="True", reason="Provisioned", observed_generation=1, last_transition_time=START),
-    Condition(type="Degraded", status="True", reason="ManagedServer", observed_generation=1, last_transition_time=START),
+    Condition(
+        type="Degraded", status="True", reason="ManagedServer", observed_generation=1, last_transition_time=START
+    ),
 )
 
 
@@ -137,7 +143,9 @@ def test_a_second_look_at_the_same_writes_the_same(day):
         pytest.param(Phase.ACTIVE, True, "Active", False, False, True, "Active", id="an outage changes nothing"),
         pytest.param(Phase.SUSPENDED, True, "Active", False, False, True, "Active", id="pods are still leaving"),
         pytest.param(Phase.SUSPENDED, True, "Active", True, False, True, "Suspended", id="all are out"),
-        pytest.param(Phase.SUSPENDED, True, "Suspended", False, False, True, "Suspended", id="an outage while suspended"),
+        pytest.param(
+            Phase.SUSPENDED, True, "Suspended", False, False, True, "Suspended", id="an outage while suspended"
+        ),
         pytest.param(Phase.ACTIVE, True, "Suspended", False, False, True, "Suspended", id="not all is back yet"),
         pytest.param(Phase.ACTIVE, True, "Suspended", True, False, True, "Active", id="all is back"),
         pytest.param(None, True, "Active", False, False, True, "Active", id="its contract cannot be read any more"),
@@ -155,10 +163,14 @@ def test_how_far_the_infrastructure_is(phase, exists, before, complete, deleting
 
 @pytest.mark.parametrize(
     ("day", "phase", "ready", "suspended", "restricted"),
-    [(-1, "Active", "Provisioned", False, False), (3, "Active", "Provisioned", False, False),
-     (8, "Active", "Provisioned", False, True), (20, "Suspended", "Suspended", True, False),
-     (40, "Suspended", "Suspended", True, False)],
-)  # fmt: skip
+    [
+        (-1, "Active", "Provisioned", False, False),
+        (3, "Active", "Provisioned", False, False),
+        (8, "Active", "Provisioned", False, True),
+        (20, "Suspended", "Suspended", True, False),
+        (40, "Suspended", "Suspended", True, False),
+    ],
+)
 def test_a_tenant_is_ready_when_what_its_phase_calls_for_is_in_place(day, phase, ready, suspended, restricted):
     status = report(standing(contract(manual(0), ready=-5, start=at(-5), policy=LATE), day))
     assert status.phase == phase
@@ -179,9 +191,10 @@ def test_an_outage_says_so_and_takes_back_nothing_that_was_established():
     before = report(standing(OWING, 20), degraded=("no TLS",))
     after = report(standing(OWING, 20), failure=WAIT, before=before)
     assert said(after) == said(before) | {
-        "Ready": ("False", "DatabaseUnreachable"), "Reconciling": ("True", "DatabaseUnreachable"),
+        "Ready": ("False", "DatabaseUnreachable"),
+        "Reconciling": ("True", "DatabaseUnreachable"),
         "Stalled": ("False", "Progressing"),
-    }  # fmt: skip
+    }
 
 
 def test_while_it_is_being_made_nothing_is_promised():
@@ -266,9 +279,11 @@ def test_a_bound_subscription_is_ready_and_says_apart_whether_it_is_paid(agreed,
     status = subscription_status(subscription(), standing(agreed, day), "uid-acme", None, at(day))
     assert (status.phase, status.tenant_uid) == (phase, "uid-acme")
     assert said(status) == {
-        "Ready": ("True", phase), "Reconciling": ("False", phase), "Stalled": ("False", phase),
+        "Ready": ("True", phase),
+        "Reconciling": ("False", phase),
+        "Stalled": ("False", phase),
         "PaymentCurrent": (current, phase),
-    }  # fmt: skip
+    }
 
 
 def test_the_anchors_are_what_the_verdict_rests_on():
@@ -298,11 +313,15 @@ def test_nothing_comes_next_where_nothing_does():
 
 
 def test_the_entitlements_keep_their_types():
-    granted = tuple(Entitlement(name=name, value=value, source="Plan") for name, value in (("a", True), ("b", 1), ("c", "x")))
+    granted = tuple(
+        Entitlement(name=name, value=value, source="Plan") for name, value in (("a", True), ("b", 1), ("c", "x"))
+    )
     status = subscription_status(subscription(), standing(PAID, 1, entitlements=granted), "uid-acme", None, at(1))
     assert [one.wire() for one in status.entitlements] == [
-        {"name": "a", "boolean": True}, {"name": "b", "integer": 1}, {"name": "c", "string": "x"},
-    ]  # fmt: skip
+        {"name": "a", "boolean": True},
+        {"name": "b", "integer": 1},
+        {"name": "c", "string": "x"},
+    ]
 
 
 @pytest.mark.parametrize(("phase", "shown"), [(None, "Pending"), (Phase.ENDED, "Ended")])
@@ -311,8 +330,10 @@ def test_one_that_is_not_bound_says_why_and_keeps_what_it_was(phase, shown):
     status = subscription_status(subscription(), refused, None, Blocked("TenantTaken", "taken"), START)
     assert (status.phase, status.anchors, status.next) == (shown, None, None)
     assert said(status) == {
-        "Ready": ("False", "TenantTaken"), "Reconciling": ("False", "TenantTaken"), "Stalled": ("True", "TenantTaken"),
-    }  # fmt: skip
+        "Ready": ("False", "TenantTaken"),
+        "Reconciling": ("False", "TenantTaken"),
+        "Stalled": ("True", "TenantTaken"),
+    }
 
 
 # Words
@@ -327,7 +348,9 @@ def _reasons(tree: ast.AST) -> Iterator[str]:
         if node.func.id in {"Fact", "Course", "Change"}:
             given = [word.value for word in node.keywords if word.arg == "reason"]
         for value in given:
-            yield from (one.value for one in ast.walk(value) if isinstance(one, ast.Constant) and isinstance(one.value, str))
+            yield from (
+                one.value for one in ast.walk(value) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            )
 
 
 def test_every_reason_is_one_camel_case_word():
@@ -349,10 +372,18 @@ def test_a_phase_is_a_reason_too(phase):
 
 
 def test_nothing_of_the_handed_over_secret_is_in_a_status():
-    """The registry knows the Secret's UID and version; neither these nor anything in the Secret is anybody's to read."""
+    """The registry knows the Secret's UID and version; neither these nor what is in the Secret is anybody's to read."""
     written = json.dumps(report(standing(PAID, 1)).wire())
     assert "uid-secret" not in written
     assert set(json.loads(written)) == {
-        "observedGeneration", "id", "phase", "subscriptionRef", "plan", "isolation", "placement", "namespace", "binding",
+        "observedGeneration",
+        "id",
+        "phase",
+        "subscriptionRef",
+        "plan",
+        "isolation",
+        "placement",
+        "namespace",
+        "binding",
         "conditions",
-    }  # fmt: skip
+    }

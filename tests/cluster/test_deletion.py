@@ -1,0 +1,242 @@
+"""What a deletion leaves and what it takes: by its policy, in its own order, whatever interrupts it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.cluster import samples
+from tests.cluster.api import Api, condition, holds
+from tests.cluster.customers import Customer, Customers, may_connect, secret
+from tests.cluster.faults import Crash, When
+from tests.cluster.running import Operator
+from tests.cluster.waiting import until
+
+Postgres = psycopg.AsyncConnection[Any]
+LEVELS = [("Namespace", "Schema"), ("Namespace", "Rows"), ("Shared", "Schema"), ("Shared", "Rows")]
+CASCADES = ["Background", "Foreground", "Orphan"]
+
+
+async def gone(api: Api, kind: str, name: str, namespace: str = "") -> bool:
+    return await api.get(kind, name, namespace) is None
+
+
+async def traces(api: Api, postgres: Postgres, customer: Customer) -> set[str]:
+    """What is still there of a tenant, in Kubernetes and in Postgres."""
+    tenant, space = customer.id, customer.namespace
+    objects = [
+        ("Namespace", f"t-{tenant}", ""), ("Secret", f"t-{tenant}-db", space),
+        ("ConfigMap", f"{tenant}-entitlements", space), ("Secret", f"t-{tenant}-db-provider", samples.OPERATOR_NAMESPACE),
+    ]  # fmt: skip
+    found = {f"{kind} {name}" for kind, name, where in objects if not await gone(api, kind, name, where)}
+    roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"pb_{tenant}_%",))
+    found |= {f"role {row[0]}" for row in await roles.fetchall()}
+    for (database,) in await (await postgres.execute("SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%'")).fetchall():
+        dsn = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=database)
+        async with await psycopg.AsyncConnection.connect(dsn) as pool:
+            cursor = await pool.execute("SELECT nspname FROM pg_namespace WHERE nspname = %s", (f"t_{tenant}",))
+            found |= {f"schema {row[0]}" for row in await cursor.fetchall()}
+    return found
+
+
+async def state(control: Postgres, customer: Customer) -> str:
+    cursor = await control.execute("SELECT state FROM paybill.tenants WHERE id = %s", (customer.id,))
+    row = await cursor.fetchone()
+    return str(row[0]) if row else ""
+
+
+async def _is(control: Postgres, customer: Customer, wanted: str) -> bool:
+    return await state(control, customer) == wanted
+
+
+@pytest.mark.parametrize(("compute", "database"), LEVELS)
+async def test_delete_takes_everything_of_the_tenant_and_nothing_of_its_neighbour(
+    compute: str, database: str, api: Api, customers: Customers, postgres: Postgres, control: Postgres, name: str
+) -> None:
+    await customers.plan(name, compute, database)
+    customer, neighbour = await customers.onboard("one", plan=name), await customers.onboard("next", plan=name)
+    binding = await customers.binding(neighbour)
+    before = await traces(api, postgres, neighbour)
+
+    await api.delete("Tenant", customer.name)
+
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: _is(control, customer, "dropped"))
+    await until(lambda: gone(api, "Namespace", f"t-{customer.id}"))
+    assert await traces(api, postgres, customer) == set()
+    assert await traces(api, postgres, neighbour) == before
+    assert await customers.binding(neighbour) == binding
+    assert await may_connect(binding)
+    assert holds(await api.get("Tenant", neighbour.name), "Ready")
+
+
+@pytest.mark.parametrize("cascade", CASCADES)
+async def test_retain_leaves_everything_however_it_is_deleted(
+    cascade: str, api: Api, customers: Customers, postgres: Postgres, control: Postgres
+) -> None:
+    customer = await customers.onboard(spec={"deletionPolicy": "Retain"})
+    binding = await customers.binding(customer)
+    before = await traces(api, postgres, customer)
+
+    await api.delete("Tenant", customer.name, cascade=cascade)
+
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: _is(control, customer, "released"))
+    await customers.quiet()
+    assert await traces(api, postgres, customer) == before
+    assert await customers.binding(customer) == binding
+    assert await may_connect(binding)
+
+
+@pytest.mark.parametrize("cascade", CASCADES)
+async def test_delete_is_carried_out_however_it_is_asked_for(
+    cascade: str, api: Api, customers: Customers, postgres: Postgres, control: Postgres
+) -> None:
+    customer = await customers.onboard()
+
+    await api.delete("Tenant", customer.name, cascade=cascade)
+
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: _is(control, customer, "dropped"))
+    await until(lambda: gone(api, "Namespace", customer.namespace))
+    assert await traces(api, postgres, customer) == set()
+
+
+async def test_snapshot_waits_for_backups_and_says_so_until_the_policy_is_another(
+    api: Api, customers: Customers, control: Postgres
+) -> None:
+    customer = await customers.onboard(spec={"deletionPolicy": "Snapshot"})
+    binding = await customers.binding(customer)
+
+    await api.delete("Tenant", customer.name)
+    message = await customers.stalled(customer.name, "NotSupportedYet")
+
+    assert "Retain" in message
+    assert "Delete" in message
+    found = await api.get("Tenant", customer.name)
+    assert found is not None
+    assert found["status"]["phase"] == "Deleting"
+    assert await may_connect(binding), "nothing is taken before it can be kept"
+
+    await api.edit("Tenant", customer.name, {"spec": {"deletionPolicy": "Delete"}})
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: _is(control, customer, "dropped"))
+
+
+async def test_a_tenant_that_has_nothing_goes_at_once(api: Api, customers: Customers, name: str) -> None:
+    await api.apply(samples.tenant(name, deletionPolicy="Snapshot"), samples.subscription(name, f"{name}-none"))
+    await customers.stalled(name, "UnknownPlan")
+
+    await api.delete("Tenant", name)
+
+    await until(lambda: gone(api, "Tenant", name))
+
+
+async def test_a_suspended_tenant_can_be_deleted(
+    api: Api, customers: Customers, postgres: Postgres, control: Postgres
+) -> None:
+    customer = await customers.onboard()
+    await api.edit("Subscription", customer.name, {"spec": {"payment": {"paidUntilTime": samples.moment(days=20)}}})
+    await customers.until(customer.name, lambda one: holds(one, "Suspended") and holds(one, "Ready"))
+
+    await api.delete("Tenant", customer.name)
+
+    await until(lambda: _is(control, customer, "dropped"))
+    assert await traces(api, postgres, customer) <= {f"Namespace {customer.namespace}"}
+
+
+async def test_the_contract_of_a_deleted_tenant_says_so_and_can_go(api: Api, customers: Customers) -> None:
+    customer = await customers.onboard()
+    await api.delete("Tenant", customer.name)
+    await until(lambda: gone(api, "Tenant", customer.name))
+
+    found = await customers.until(
+        customer.name, lambda one: condition(one, "Ready").get("reason") == "NoTenant", kind="Subscription"
+    )
+    assert customer.name in condition(found, "Ready")["message"]
+    await api.delete("Subscription", customer.name)
+    await until(lambda: gone(api, "Subscription", customer.name))
+
+
+async def test_an_hours_budget_holds_back_the_next_drop(
+    api: Api, customers: Customers, postgres: Postgres, control: Postgres, operator: Operator, name: str
+) -> None:
+    await api.apply(samples.cell(name, limits={"deletionsPerHour": 1}))
+    await customers.plan(name)
+    where = {"cellRef": {"name": name}}
+    first, second = await customers.onboard("a", plan=name, spec=where), await customers.onboard("b", plan=name, spec=where)
+    binding = await customers.binding(second)
+
+    await api.delete("Tenant", first.name)
+    await until(lambda: _is(control, first, "dropped"))
+    await api.delete("Tenant", second.name)
+    await until(lambda: gone(api, "Tenant", second.name))
+    await until(lambda: operator.call(lambda world: world.queue.idle))
+
+    assert await state(control, second) == "deleted"
+    assert not await may_connect(binding), "it is fenced at once"
+    assert f"schema t_{second.id}" in await traces(api, postgres, second)
+
+    await api.apply(samples.cell(name, limits={"deletionsPerHour": 2}))
+    await until(lambda: operator.call(lambda world: world.declared.cells[name].spec.limits.deletions_per_hour == 2))
+    operator.look_at("Drop", second.id)  # it looks by itself once a minute
+    await until(lambda: _is(control, second, "dropped"))
+
+
+async def test_what_is_not_ours_any_more_is_not_dropped(
+    api: Api, customers: Customers, postgres: Postgres, control: Postgres, operator: Operator
+) -> None:
+    customer = await customers.onboard()
+    change = {"metadata": {"labels": {"paybill.dev/tenant": "somebody"}}}
+    operator.stop()
+    await api.edit("Namespace", customer.namespace, change)
+    await api.delete("Tenant", customer.name)
+
+    operator.start()
+
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: operator.call(lambda world: world.queue.idle))
+    assert await state(control, customer) == "deleted"
+    assert not await gone(api, "Namespace", customer.namespace)
+
+    change["metadata"]["labels"]["paybill.dev/tenant"] = customer.id
+    await api.edit("Namespace", customer.namespace, change)
+    operator.look_at("Drop", customer.id)
+    await until(lambda: _is(control, customer, "dropped"))
+
+
+POINTS = [(at, when) for at in range(1, 7) for when in ("before", "after")]
+IN_THE_GATE = {(1, "before"), (1, "after"), (2, "after"), (3, "before")}
+
+
+@pytest.mark.parametrize(
+    ("at", "when"),
+    [pytest.param(*point, marks=() if point in IN_THE_GATE else pytest.mark.exhaustive) for point in POINTS],
+)
+async def test_a_deletion_that_was_cut_off_is_completed_at_the_next_start(
+    at: int, when: When, api: Api, customers: Customers, operator: Operator, postgres: Postgres, control: Postgres
+) -> None:
+    customer = await customers.onboard()
+    await customers.quiet()
+    crash = Crash(operator, at, when)
+    crash.arm()
+
+    await api.delete("Tenant", customer.name)
+    await until(lambda: _crashed_or_dropped(crash, control, customer))
+    if not crash.happened:
+        pytest.skip(f"a deletion takes {crash.writes} writes only")
+    operator.crash()
+    operator.start()
+
+    await until(lambda: gone(api, "Tenant", customer.name))
+    await until(lambda: _is(control, customer, "dropped"))
+    await until(lambda: gone(api, "Namespace", customer.namespace))
+    assert await traces(api, postgres, customer) == set()
+    assert await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-db-provider") == {}
+
+
+async def _crashed_or_dropped(crash: Crash, control: Postgres, customer: Customer) -> bool:
+    return crash.happened or (await state(control, customer) == "dropped" and crash.operator.idle)
