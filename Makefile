@@ -91,9 +91,11 @@ binaries: $(READY) ## Fetch or build the control-plane programs (minutes, once p
 venv: $(READY) ## Only the virtual environment
 
 .PHONY: lock
-lock: $(READY) ## Renew requirements.lock from pyproject.toml (needs uv)
+lock: $(READY) ## Renew both lock files from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --upgrade --quiet \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
+	@uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock --quiet \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements-runtime.lock
 
 .PHONY: hooks
 hooks: ## Run the checks at every commit (needs pre-commit)
