@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit.rows import intent
 
 from paybill.audit.chain import COLUMNS, GENESIS, Head, Row, as_json, encode, link, verify
 from paybill.audit.store import Draft, chained
+from tests.audit.rows import intent
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 WRITERS = [UUID(int=1), UUID(int=2)]

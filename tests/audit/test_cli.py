@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 from click.testing import CliRunner
-from tests.audit.rows import intent, tampered
 
 from paybill.audit import AuditLog, Outcome
 from paybill.audit.reading import Filter, follow
 from paybill.cli.audit import audit
 from paybill.control import Placement, Registry
+from tests.audit.rows import intent, tampered
 
 
 @pytest.fixture(autouse=True)

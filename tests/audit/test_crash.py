@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
-from tests.audit.rows import intent
 
 import paybill
 from paybill.audit import AuditLog, Outcome
 from paybill.cli.audit import audit
 from paybill.control import take_epoch
+from tests.audit.rows import intent
 
 OPERATOR = """
 import asyncio, sys

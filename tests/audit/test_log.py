@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from tests.audit.rows import intent, kinds, steps, stored
-from tests.control.waiting import until_waiting
 
 from paybill.api.failures import Blocked, Invalid
 from paybill.audit import AuditLog, Outcome, verify
 from paybill.audit.chain import Head
 from paybill.control import take_epoch
+from tests.audit.rows import intent, kinds, steps, stored
+from tests.control.waiting import until_waiting
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from tests.audit.rows import intent, kinds, stored, tampered
-from tests.control.postgres import ThrowAwayPostgres
-from tests.control.wire import Wire
 
 from paybill.api.failures import Retry
 from paybill.audit import AuditLog, Outcome, verify
 from paybill.control import ControlDatabase, take_epoch
+from tests.audit.rows import intent, kinds, stored, tampered
+from tests.control.postgres import ThrowAwayPostgres
+from tests.control.wire import Wire
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import psycopg
 import pytest
-from tests.audit.rows import intent, stored, tampered
 
 from paybill.audit import AuditLog, Outcome, verify
 from paybill.audit.chain import COLUMNS
+from tests.audit.rows import intent, stored, tampered
 
 CHANGES = {
     "seq": "seq + 1000000",

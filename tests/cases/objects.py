@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.cases.model import API_VERSION, Object
 
 from paybill.api import crd
 from paybill.api.base import Resource
+from tests.cases.model import API_VERSION, Object
 
 _TIMES = st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z")
 _QUANTITIES = st.one_of(st.integers(0, 10**9), st.from_regex("[1-9][0-9]{0,4}(m|k|M|G|Ki|Mi|Gi)?", fullmatch=True))

@@ -15,6 +15,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from paybill.audit.chain import verify
+from paybill.audit.reading import rows
 from paybill.local import bootstrap
 from paybill.local.bootstrap import Installed
 from paybill.settings import Settings
@@ -62,6 +64,9 @@ def module_operator(installed: Installed, control_dsn: str, request: pytest.Fixt
     operator = Operator(settings, installed.operator_kubeconfig)
     yield operator
     operator.stop()
+    with psycopg.connect(control_dsn) as connection:
+        report = verify(rows(connection))
+    assert report.problems == (), "whatever the module's tests did, its audit log is whole"
 
 
 @pytest.fixture
@@ -134,5 +139,3 @@ async def control(control_dsn: str) -> AsyncIterator[psycopg.AsyncConnection[Any
     """A session on the module's control database."""
     async with await psycopg.AsyncConnection.connect(control_dsn, autocommit=True) as connection:
         yield connection
-
-

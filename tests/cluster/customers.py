@@ -83,10 +83,9 @@ class Customers:
 
     async def phase(self, name: str, phase: str, *, seconds: float = 20.0) -> Object:
         """Wait until a Subscription is in a phase and its Tenant has settled."""
-        found = await self.until(
+        return await self.until(
             name, lambda one: one.get("status", {}).get("phase") == phase, kind="Subscription", seconds=seconds
         )
-        return found
 
     async def quiet(self) -> None:
         """Wait until the operator has nothing to do."""

@@ -143,7 +143,7 @@ class Operator:
             asyncio.run(self._run())
         except asyncio.CancelledError:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - told in the test's own thread
             self.failure = error
         finally:
             self._leading.set()

@@ -35,7 +35,9 @@ def subscription(name: str, plan_name: str, *, to: str | None = None, paid: str 
 
 def cell(name: str, servers: list[Object] | None = None, **spec: Any) -> Object:
     """A Cell that is not the default; by default with one server for schemas."""
-    return ours("Cell", name, {"provider": "Embedded", "notices": "EventsOnly", "servers": servers or [server()], **spec})
+    return ours(
+        "Cell", name, {"provider": "Embedded", "notices": "EventsOnly", "servers": servers or [server()], **spec}
+    )
 
 
 def server(name: str = "schemas-1", holds: str = "Schemas", secret: str = "paybill-servers", **spec: Any) -> Object:

@@ -22,7 +22,9 @@ async def bound_to(customers: Customers, customer: Customer, subscription: str) 
 
     tenant = await customers.until(customer.name, lambda _: True)
     contract = await customers.until(
-        subscription, lambda one: one.get("status", {}).get("tenantUID") == tenant["metadata"]["uid"], kind="Subscription"
+        subscription,
+        lambda one: one.get("status", {}).get("tenantUID") == tenant["metadata"]["uid"],
+        kind="Subscription",
     )
     both = {"name": subscription, "uid": contract["metadata"]["uid"]}
     return await customers.until(

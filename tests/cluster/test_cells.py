@@ -67,7 +67,9 @@ async def test_the_next_server_is_used_when_the_first_is_full(api: Api, customer
 
     placed = [(await api.get("Tenant", one.name) or {})["status"]["placement"]["server"] for one in made]
     assert placed == ["one", "two"]
-    cell = await customers.until(name, lambda one: one["status"].get("tenants") == 2 or _nudge(customers, name), kind="Cell")
+    cell = await customers.until(
+        name, lambda one: one["status"].get("tenants") == 2 or _nudge(customers, name), kind="Cell"
+    )
     assert [server["tenants"] for server in cell["status"]["servers"]] == [1, 1]
 
 

@@ -109,7 +109,9 @@ async def test_a_suspension_counts_from_when_it_took_effect_whatever_the_status_
     assert "endedTime" not in status["anchors"]
 
 
-async def test_a_trial_runs_from_the_first_moment_of_ready(api: Api, operator: Operator, customers: Customers, name: str) -> None:
+async def test_a_trial_runs_from_the_first_moment_of_ready(
+    api: Api, operator: Operator, customers: Customers, name: str
+) -> None:
     await customers.plan(name, "Shared", "Rows", trialDays=14)
     began = datetime(2031, 5, 1, 12, 0, 0, tzinfo=UTC)
     operator.clock.frozen = began

@@ -42,7 +42,9 @@ async def traces(api: Api, postgres: Postgres, customer: Customer) -> set[str]:
     found = {f"{kind} {name}" for kind, name, where in objects if not await going(api, kind, name, where)}
     roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"pb_{tenant}_%",))
     found |= {f"role {row[0]}" for row in await roles.fetchall()}
-    for (database,) in await (await postgres.execute("SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%'")).fetchall():
+    for (database,) in await (
+        await postgres.execute("SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%'")
+    ).fetchall():
         dsn = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=database)
         async with await psycopg.AsyncConnection.connect(dsn) as pool:
             cursor = await pool.execute("SELECT nspname FROM pg_namespace WHERE nspname = %s", (f"t_{tenant}",))
@@ -173,7 +175,10 @@ async def test_an_hours_budget_holds_back_the_next_drop(
     await api.apply(samples.cell(name, limits={"deletionsPerHour": 1}))
     await customers.plan(name)
     where = {"cellRef": {"name": name}}
-    first, second = await customers.onboard("a", plan=name, spec=where), await customers.onboard("b", plan=name, spec=where)
+    first, second = (
+        await customers.onboard("a", plan=name, spec=where),
+        await customers.onboard("b", plan=name, spec=where),
+    )
     binding = await customers.binding(second)
 
     await api.delete("Tenant", first.name)

@@ -184,7 +184,9 @@ async def test_the_providers_secret_is_healed_too(api: Api, customer: Customer, 
 async def _pool(api: Api, customer: Customer, postgres: Postgres) -> Postgres:
     found = await api.get("Tenant", customer.name)
     assert found is not None
-    parts = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=found["status"]["placement"]["database"])
+    parts = make_conninfo(
+        postgres.info.dsn, password=postgres.info.password, dbname=found["status"]["placement"]["database"]
+    )
     return await psycopg.AsyncConnection.connect(parts, autocommit=True)
 
 
@@ -261,7 +263,9 @@ async def _status_is(api: Api, kind: str, name: str, before: Object) -> bool:
     return found is not None and found["status"] == before
 
 
-async def test_a_binding_made_again_with_another_role_is_replaced(api: Api, customer: Customer, operator: Operator) -> None:
+async def test_a_binding_made_again_with_another_role_is_replaced(
+    api: Api, customer: Customer, operator: Operator
+) -> None:
     """A RoleBinding's role cannot be edited: somebody who wants another one deletes it and makes it again."""
     found = await api.get("RoleBinding", "paybill-owners", customer.namespace)
     assert found is not None

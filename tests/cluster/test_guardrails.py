@@ -149,9 +149,7 @@ NAMESPACE_ADMIN_MAY_NOT = {
 
 
 @pytest.mark.parametrize("attack", list(_attacks(Customer("", "", "", ""))))
-async def test_an_owner_cannot_loosen_what_binds_them(
-    attack: str, api: Api, owner: Api, customer: Customer
-) -> None:
+async def test_an_owner_cannot_loosen_what_binds_them(attack: str, api: Api, owner: Api, customer: Customer) -> None:
     """Denied with our role; allowed, in the same place, with the role that one would take instead."""
     method, where, body = _attacks(customer)[attack]
     assert not await _may(owner, method, where, body)

@@ -34,7 +34,9 @@ async def test_a_tenant_gets_what_its_plan_says(compute: str, database: str, api
 
 
 @pytest.mark.parametrize("first", ["Tenant", "Subscription", "Plan"])
-async def test_the_order_in_which_they_are_applied_does_not_matter(first: str, api: Api, customers: Customers, name: str) -> None:
+async def test_the_order_in_which_they_are_applied_does_not_matter(
+    first: str, api: Api, customers: Customers, name: str
+) -> None:
     objects = [samples.plan(name), samples.tenant(name), samples.subscription(name, name)]
     objects.sort(key=lambda obj: obj["kind"] != first)
 
@@ -73,7 +75,11 @@ async def test_the_secret_opens_the_tenants_own_schema_and_no_other(customers: C
     assert rows == [("tea",)]
 
     async with await connect(await customers.binding(other)) as stranger:
-        for attempt in (f"SELECT * FROM t_{one.id}.orders", f"SET ROLE pb_{one.id}_rw", f"CREATE TABLE t_{one.id}.x ()"):
+        for attempt in (
+            f"SELECT * FROM t_{one.id}.orders",
+            f"SET ROLE pb_{one.id}_rw",
+            f"CREATE TABLE t_{one.id}.x ()",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await stranger.execute(attempt)
 

@@ -81,7 +81,9 @@ async def test_no_two_tenants_share_an_id_after_an_outage(
 
     assert len({one.id for one in made}) == len(names)
     async with await psycopg.AsyncConnection.connect(customers.operator.settings.control_database()) as fresh:
-        rows = await (await fresh.execute("SELECT count(*) FROM paybill.tenants WHERE tenant_name LIKE %s", (f"{name}-%",))).fetchone()
+        rows = await (
+            await fresh.execute("SELECT count(*) FROM paybill.tenants WHERE tenant_name LIKE %s", (f"{name}-%",))
+        ).fetchone()
     assert rows == (len(names),)
 
 
@@ -178,7 +180,9 @@ async def test_sessions_that_are_cut_are_opened_again(
 ) -> None:
     await customers.plan(name)
     names = "paybill-operator" if what == "control database" else "paybill"
-    await postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (names,))
+    await postgres.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", (names,)
+    )
 
     customer = await customers.onboard(plan=name)
 

@@ -48,7 +48,9 @@ async def test_an_unknown_plan_is_said_and_waited_for(api: Api, customers: Custo
     assert condition(await api.get("Subscription", name), "Stalled")["status"] == "False"
 
 
-async def test_an_unknown_plan_disturbs_nobody_else(api: Api, customers: Customers, journal: Journal, name: str) -> None:
+async def test_an_unknown_plan_disturbs_nobody_else(
+    api: Api, customers: Customers, journal: Journal, name: str
+) -> None:
     other = await customers.onboard("other")
     await customers.quiet()
     journal.begin()
@@ -118,7 +120,8 @@ async def test_an_edited_plan_is_a_new_revision_for_all_its_tenants(api: Api, cu
     assert plan["status"]["tenants"] == 3
     for one in made:
         await customers.until(
-            one.name, lambda one: one["status"]["plan"]["revision"] == plan["status"]["revision"] and holds(one, "Ready")
+            one.name,
+            lambda one: one["status"]["plan"]["revision"] == plan["status"]["revision"] and holds(one, "Ready"),
         )
     kept = await api.list("ControllerRevision", samples.OPERATOR_NAMESPACE, f"paybill.dev/plan={customers.prefix}")
     assert [one["data"]["revision"] for one in kept] == [plan["status"]["revision"]]

@@ -190,7 +190,10 @@ async def test_an_hours_budget_holds_back_the_next_suspension(api: Api, customer
     await api.apply(samples.cell(name, limits={"suspensionsPerHour": 1}))
     await customers.plan(name)
     where = {"cellRef": {"name": name}}
-    first, second = await customers.onboard("a", plan=name, spec=where), await customers.onboard("b", plan=name, spec=where)
+    first, second = (
+        await customers.onboard("a", plan=name, spec=where),
+        await customers.onboard("b", plan=name, spec=where),
+    )
 
     await api.edit("Subscription", first.name, UNPAID)
     await suspended(customers, first)
@@ -230,7 +233,9 @@ async def test_late_grace_is_read_only(api: Api, customers: Customers, name: str
     await customers.until(customer.name, lambda one: holds(one, "Restricted") and holds(one, "Ready"))
 
     async with await connect(await customers.binding(customer)) as app:
-        writes = await (await app.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (f"pb_{customer.id}_rw",))).fetchone()
+        writes = await (
+            await app.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (f"pb_{customer.id}_rw",))
+        ).fetchone()
     assert writes == (False,)
     assert (await customers.entitlements(customer))["access"] == "readonly"
 
@@ -261,7 +266,10 @@ async def test_a_crash_while_resuming_leaves_no_workload_behind(
     operator.start()
 
     await resumed(customers, customer)
-    told = [await api.get("StatefulSet", "store", customer.namespace), *await api.list("ReplicaSet", customer.namespace)]
+    told = [
+        await api.get("StatefulSet", "store", customer.namespace),
+        *await api.list("ReplicaSet", customer.namespace),
+    ]
     assert all(one and "paybill.dev/resumed-time" in one["metadata"]["annotations"] for one in told)
     await until(lambda: _runs(api, customer, {"web": 2, "store": 1}))
     quota = await api.get("ResourceQuota", "paybill", customer.namespace)

@@ -1,4 +1,7 @@
-"""What a tenant runs, small and as strict as Pod Security ``restricted`` wants it. No node exists, so pods stay Pending."""
+"""What a tenant runs, small and as strict as Pod Security ``restricted`` wants it.
+
+No node exists, so pods stay Pending unless a test says of them what the kubelet would say.
+"""
 
 from __future__ import annotations
 

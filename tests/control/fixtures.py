@@ -5,9 +5,9 @@ import functools
 import itertools
 
 import pytest
-from tests.control.postgres import ThrowAwayPostgres
 
 from paybill.control import ControlDatabase, take_epoch
+from tests.control.postgres import ThrowAwayPostgres
 
 _numbers = itertools.count()
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.control.fixtures import shared_server
-from tests.control.postgres import ThrowAwayPostgres
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.control import ControlDatabase, Placement, Registry, schema, take_epoch
+from tests.control.fixtures import shared_server
+from tests.control.postgres import ThrowAwayPostgres
 
 SYSTEM_SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

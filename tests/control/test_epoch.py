@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.control.waiting import until_waiting
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control import ControlDatabase, Facts, FactStore, Placement, Registry, assert_epoch, take_epoch
+from tests.control.waiting import until_waiting
 
 HERE = Placement("eu", "pool-1", "Namespace", "Schema", "app")
 

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from tests.control.waiting import until_waiting
-from tests.control.wire import Wire
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control import Claim, ControlDatabase, Placement, Registry
+from tests.control.waiting import until_waiting
+from tests.control.wire import Wire
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

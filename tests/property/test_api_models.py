@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.cases.objects import defaulted, objects
 
 from paybill.api import crd
 from paybill.api.base import Resource
 from paybill.api.kinds import KINDS
 from paybill.api.plan import Plan
+from tests.cases.objects import defaulted, objects
 
 pytestmark = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.cases.api import CASES, CHANGES
 
 from paybill.api import crd
 from paybill.api.base import Resource
 from paybill.api.kinds import BY_KIND, KINDS
+from tests.cases.api import CASES, CHANGES
 
 Path = tuple[str, ...]
 
