@@ -57,12 +57,12 @@ def _examples() -> list[tuple[str, Object]]:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         blocks = re.findall(r"^```ya?ml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
         found += [(f"{page.relative_to(ROOT)} #{number}", block) for number, block in enumerate(blocks)]
-    objects = []
-    for where, text in found:
-        for obj in yaml.safe_load_all(_dated(text)):
-            if isinstance(obj, dict) and obj.get("apiVersion") == OURS and "spec" in obj:
-                objects.append((f"{where} {obj['kind']}/{obj['metadata']['name']}", obj))
-    return objects
+    objects = [(where, obj) for where, text in found for obj in yaml.safe_load_all(_dated(text))]
+    return [
+        (f"{where} {obj['kind']}/{obj['metadata']['name']}", obj)
+        for where, obj in objects
+        if isinstance(obj, dict) and obj.get("apiVersion") == OURS and "spec" in obj
+    ]
 
 
 def _dated(text: str) -> str:

@@ -36,9 +36,11 @@ async def traces(api: Api, postgres: Postgres, customer: Customer) -> set[str]:
     """What is still there of a tenant, in Kubernetes and in Postgres."""
     tenant, space = customer.id, customer.namespace
     objects = [
-        ("Namespace", f"t-{tenant}", ""), ("Secret", f"t-{tenant}-db", space),
-        ("ConfigMap", f"{tenant}-entitlements", space), ("Secret", f"t-{tenant}-db-provider", samples.OPERATOR_NAMESPACE),
-    ]  # fmt: skip
+        ("Namespace", f"t-{tenant}", ""),
+        ("Secret", f"t-{tenant}-db", space),
+        ("ConfigMap", f"{tenant}-entitlements", space),
+        ("Secret", f"t-{tenant}-db-provider", samples.OPERATOR_NAMESPACE),
+    ]
     found = {f"{kind} {name}" for kind, name, where in objects if not await going(api, kind, name, where)}
     roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"pb_{tenant}_%",))
     found |= {f"role {row[0]}" for row in await roles.fetchall()}

@@ -62,6 +62,7 @@ async def _another(api: Api, where: tuple[str, str, str], uid: str) -> Object | 
     return found if found is not None and found["metadata"]["uid"] != uid else None
 
 
+EVE = {"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}
 EDITS: list[tuple[str, str, Object]] = [
     ("ResourceQuota", "paybill", {"spec": {"hard": {"pods": "9999"}}}),
     ("ResourceQuota", "paybill", {"spec": {"hard": {"pods": None}}}),
@@ -72,7 +73,7 @@ EDITS: list[tuple[str, str, Object]] = [
     ("NetworkPolicy", "paybill", {"spec": {"policyTypes": ["Ingress"]}}),
     ("ServiceAccount", "tenant", {"automountServiceAccountToken": True}),
     ("ServiceAccount", "tenant", {"automountServiceAccountToken": None}),
-    ("RoleBinding", "paybill-owners", {"subjects": [{"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}]}),
+    ("RoleBinding", "paybill-owners", {"subjects": [EVE]}),
     ("ConfigMap", "{id}-entitlements", {"data": {"access": "unlimited"}}),
     ("ConfigMap", "{id}-entitlements", {"data": {"feature.seats": "1000000"}}),
     ("Namespace", "{namespace}", {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": None}}}),

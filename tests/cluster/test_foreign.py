@@ -91,7 +91,9 @@ _ROLE = "SELECT rolname, rolcanlogin, rolpassword IS NULL, shobj_description(oid
 _SCHEMA = "SELECT nspname, nspowner::regrole::text, nspacl::text FROM pg_namespace WHERE nspname = 't_{id}'"
 SITUATIONS = {
     "namespace": _object("Namespace", "Namespace", "t-{id}"),
-    "the provider's Secret": _object("Namespace", "Secret", "t-{id}-db-provider", samples.OPERATOR_NAMESPACE, stringData={"a": "b"}),
+    "the provider's Secret": _object(
+        "Namespace", "Secret", "t-{id}-db-provider", samples.OPERATOR_NAMESPACE, stringData={"a": "b"}
+    ),
     "Secret in the pool": _object("Shared", "Secret", "t-{id}-db", "paybill-pool-local", stringData={"a": "b"}),
     "ConfigMap in the pool": _object("Shared", "ConfigMap", "{id}-entitlements", "paybill-pool-local", data={"a": "b"}),
     "login": _sql("CREATE ROLE pb_{id}_app_a LOGIN", _ROLE + "rolname = 'pb_{id}_app_a'", "DROP ROLE pb_{id}_app_a"),

@@ -131,8 +131,10 @@ async def test_each_transition_is_one_event(customers: Customers, api: Api) -> N
         if one["involvedObject"]["name"] == customer.name
     ]
     assert sorted(events) == [
-        ("Subscription", "Active", "Normal"), ("Subscription", "PastDue", "Normal"), ("Tenant", "Provisioned", "Normal"),
-    ]  # fmt: skip
+        ("Subscription", "Active", "Normal"),
+        ("Subscription", "PastDue", "Normal"),
+        ("Tenant", "Provisioned", "Normal"),
+    ]
 
 
 async def test_owners_may_work_in_their_namespace(customers: Customers, api: Api) -> None:
