@@ -65,6 +65,10 @@ class Operator:
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def leads(self) -> bool:
+        return self._leading.is_set()
+
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until it leads unless told not to."""
         assert not self.running

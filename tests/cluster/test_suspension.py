@@ -138,7 +138,11 @@ async def test_a_disruption_budget_is_honoured_until_the_patience_ends(
     assert not await may_connect(binding)
 
     await api.edit("Subscription", busy.name, PAID)
-    await until(lambda: _runs(api, busy, ALL))
+    await until(lambda: _has(api, busy, "web", 2))
+
+
+async def _has(api: Api, customer: Customer, app: str, number: int) -> bool:
+    return (await workloads.count(api, customer.namespace)).get(app) == number
 
 
 async def _protects(api: Api, namespace: str) -> bool:
@@ -246,6 +250,36 @@ IN_THE_GATE = {(1, "after"), (3, "before"), (4, "after")}
 
 @pytest.mark.parametrize(
     ("at", "when"),
+    [
+        pytest.param(*point, marks=() if point in {(1, "after"), (3, "after")} else pytest.mark.exhaustive)
+        for point in POINTS
+    ],
+)
+async def test_a_crash_while_suspending_leaves_nothing_running(
+    at: int, when: When, api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await customers.onboard()
+    await api.create(workloads.deployment(customer.namespace))
+    await until(lambda: _runs(api, customer, {"web": 2}))
+    binding = await customers.binding(customer)
+    await customers.quiet()
+    crash = Crash(operator, at, when)
+    crash.arm()
+
+    await api.edit("Subscription", customer.name, UNPAID)
+    await until(lambda: _crashed_or(crash, api, customer, "Suspended"))
+    crash.skip_unless_it_happened()
+    operator.crash()
+    operator.start()
+
+    await suspended(customers, customer)
+    assert await workloads.pods(api, customer.namespace) == {}
+    assert not await may_connect(binding)
+    assert (await customers.entitlements(customer))["access"] == "suspended"
+
+
+@pytest.mark.parametrize(
+    ("at", "when"),
     [pytest.param(*point, marks=() if point in IN_THE_GATE else pytest.mark.exhaustive) for point in POINTS],
 )
 async def test_a_crash_while_resuming_leaves_no_workload_behind(
@@ -263,7 +297,7 @@ async def test_a_crash_while_resuming_leaves_no_workload_behind(
     crash.arm()
 
     await api.edit("Subscription", customer.name, PAID)
-    await until(lambda: _crashed_or_ready(crash, api, customer))
+    await until(lambda: _crashed_or(crash, api, customer, "Provisioned"))
     crash.skip_unless_it_happened()
     operator.crash()
     operator.start()
@@ -280,5 +314,5 @@ async def test_a_crash_while_resuming_leaves_no_workload_behind(
     assert "paybill.dev/pods" not in quota["metadata"].get("annotations", {})
 
 
-async def _crashed_or_ready(crash: Crash, api: Api, customer: Customer) -> bool:
-    return crash.happened or holds(await api.get("Tenant", customer.name), "Ready", "Provisioned")
+async def _crashed_or(crash: Crash, api: Api, customer: Customer, reason: str) -> bool:
+    return crash.happened or holds(await api.get("Tenant", customer.name), "Ready", reason)

@@ -135,4 +135,4 @@ def _loop():
 
 
 class TestQueue(QueueMachine.TestCase):
-    settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

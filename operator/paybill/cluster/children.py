@@ -9,6 +9,7 @@ only the content shows after a restart whether somebody edited an object while w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -70,9 +71,18 @@ class Children:
         """Every row of one kind."""
         return ((key, row) for key, row in list(self._rows.items()) if key.kind == kind)
 
-    def changed(self, key: Key) -> asyncio.Event:
-        """An event that is set at the next change of one object; ask for it before looking, then wait."""
-        return self._waiting.setdefault(key, asyncio.Event())
+    @contextlib.contextmanager
+    def awaited(self, key: Key) -> Iterator[asyncio.Event]:
+        """An event that is set at each change of one object, while somebody works on it and waits for its status.
+
+        Clear it before looking, then wait. Meanwhile a change of nothing but the status is news to nobody else.
+        """
+        event = self._waiting[key] = asyncio.Event()
+        try:
+            yield event
+        finally:
+            if self._waiting.get(key) is event:
+                del self._waiting[key]
 
     def put(self, obj: Object) -> None:
         """Take up the API server's answer to a write of ours, so that its own event is no news.
@@ -138,8 +148,24 @@ class Children:
         if self._newer(key, obj):
             known, row = self._rows.get(key), _row(obj)
             self._rows[key] = row
+            if known is not None and self._settled(key, known, row):
+                return
             # A mark that was changed or taken off concerns the one whose it was.
             self._report(key, {row.owner, known.owner if known is not None else None})
+
+    def _settled(self, key: Key, known: Row, row: Row) -> bool:
+        """Whether a change needs no reconcile: usage that a quota counts, or a status that somebody waits for.
+
+        Every pod that comes or goes changes its quota's status.
+        """
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.set()
+        if key.kind != "ResourceQuota":
+            return False
+        before, after = known.parsed(), row.parsed()
+        status, was = after.pop("status", {}), before.pop("status", {})
+        return before == after and (waiting is not None or status.get("hard") == was.get("hard"))
 
     def _newer(self, key: Key, obj: Object) -> bool:
         """Versions of one kind compare as numbers; another UID is another object, whatever its version."""
@@ -153,7 +179,7 @@ class Children:
             self._report(key, {row.owner})
 
     def _report(self, key: Key, owners: set[str | None]) -> None:
-        waiting = self._waiting.pop(key, None)
+        waiting = self._waiting.get(key)
         if waiting is not None:
             waiting.set()
         for owner in owners:

@@ -8,6 +8,7 @@ so a steady tenant costs no request.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,36 +98,43 @@ async def _run(
     if site.shared:
         alone: tuple[str, ...] = await database
         return alone
-    before = suspension.quota_state(world, site)
-    state = quota.Pods.RUNNING if before is quota.Pods.RUNNING else quota.Pods.RESUMING
-    bounds = objects.ensure(world, site.scope, _bounds(world, site, plan, state), fresh=fresh)
-    degraded: tuple[str, ...]
-    if state is quota.Pods.RUNNING:
-        degraded, _ = await _both(database, bounds)
-        await enforced(world, site, plan, state)
-    else:
-        # Logins first, so that no pod comes back to a closed database.
-        degraded = await database
-        await bounds
-        await enforced(world, site, plan, state)
-        await suspension.tell_workloads(world, site)
-        # Without the mark: the last write of a resume, so that a crash before it tells the workloads once more.
-        running = quota.build(site.identity, plan.limits.quota, quota.Pods.RUNNING)
-        resume = Step(
-            action="quota.resume", target=str(key_of(running)), act=lambda: _put(world, running), inputs=running
-        )
-        await take(world.audit, site.scope, [resume])
+    if suspension.quota_state(world, site) is not quota.Pods.RUNNING:
+        return await _resume(world, site, plan, database)
+    bounds, wanted = _bounds(world, site, plan, quota.Pods.RUNNING)
+    with world.children.awaited(key_of(wanted)) as changed:
+        degraded, _ = await _both(database, objects.ensure(world, site.scope, bounds, fresh=fresh))
+        await enforced(world, site, wanted, changed)
+    told: tuple[str, ...] = degraded
+    return told
+
+
+async def _resume(
+    world: World, site: Site, plan: PlanSpec, database: Coroutine[Any, Any, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Pods may run again: logins first, so that none comes back to a closed database; then every workload is told."""
+    degraded = await database
+    bounds, wanted = _bounds(world, site, plan, quota.Pods.RESUMING)
+    with world.children.awaited(key_of(wanted)) as changed:
+        await objects.ensure(world, site.scope, bounds)
+        await enforced(world, site, wanted, changed)
+    await suspension.tell_workloads(world, site)
+    # Without the mark: the last write of a resume, so that a crash before it tells the workloads once more.
+    running = quota.build(site.identity, plan.limits.quota, quota.Pods.RUNNING)
+    step = Step(action="quota.resume", target=str(key_of(running)), act=lambda: _put(world, running), inputs=running)
+    await take(world.audit, site.scope, [step])
     return degraded
 
 
 async def _stop(world: World, site: Site, plan: PlanSpec) -> None:
     """Pods out: quota first, enforced, then evictions. Logins go off afterwards, in ensure_database."""
-    if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
-        await suspension.announce(world, site)
-        stopped = quota.build(site.identity, plan.limits.quota, quota.Pods.STOPPED, world.now())
-        await suspension.suspend(world, site, lambda: _put(world, stopped), stopped)
-    await objects.ensure(world, site.scope, _bounds(world, site, plan, quota.Pods.STOPPED))
-    await enforced(world, site, plan, quota.Pods.STOPPED)
+    stopped = quota.build(site.identity, plan.limits.quota, quota.Pods.STOPPED, world.now())
+    with world.children.awaited(key_of(stopped)) as changed:
+        if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
+            await suspension.announce(world, site)
+            await suspension.suspend(world, site, lambda: _put(world, stopped), stopped)
+        bounds, wanted = _bounds(world, site, plan, quota.Pods.STOPPED)
+        await objects.ensure(world, site.scope, bounds)
+        await enforced(world, site, wanted, changed)
     await suspension.drain(world, site)
 
 
@@ -152,37 +160,38 @@ async def _pool_namespace(world: World, site: Site) -> bool:
     return False
 
 
-def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> list[dict[str, Any]]:
+def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What bounds the tenant's namespace, and the quota among it."""
     endpoint = site.attached.endpoint
-    return [
-        quota.build(site.identity, plan.limits.quota, state, quota.stopped_since(suspension.quota_row(world, site))),
+    since = quota.stopped_since(suspension.quota_row(world, site))
+    bound = quota.build(site.identity, plan.limits.quota, state, since)
+    others = [
         quota.build_limits(site.identity),
         network.build(site.identity, plan.network, [(endpoint.host, endpoint.port)]),
         rbac.service_account(site.identity),
         _operator_binding(world, site),
     ]
+    return [bound, *others], bound
 
 
 def _operator_binding(world: World, site: Site) -> dict[str, Any]:
     return rbac.operator(site.identity, world.settings.namespace, world.settings.service_account)
 
 
-async def enforced(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> None:
+async def enforced(world: World, site: Site, desired: dict[str, Any], changed: asyncio.Event) -> None:
     """Return when admission acts on the quota we want (its status shows it); raises Retry when that takes long."""
-    desired = quota.build(site.identity, plan.limits.quota, state)
-    key = key_of(desired)
     deadline = asyncio.get_running_loop().time() + QUOTA_PATIENCE
     while True:
-        seen = world.children.changed(key)
+        changed.clear()
         if quota.enforced(suspension.quota_row(world, site), desired):
             return
         try:
             async with asyncio.timeout_at(deadline):
-                await seen.wait()
+                await changed.wait()
         except TimeoutError:
             raise Retry(
                 "QuotaNotEnforced",
-                f"{key} is written but not acted on yet: the controller-manager has not filled its status",
+                f"{key_of(desired)} is written but not acted on yet: the controller-manager has not filled its status",
                 after=5.0,
             ) from None
 

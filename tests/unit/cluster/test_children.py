@@ -215,16 +215,48 @@ async def test_a_watch_that_fails_is_tried_again_without_a_new_list(scene):
             await asyncio.sleep(0.01)
 
 
-async def test_who_waits_for_a_change_is_told_of_the_next_one(scene):
+async def test_who_waits_for_a_change_is_told_of_each_until_it_stops_waiting(scene):
     await scene.start()
     scene.store.put(obj(5))
-    seen = scene.store.changed(KEY)
-    assert seen is scene.store.changed(KEY)
-    await scene.see(("MODIFIED", obj(5)))
-    assert not seen.is_set()
-    await scene.see(("MODIFIED", obj(6)))
-    assert seen.is_set()
-    assert not scene.store.changed(KEY).is_set()
-    again = scene.store.changed(KEY)
-    await scene.see(("DELETED", obj(7)))
-    assert again.is_set()
+    with scene.store.awaited(KEY) as changed:
+        await scene.see(("MODIFIED", obj(5)))
+        assert not changed.is_set()
+        await scene.see(("MODIFIED", obj(6)))
+        assert changed.is_set()
+        changed.clear()
+        await scene.see(("DELETED", obj(7)))
+        assert changed.is_set()
+        changed.clear()
+    await scene.see(("ADDED", obj(8)))
+    assert not changed.is_set()
+
+
+def quota(version: int, *, hard: str = "4", used: str = "0", acted_on: str | None = "4") -> dict[str, Any]:
+    status = {"used": {"pods": used}} | ({"hard": {"pods": acted_on}} if acted_on else {})
+    return obj(version, kind="ResourceQuota", spec={"hard": {"pods": hard}}, status=status)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news"),
+    [
+        pytest.param({}, {"used": "1"}, False, id="a pod came"),
+        pytest.param({"acted_on": None}, {}, True, id="the quota is acted on now"),
+        pytest.param({}, {"hard": "9"}, True, id="the quota was edited"),
+        pytest.param({}, {"hard": "9", "used": "1"}, True, id="the quota was edited while a pod came"),
+    ],
+)
+async def test_what_a_quota_counts_is_no_news(scene, before, after, news):
+    scene.store.put(quota(5, **before))
+    scene.store._take("MODIFIED", quota(6, **after))
+    assert bool(scene.reported) is news
+
+
+async def test_that_a_quota_is_acted_on_is_news_only_to_who_waits_for_it(scene):
+    key = Key("ResourceQuota", "t-1", "a")
+    scene.store.put(quota(5, acted_on=None))
+    with scene.store.awaited(key) as changed:
+        scene.store._take("MODIFIED", quota(6))
+        assert changed.is_set()
+        assert not scene.reported
+        scene.store._take("MODIFIED", quota(7, hard="9"))
+        assert scene.reported

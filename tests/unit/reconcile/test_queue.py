@@ -255,9 +255,40 @@ async def test_a_change_makes_the_planned_look_unnecessary(queue, clock):
 
 
 async def test_what_falls_due_is_background(queue, clock):
-    queue.add_at(BETA, clock.now - 1)
     queue.add(ACME, "edited")
-    assert await take_all(queue) == [ACME, BETA]
+    queue.add_at(BETA, clock.now - 1)
+    assert (await take(queue))[0] == ACME
+    queue.add(GAMMA, "edited")
+    assert await take_all(queue) == [GAMMA, BETA]
+
+
+async def test_an_edit_makes_only_the_look_that_follows_it_urgent(queue):
+    queue.add(ACME, "edited")
+    await take_all(queue)
+    queue.add(BETA, "resync", background=True)
+    queue.add(ACME, "resync", background=True)
+    assert await take_all(queue) == [BETA, ACME]
+
+
+async def test_a_failure_leaves_no_back_off_behind_a_change(queue, clock):
+    queue.add(ACME, "changed")
+    await take(queue)
+    queue.add(ACME, "edited")
+    queue.failed(ACME, after=5)
+    await take_all(queue)
+    clock.pass_by(60)
+    assert await nothing_to_take(queue)
+
+
+async def test_a_promise_is_over_once_it_is_kept(queue, clock):
+    queue.add_within(ACME, 5)
+    queue.add(ACME, "edited")
+    await take_all(queue)
+    queue.add_at(ACME, clock.now + 600)
+    clock.pass_by(60)
+    assert await nothing_to_take(queue)
+    queue.forget(ACME)
+    assert not queue._states
 
 
 async def test_what_falls_due_during_the_work_is_looked_at_afterwards(queue, clock):

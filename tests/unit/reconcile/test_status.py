@@ -265,6 +265,7 @@ SITUATIONS = [
     pytest.param(OWING, 3, "PastDue", "False", id="late"),
     pytest.param(OWING, 20, "Suspended", "False", id="too late"),
     pytest.param(OWING, 40, "Ended", "False", id="over"),
+    pytest.param(contract(manual(90), cancel_time=at(10)), 20, "Ended", "False", id="over, though paid: nothing runs"),
     pytest.param(contract(manual(), ready=0, trial_days=14), 3, "Trialing", "True", id="on trial"),
     pytest.param(contract(manual()), 0.5, "AwaitingPayment", "False", id="the first payment is awaited"),
     pytest.param(contract(manual(30), holds=(ACCESS,)), 3, "Suspended", "True", id="held, and paid"),
