@@ -118,8 +118,6 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
     current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted)
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
-        # The contract was settled by the revision before: look once more, by the new one; and both Plans count anew.
-        world.queue.add(Work("Tenant", current.tenant.metadata.name), f"Plan/{chosen.point.name} is its Plan now")
         for counted in {claim.plan_name, chosen.point.name} - {None}:
             world.queue.add_within(Work("Plan", str(counted)), COUNTED_WITHIN)
     current.claim = await world.registry.update(

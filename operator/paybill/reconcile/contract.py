@@ -218,7 +218,7 @@ def named_plan(world: World, subscription: Subscription) -> Plan:
 def _entitlements(
     world: World, subscription: Subscription, plan: PlanSpec
 ) -> tuple[tuple[Entitlement, ...] | None, Failure | None]:
-    """The entitlements; None with the reason when an add-on's Plan is missing: nothing is taken away by absence."""
+    """The entitlements; None with the reason when they cannot be told: nothing is taken away by absence."""
     add_ons = []
     for add_on in subscription.spec.add_ons:
         found = world.declared.plans.get(add_on.plan_ref.name)
@@ -230,4 +230,7 @@ def _entitlements(
             )
         add_ons.append((found.spec.features, add_on.quantity))
     overrides = subscription.spec.entitlements
-    return resolve(plan.features, add_ons, overrides.set, overrides.remove), None
+    try:
+        return resolve(plan.features, add_ons, overrides.set, overrides.remove), None
+    except Invalid as failure:
+        return None, failure

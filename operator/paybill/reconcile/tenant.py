@@ -58,9 +58,7 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
         # Should the contract make no sense, its Subscription has to hear of it too.
         unsettled = world.declared.subscriptions[binding.bound.name]
         current.standing = Standing(phase=None, because="", subscription=unsettled)
-    current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
-    exists = current.claim is not None and current.claim.plan_name is not None
-    current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
+    standing = await _settle(world, current, binding)
     if standing.subscription is not None:
         await report.hold(world, standing.subscription)
         await _release_deleted(world, current)
@@ -77,6 +75,9 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
         wanted, trouble = None, unknown
     claim = current.claim = await claiming.claim_place(world, current, wanted)
     plan = await claiming.plan_to_be_on(world, current, wanted)
+    if (claim.plan_name, claim.plan_revision) != (current.claim.plan_name, current.claim.plan_revision):
+        # It was settled by the revision before: what the new one entitles to is handed over in this very pass.
+        standing = await _settle(world, current, binding)
     place = site.of(world, tenant, current.claim, current.cause)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded
@@ -85,6 +86,15 @@ async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> 
         raise Blocked(current.change.reason, current.change.message)
     if trouble is not None:
         raise trouble
+
+
+async def _settle(world: World, current: Pass, binding: Binding) -> Standing:
+    """The contract as it stands by the Plan the Tenant is on, and the course that follows from it."""
+    tenant = current.tenant
+    current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
+    exists = current.claim is not None and current.claim.plan_name is not None
+    current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
+    return standing
 
 
 async def _remember(world: World, current: Pass, claim: Claim, done: provision.Provisioned) -> None:
