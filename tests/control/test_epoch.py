@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from psycopg import sql
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control import ControlDatabase, Facts, FactStore, Placement, Registry, assert_epoch, take_epoch
@@ -74,8 +75,10 @@ async def test_without_the_fence_the_old_leader_would_write(db, name, monkeypatc
     async def unfenced(*_):
         pass
 
-    monkeypatch.setattr("paybill.control.registry.assert_epoch", unfenced)
-    monkeypatch.setattr("paybill.control.facts.assert_epoch", unfenced)
+    lifted = sql.SQL("WITH fence AS (SELECT FROM paybill.epochs WHERE shard = %s AND epoch >= %s FOR SHARE) ")
+    for module in ("registry", "facts"):
+        monkeypatch.setattr(f"paybill.control.{module}.assert_epoch", unfenced)
+        monkeypatch.setattr(f"paybill.control.{module}.FENCED", lifted)
     await writes[name]()
     assert await everything(db) != before
 

@@ -82,6 +82,13 @@ class ControlDatabase:
             async with self.pool.connection() as connection, connection.transaction():
                 yield connection
 
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A session of the pool on which each statement is a transaction of its own."""
+        with _said_plainly(self.place):
+            async with self.pool.connection() as connection:
+                yield connection
+
     async def migrate(self) -> None:
         """Bring the schema to what this release knows; safe to run from many processes at once."""
         async with self.transaction() as connection:

@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from paybill.api.failures import Blocked
@@ -20,6 +20,11 @@ TAKE = """
     INSERT INTO paybill.epochs AS e (shard, epoch, holder) VALUES (%s, 1, %s)
     ON CONFLICT (shard) DO UPDATE SET epoch = e.epoch + 1, holder = excluded.holder, taken_time = now()
     RETURNING epoch
+"""
+FENCED = sql.SQL("WITH fence AS (SELECT FROM paybill.epochs WHERE shard = %s AND epoch = %s FOR SHARE) ")
+"""Begins a statement that writes only FROM fence: one round trip where the fence alone would take three more.
+
+It writes nothing when the epoch is not the newest; ``assert_epoch`` then says so.
 """
 FENCE = "SELECT epoch, holder FROM paybill.epochs WHERE shard = %s FOR SHARE"
 

@@ -8,14 +8,15 @@ with another value does not move it, so that a crash between this write and the 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from paybill.api.failures import Retry
 from paybill.control.database import ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import FENCED, assert_epoch
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,21 @@ _COLUMNS = tuple(field.name for field in fields(Facts) if field.name != "updated
 _ALL = sql.SQL("SELECT {}, updated_time FROM paybill.subscription_facts WHERE installation = %s").format(
     sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
 )
+
+
+def _type(column: str) -> LiteralString:
+    """The type a value is sent as: what comes from a SELECT is not guessed from its column."""
+    if column.endswith("_time"):
+        return "timestamptz"
+    return "jsonb" if column in {"last_known", "holds"} else "text"
+
+
 _PUT = sql.SQL(
-    "INSERT INTO paybill.subscription_facts (installation, {}) VALUES (%s, {})"
+    "INSERT INTO paybill.subscription_facts (installation, {}) SELECT %s, {} FROM fence"
     " ON CONFLICT (subscription_uid) DO UPDATE SET {}, updated_time = now() RETURNING updated_time"
 ).format(
     sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
-    sql.SQL(", ").join(sql.Placeholder() * len(_COLUMNS)),
+    sql.SQL(", ").join(sql.SQL("%s::{}").format(sql.SQL(_type(c))) for c in _COLUMNS),
     sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in _COLUMNS[1:]),
 )
 
@@ -90,10 +100,12 @@ class FactStore:
         values = [getattr(standing, column) for column in _COLUMNS]
         values[_COLUMNS.index("last_known")] = None if standing.last_known is None else Jsonb(dict(standing.last_known))
         values[_COLUMNS.index("holds")] = Jsonb([dict(hold) for hold in standing.holds])
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            row = await (await connection.execute(_PUT, (self._installation, *values))).fetchone()
-        assert row is not None  # noqa: S101 - RETURNING of an upsert that has no WHERE
+        async with self._db.session() as connection:
+            cursor = await connection.execute(FENCED + _PUT, (self._shard, epoch, self._installation, *values))
+            row = await cursor.fetchone()
+            if row is None:
+                await assert_epoch(connection, epoch, self._shard)
+                raise Retry("RegistryConflict", "the epoch was taken, and given back, while facts were written")
         written = replace(standing, updated_time=row[0])
         self._facts[written.subscription_uid] = written
         return written

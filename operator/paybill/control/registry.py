@@ -17,7 +17,7 @@ from paybill.api.failures import Blocked, Retry
 from paybill.control import placements
 from paybill.control.claims import CHANGEABLE, COLUMNS, Claim, Placement, State, random_id
 from paybill.control.database import Connection, ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import FENCED, assert_epoch
 
 Place = Callable[[Mapping[tuple[str, str], int]], Placement]
 """Chooses a place from the number of tenants per (cell, server); raises ``Blocked`` when none has room."""
@@ -167,19 +167,23 @@ class Registry:
         changes = {name: value for name, value in changes.items() if getattr(claim, name) != value}
         if not changes:
             return claim
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            written = await self._write_row(connection, claim, changes)
+        async with self._db.session() as connection:
+            written = await self._write_row(connection, claim, changes, epoch)
+            if written is None:
+                await assert_epoch(connection, epoch, self._shard)
         if written is None:
             await self._refresh(claim.id)
             raise Retry("RegistryConflict", f"the registry's row of tenant {claim.id} was changed by someone else")
         return self._mirror(written)
 
-    async def _write_row(self, connection: Connection, claim: Claim, changes: dict[str, Any]) -> Claim | None:
+    async def _write_row(
+        self, connection: Connection, claim: Claim, changes: dict[str, Any], epoch: int
+    ) -> Claim | None:
         columns = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in changes)
-        statement = sql.SQL("UPDATE paybill.tenants SET {} WHERE id = %s AND version = %s RETURNING {}")
+        statement = sql.SQL("UPDATE paybill.tenants SET {} FROM fence WHERE id = %s AND version = %s RETURNING {}")
         cursor = connection.cursor(row_factory=class_row(Claim))
-        await cursor.execute(statement.format(columns, _ROW), (*changes.values(), claim.id, claim.version))
+        values = (self._shard, epoch, *changes.values(), claim.id, claim.version)
+        await cursor.execute(FENCED + statement.format(columns, _ROW), values)
         return await cursor.fetchone()
 
     async def _refresh(self, tenant_id: str) -> None:
