@@ -53,8 +53,10 @@ class Credentials:
         found: dict[str, str] = {}
         for secret in binding_secrets(self._world, self._site, {}):
             key = key_of(secret)
-            in_fresh_namespace = fresh and key.namespace == self._site.namespace
-            existing = None if in_fresh_namespace else await self._world.cluster.get(key)
+            # The namespace is the first thing a tenant gets: before it was made there was no Secret anywhere. (A
+            # stranger's of this name is of another type, which cannot be changed: applying ours would be refused.)
+            first = fresh and (key.namespace == self._site.namespace or self._site.claim.ready_time is None)
+            existing = None if first else await self._world.cluster.get(key)
             if existing is None:
                 continue
             objects.refuse_foreign(key, existing, secret)
