@@ -35,8 +35,8 @@ async def ensure(
 ) -> Outcome:
     """Make ``desired`` so, in one transaction; then end the sessions of logins that it closes.
 
-    ``expect_absent``: the id was claimed a moment ago, so nothing of it should exist: create without looking first
-    (a third of the time). What exists all the same makes the creation fail as a whole, and is then looked at.
+    ``expect_absent``: the id was claimed a moment ago, so nothing of it should exist: create without looking first.
+    What exists all the same makes the creation fail as a whole, and is then looked at.
 
     ``passwords`` maps login names to SCRAM verifiers (``credentials.scram_verifier``); logins it does not name keep
     theirs. Raises ``Blocked("NameConflict")`` before anything is changed when a role or schema of the tenant's names

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FIRST_BACKOFF = 0.2
-LONGEST_BACKOFF = 300.0
+LONGEST_BACKOFF = 60.0
 """Seconds: the wait after the first failure, which doubles with each one in a row, and its bound."""
 URGENT_IN_A_ROW = 8
 """How many urgent keys are taken while a background one waits, before it has its turn."""
