@@ -8,14 +8,14 @@ nobody can know the old ones; when a login is gone it gets the Secret's password
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from paybill.api.plan import PlanSpec
 from paybill.databases.credentials import new_password, scram_verifier, verifies
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
-from paybill.desired.database import degraded, differences
+from paybill.desired.database import TenantDatabase, degraded, differences
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.phases import Access
 from paybill.reconcile import objects, suspension
@@ -117,20 +117,28 @@ async def ensure_database(
             attached.server, attached.pool, desired, passwords=verifiers, expect_absent=fresh and observed is None
         )
 
-    outcome: Outcome
     # Only what closes open logins suspends: healing drift of a suspended tenant spends no budget.
-    if suspends and observed is not None and any("LOGIN" in role.attributes for role in observed.facts.roles):
-        outcome = await suspension.suspend(world, site, act, desired)
-    else:
-        target = f"Database/{desired.database}/{tenant_id}"
-        step = Step(action="database.ensure", target=target, act=act, inputs=desired)
-        outcome = (await take(world.audit, site.scope, [step]))[0]
+    open_logins = observed is not None and any("LOGIN" in role.attributes for role in observed.facts.roles)
+    outcome = await _take(world, site, desired, act, suspends=suspends and open_logins)
     if outcome.created:
         attached.created[tenant_id] = desired
     else:
         attached.created.pop(tenant_id, None)
         await attached.look(tenant_id)
     return outcome.degraded
+
+
+async def _take(
+    world: World, site: Site, desired: TenantDatabase, act: Callable[[], Awaitable[Outcome]], *, suspends: bool
+) -> Outcome:
+    outcome: Outcome
+    if suspends:
+        outcome = await suspension.suspend(world, site, act, desired)
+    else:
+        target = f"Database/{desired.database}/{site.claim.id}"
+        step = Step(action="database.ensure", target=target, act=act, inputs=desired)
+        outcome = (await take(world.audit, site.scope, [step]))[0]
+    return outcome
 
 
 async def hand_over(world: World, site: Site, credentials: Credentials, *, fresh: bool) -> dict[str, str]:
