@@ -21,7 +21,7 @@ from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.tenant_pass import COUNTED_WITHIN, Pass
 from paybill.reconcile.world import World
 
-CELL_COUNTED_WITHIN = 5.0
+CELL_COUNTED_WITHIN = 2.0
 """Seconds until a Cell counts its tenants anew."""
 
 
