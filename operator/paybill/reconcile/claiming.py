@@ -21,9 +21,6 @@ from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.tenant_pass import COUNTED_WITHIN, Pass
 from paybill.reconcile.world import World
 
-CELL_COUNTED_WITHIN = 2.0
-"""Seconds until a Cell counts its tenants anew."""
-
 
 async def wanted_point(world: World, current: Pass) -> changes.PlanPoint | None:
     """The point the Subscription names, its content kept before anybody is put on it; None where it is held."""
@@ -84,7 +81,6 @@ async def claim_place(world: World, current: Pass, wanted: changes.PlanPoint | N
             **_bound(standing),
         )
         world.ready[claim.id] = False
-        world.queue.add_within(Work("Cell", claim.cell), CELL_COUNTED_WITHIN)
     return claim
 
 
