@@ -38,13 +38,13 @@ from paybill.databases.tenants import ensure
 from paybill.desired import handover, names, namespace, network, quota, rbac
 from paybill.desired.database import PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.resource import Key
-from paybill.local import bootstrap, running
+from paybill.local import bootstrap, controllers, running
 from paybill.local.home import Home
 from paybill.local.instance import Instance
 
 CLIENTS = 16
 """Concurrent users, and concurrent writers of the bare loop: the operator's own number of workers."""
-STOCK = {"controllers_qps": 20, "controllers_burst": 30}
+STOCK = {"controllers_qps": controllers.STOCK_QPS, "controllers_burst": controllers.STOCK_BURST}
 OWNERS = [{"kind": "Group", "name": "bench-owners"}]
 PLAN: dict[str, Any] = {
     "apiVersion": "paybill.dev/v1alpha1",

@@ -7,7 +7,7 @@ a verified backup, which this version cannot make, so it blocks and says so.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant import Tenant
@@ -18,7 +18,7 @@ from paybill.desired.resource import Key
 from paybill.lifecycle.budget import deletions_per_hour
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import objects, report, site, status, suspension
+from paybill.reconcile import budget, objects, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -116,25 +116,14 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> None:
         destructive=True,
     )
     async with world.spending:
-        await _spend_budget(world, claim)
+        full = await budget.spent(world, claim.cell, DROP, deletions_per_hour, "deletions")
+        if full is not None:
+            raise Retry("DeletionBudgetSpent", full, after=budget.LOOK_AGAIN)
         await take(world.audit, scope, [step])
     attached.observed.pop(tenant_id, None)
     await _remove_objects(world, claim, scope)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)
-
-
-async def _spend_budget(world: World, claim: Claim) -> None:
-    cell = world.declared.cells.get(claim.cell)
-    tenants = sum(1 for one in world.registry.all() if one.cell == claim.cell)
-    allowed = deletions_per_hour(cell.spec.limits if cell else None, tenants)
-    spent = await world.audit.count(DROP, claim.cell, world.now() - timedelta(hours=1))
-    if spent >= allowed:
-        raise Retry(
-            "DeletionBudgetSpent",
-            f"{spent} of {allowed} deletions of Cell {claim.cell} in the last hour are spent; this one waits",
-            after=60.0,
-        )
 
 
 async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:

@@ -17,6 +17,7 @@ from paybill.cluster.events import News
 from paybill.desired import names, quota
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import suspensions_per_hour
+from paybill.reconcile import budget
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
@@ -29,26 +30,14 @@ SUSPEND = "tenant.suspend"
 
 
 async def suspend(world: World, site: Site, act: Callable[[], Awaitable[Any]], inputs: object) -> Any:
-    """Take the step that suspends a tenant, within the hour's budget; returns what it returns."""
+    """Take the step that suspends a tenant; returns what it returns, raises Retry when the hour's budget is spent."""
     target = f"Tenant/{site.tenant.metadata.name}"
     step = Step(action=SUSPEND, target=target, act=act, inputs=inputs, destructive=True)
     async with world.spending:
-        await _spend_budget(world, site)
+        full = await budget.spent(world, site.claim.cell, SUSPEND, suspensions_per_hour, "suspensions")
+        if full is not None:
+            raise Retry("SuspensionBudgetSpent", full, after=budget.LOOK_AGAIN)
         return (await take(world.audit, site.scope, [step]))[0]
-
-
-async def _spend_budget(world: World, site: Site) -> None:
-    """Raise Retry when this hour's suspensions of the cell are spent; counted from the audit log."""
-    cell = world.declared.cells.get(site.claim.cell)
-    tenants = sum(1 for claim in world.registry.all() if claim.cell == site.claim.cell)
-    allowed = suspensions_per_hour(cell.spec.limits if cell else None, tenants)
-    spent = await world.audit.count(SUSPEND, site.claim.cell, world.now() - timedelta(hours=1))
-    if spent >= allowed:
-        raise Retry(
-            "SuspensionBudgetSpent",
-            f"{spent} of {allowed} suspensions of Cell {site.claim.cell} in the last hour are spent; this one waits",
-            after=60.0,
-        )
 
 
 async def announce(world: World, site: Site) -> None:
