@@ -99,7 +99,8 @@ async def _lead(
 ) -> None:
     """From winning the Lease to losing it, or to the request to stop."""
     epoch = await take_epoch(control, holder=lease.identity)
-    world = await _world(settings, cluster, control, epoch)
+    cluster.guard = lease.assert_held
+    world = await _world(settings, cluster, control, epoch, lease)
     made(world)
     collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue))
     metrics.REGISTRY.register(collector)
@@ -126,7 +127,7 @@ async def _lead(
         await world.servers.close()
 
 
-async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase, epoch: int) -> World:
+async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase, epoch: int, lease: Lease) -> World:
     queue = Queue()
     registry = Registry(control, settings.installation)
     facts = FactStore(control, settings.installation)
@@ -156,6 +157,7 @@ async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase,
         queue=queue,
         epoch=epoch,
         fence=_fence(control, epoch),
+        assert_leading=lease.assert_held,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -32,10 +32,15 @@ class ResourceExpired(Exception):  # noqa: N818 - the API's own word for it
 
 
 class Cluster:
-    """The client. Share one per process; it holds no state but its session."""
+    """The client. Share one per process; it holds no state but its session.
+
+    ``guard`` is asked right before each apply, delete and eviction, and raises when this process may not write any more
+    (cluster/lease.py): a process that was frozen wakes up in the middle of anything.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.guard: Callable[[], None] = lambda: None
 
     async def get(self, key: Key) -> JSON | None:
         """One object, or None when there is none."""
@@ -146,6 +151,7 @@ class Cluster:
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
         path = kind_named(key.kind).path(key.namespace, key.name)
+        self.guard()
         status, answer = await self._request("DELETE", path, body=body)
         if status == 404:
             return False
@@ -160,6 +166,7 @@ class Cluster:
             "metadata": {"namespace": namespace, "name": name},
         }
         path = kind_named("Pod").path(namespace, name, "eviction")
+        self.guard()
         status, answer = await self._request("POST", path, body=eviction)
         if status == 404:
             return True
@@ -174,6 +181,7 @@ class Cluster:
     ) -> JSON:
         key = key_of(obj)
         path = kind_named(key.kind).path(key.namespace, key.name, subresource)
+        self.guard()
         status, answer = await self._request("PATCH", path, query, body=obj, headers=headers)
         return self._accept(status, answer, f"apply {key}{'/' + subresource if subresource else ''}")
 

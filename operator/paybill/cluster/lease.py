@@ -46,11 +46,23 @@ class Lease:
     settings: LeaseSettings
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{secrets.token_hex(8)}")
     _seen: tuple[str, float] = ("", 0.0)
+    _renewed: float | None = None
+    _lost: bool = False
 
     @property
     def key(self) -> Key:
         """The Lease object."""
         return Key("Lease", self.settings.namespace, self.settings.name)
+
+    def assert_held(self) -> None:
+        """Raise LeaseLost when the Lease was not renewed for its duration, by a clock that ran while we were frozen.
+
+        Others wait for that long from the moment they saw our last renewal, so nobody else leads before we know.
+        """
+        since = None if self._renewed is None else time.monotonic() - self._renewed
+        if self._lost or since is None or since > self.settings.duration:
+            silent = "was never held" if since is None else f"was last renewed {since:.1f} s ago"
+            raise LeaseLost(f"{self.key} {silent}: another process may lead by now")
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours. A holder that stopped renewing is replaced after the Lease's duration."""
@@ -64,16 +76,15 @@ class Lease:
 
     async def hold(self) -> None:
         """Renew until cancelled; raises LeaseLost when another holds it or renewing failed for the whole duration."""
-        renewed = time.monotonic()
         while True:
             await asyncio.sleep(self.settings.renew_every)
             try:
                 async with asyncio.timeout(self.settings.duration / 2):
                     if not await self._try():
+                        self._lost = True
                         raise LeaseLost(f"{self.key} is held by another process")
-                renewed = time.monotonic()
             except (Failure, TimeoutError) as failure:
-                left = self.settings.duration - (time.monotonic() - renewed)
+                left = self.settings.duration - (time.monotonic() - (self._renewed or 0.0))
                 logger.warning("lease %s not renewed, %.1f s left: %s", self.key, left, failure)
                 if left <= self.settings.renew_every:
                     raise LeaseLost(f"{self.key} could not be renewed: {failure}") from failure
@@ -85,14 +96,18 @@ class Lease:
             await self.cluster.replace(self._object(current, holder=""))
 
     async def _try(self) -> bool:
+        # Counted from before the request: whoever sees it can only have seen it later.
+        asked = time.monotonic()
         current = await self.cluster.get(self.key)
         if current is None:
             await self.cluster.create(self._object(None, holder=self.identity))
+            self._renewed = asked
             return True
         holder = current["spec"].get("holderIdentity") or ""
         if holder not in ("", self.identity) and not self._expired(current):
             return False
         await self.cluster.replace(self._object(current, holder=self.identity))
+        self._renewed = asked
         return True
 
     def _expired(self, current: dict[str, Any]) -> bool:

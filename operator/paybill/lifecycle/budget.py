@@ -6,21 +6,25 @@ greater of a floor and one per cent of the cell, so that they grow with it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from paybill.api.cell import CellLimits
 
-SUSPENSIONS_FLOOR = 10
-DELETIONS_FLOOR = 5
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One kind of destructive step: the action it is counted by, how people call it, and its floor per hour."""
+
+    action: str
+    what: str
+    reason: str
+    floor: int
+
+    def per_hour(self, limits: CellLimits | None, tenants: int) -> int:
+        """How many are allowed in any hour in a cell of ``tenants`` tenants."""
+        declared = getattr(limits, f"{self.what}_per_hour") if limits is not None else None
+        return declared if declared is not None else max(self.floor, tenants // 100)
 
 
-def suspensions_per_hour(limits: CellLimits | None, tenants: int) -> int:
-    """Allowed suspensions in any hour for a cell of ``tenants`` tenants."""
-    return _allowed(limits.suspensions_per_hour if limits else None, SUSPENSIONS_FLOOR, tenants)
-
-
-def deletions_per_hour(limits: CellLimits | None, tenants: int) -> int:
-    """Allowed deletions in any hour for a cell of ``tenants`` tenants."""
-    return _allowed(limits.deletions_per_hour if limits else None, DELETIONS_FLOOR, tenants)
-
-
-def _allowed(declared: int | None, floor: int, tenants: int) -> int:
-    return declared if declared is not None else max(floor, tenants // 100)
+SUSPENSIONS = Budget(action="tenant.suspend", what="suspensions", reason="SuspensionBudgetSpent", floor=10)
+DELETIONS = Budget(action="tenant.drop", what="deletions", reason="DeletionBudgetSpent", floor=5)

@@ -36,7 +36,7 @@ async def wanted_point(world: World, current: Pass) -> changes.PlanPoint | None:
             act=lambda: world.revisions.keep(missing),
             inputs=missing["data"],
         )
-        await take(world.audit, Scope(cause=current.cause), [step])
+        await take(world, Scope(cause=current.cause), [step])
     revision = reference.revision or plan.revision()
     point = _point(world, reference.name, revision)
     if point is None:

@@ -137,7 +137,7 @@ async def _take(
     else:
         target = f"Database/{desired.database}/{site.claim.id}"
         step = Step(action="database.ensure", target=target, act=act, inputs=desired)
-        outcome = (await take(world.audit, site.scope, [step]))[0]
+        outcome = (await take(world, site.scope, [step]))[0]
     return outcome
 
 
@@ -146,7 +146,7 @@ async def hand_over(world: World, site: Site, credentials: Credentials, *, fresh
     passwords = await credentials.known(fresh=fresh)
     secrets = binding_secrets(world, site, passwords)
     steps = [_secret_step(world, secret) for secret in secrets]
-    answers = await take(world.audit, site.scope, steps)
+    answers = await take(world, site.scope, steps)
     written = answers[0]["metadata"]
     return {"binding_uid": written["uid"], "binding_version": written["resourceVersion"]}
 

@@ -15,17 +15,15 @@ from paybill.control.claims import Claim
 from paybill.databases.drop import drop
 from paybill.desired import names, quota
 from paybill.desired.resource import Key
-from paybill.lifecycle.budget import deletions_per_hour
+from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import budget, objects, report, site, status, suspension
+from paybill.reconcile import objects, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
-
-DROP = "tenant.drop"
 
 
 async def reconcile(world: World, tenant: Tenant, claim: Claim | None, cause: str) -> datetime | None:
@@ -61,7 +59,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
             target=f"Tenant/{tenant.metadata.name}",
             act=lambda: world.registry.release(claim.id, epoch=world.epoch),
         )
-        await take(world.audit, scope, [step])
+        await take(world, scope, [step])
         return
     if policy == "Snapshot" and claim.plan_name is not None:
         raise Blocked(
@@ -77,7 +75,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         target=f"Tenant/{tenant.metadata.name}",
         act=lambda: world.registry.mark_deleted(claim.id, now, requested=requested, epoch=world.epoch),
     )
-    await take(world.audit, scope, [step])
+    await take(world, scope, [step])
     world.queue.add(Work("Drop", claim.id), f"Tenant/{tenant.metadata.name} was deleted")
 
 
@@ -109,17 +107,13 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> None:
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
     attached = world.servers.get(claim.cell, claim.server)
     step = Step(
-        action=DROP,
+        action=DELETIONS.action,
         target=f"Tenant/{claim.tenant_name}",
         act=lambda: drop(attached.server, attached.pool, tenant_id, claim.tenant_uid, fence=world.fence),
         inputs={"id": tenant_id, "database": claim.pool_database},
-        destructive=True,
+        budget=DELETIONS,
     )
-    async with world.spending:
-        full = await budget.spent(world, claim.cell, DROP, deletions_per_hour, "deletions")
-        if full is not None:
-            raise Retry("DeletionBudgetSpent", full, after=budget.LOOK_AGAIN)
-        await take(world.audit, scope, [step])
+    await take(world, scope, [step])
     attached.observed.pop(tenant_id, None)
     await _remove_objects(world, claim, scope)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
@@ -142,7 +136,7 @@ async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
         if (found["metadata"].get("labels") or {}).get(names.TENANT_LABEL) != claim.id:
             raise Blocked("NameConflict", f"{key} does not carry tenant {claim.id}'s mark: it is not deleted")
         steps.append(_delete(world, key, found["metadata"]["uid"]))
-    await take(world.audit, scope, steps)
+    await take(world, scope, steps)
 
 
 def _delete(world: World, key: Key, uid: str) -> Step:

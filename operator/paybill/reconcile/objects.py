@@ -41,7 +41,7 @@ async def ensure(world: World, scope: Scope, desired: Sequence[Object], *, fresh
         if found is not None:
             _refuse_dying(key, found)
             refuse_foreign(key, found, obj)
-    await take(world.audit, scope, [_step(world, obj) for obj in lacking])
+    await take(world, scope, [_step(world, obj) for obj in lacking])
     return len(lacking)
 
 

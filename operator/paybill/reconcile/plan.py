@@ -34,7 +34,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         act = Step(
             action="plan.keep", target=f"Plan/{name}", act=lambda: world.revisions.keep(missing), inputs=missing["data"]
         )
-        await take(world.audit, scope, [act])
+        await take(world, scope, [act])
     members = [_member(world, claim) for claim in world.registry.all() if claim.plan_name == name]
     wave = plan_wave(
         members,
@@ -99,7 +99,7 @@ async def _forget_unused(world: World, name: str, current: str, scope: Scope) ->
         for revision in world.revisions.of_plan(name)
         if revision != current and revision not in used
     ]
-    await take(world.audit, scope, steps)
+    await take(world, scope, steps)
 
 
 def _dropper(world: World, name: str, revision: str) -> Callable[[], Awaitable[None]]:

@@ -121,7 +121,7 @@ async def _resume(
     # Without the mark: the last write of a resume, so that a crash before it tells the workloads once more.
     running = quota.build(site.identity, plan.limits.quota, quota.Pods.RUNNING)
     step = Step(action="quota.resume", target=str(key_of(running)), act=lambda: _put(world, running), inputs=running)
-    await take(world.audit, site.scope, [step])
+    await take(world, site.scope, [step])
     return degraded
 
 
@@ -212,7 +212,7 @@ async def _remove_owners(world: World, site: Site) -> None:
         await world.cluster.delete(key, uid=row.uid)
         world.children.forget(key)
 
-    await take(world.audit, site.scope, [Step(action="roleBinding.delete", target=str(key), act=act)])
+    await take(world, site.scope, [Step(action="roleBinding.delete", target=str(key), act=act)])
 
 
 async def _both(first: Any, second: Any) -> tuple[Any, Any]:

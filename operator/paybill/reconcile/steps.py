@@ -1,25 +1,31 @@
-"""The only caller of an act: audit the intent, act, audit the outcome.
+"""The only caller of an act: ask whether it may be, audit the intent, act, audit the outcome.
 
 A reconcile probes first (by comparing what it wants with what was observed) and hands over only the steps that are
 missing. Steps given together are begun together: their intents are one write to the log, they run side by side, their
 outcomes are one write. A crash between the two leaves an intent without outcome, which ``paybill audit verify`` lists;
 the next reconcile probes again and takes the step once more.
+
+A destructive step spends a budget of its cell's hour: it is counted and its intent logged as one, so that two workers
+cannot spend the same room. And a process that was frozen between its intent and its act finds out, before it acts, that
+its Lease has run out meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paybill.api.failures import Failure
 from paybill.audit.entries import Intent, Outcome
-from paybill.audit.log import AuditLog
-from paybill.reconcile import metrics
+from paybill.lifecycle.budget import Budget
+from paybill.reconcile import budget, metrics
+from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +34,15 @@ logger = logging.getLogger(__name__)
 class Step:
     """One act: what it is called, on which object, with which inputs, and how it is done.
 
-    ``inputs`` are hashed into the audit log, never written there. ``destructive`` steps count against budgets.
+    ``inputs`` are hashed into the audit log, never written there. A step with a budget is destructive: it waits until
+    the hour has room for it.
     """
 
     action: str
     target: str
     act: Callable[[], Awaitable[Any]]
     inputs: Any = None
-    destructive: bool = False
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,24 +54,43 @@ class Scope:
     cell: str | None = None
 
 
-async def take(log: AuditLog, scope: Scope, steps: Sequence[Step]) -> list[Any]:
-    """Take the steps side by side and return their results in order; raises the first failure after all have ended."""
+async def take(world: World, scope: Scope, steps: Sequence[Step]) -> list[Any]:
+    """Take the steps side by side and return their results in order; raises the first failure after all have ended.
+
+    Raises Retry when a budget is spent or the log cannot be written, LeaseLost when another process may lead by now:
+    nothing was done then.
+    """
     if not steps:
         return []
-    tokens = await log.intend([_intent(scope, step) for step in steps])
+    async with _permitted(world, scope, steps):
+        tokens = await world.audit.intend([_intent(scope, step) for step in steps])
+    world.assert_leading()
     results = await asyncio.gather(*(step.act() for step in steps), return_exceptions=True)
     outcomes = []
     for step, token, result in zip(steps, tokens, results, strict=True):
         reason = _reason(result)
         outcomes.append(Outcome(token, "failed" if reason else "ok", reason))
         metrics.STEPS.labels(step.action, "failed" if reason else "ok").inc()
-        if step.destructive and not reason:
+        if step.budget is not None and not reason:
             metrics.DESTRUCTIVE.labels(step.action).inc()
-    log.note(outcomes)
+    world.audit.note(outcomes)
     for result in results:
         if isinstance(result, BaseException):
             raise result
     return list(results)
+
+
+@contextlib.asynccontextmanager
+async def _permitted(world: World, scope: Scope, steps: Sequence[Step]) -> AsyncIterator[None]:
+    """Until the intents are logged, nobody else counts the budgets that these steps spend."""
+    spent = {step.budget for step in steps if step.budget is not None}
+    if not spent:
+        yield
+        return
+    async with world.spending:
+        for one in spent:
+            await budget.refuse_spent(world, scope.cell or "", one)
+        yield
 
 
 def digest(inputs: Any) -> str:
@@ -81,7 +107,7 @@ def _intent(scope: Scope, step: Step) -> Intent:
         tenant_id=scope.tenant_id,
         cell=scope.cell,
         inputs_digest=digest(step.inputs) if step.inputs is not None else None,
-        destructive=step.destructive,
+        destructive=step.budget is not None,
     )
 
 

@@ -16,8 +16,7 @@ from paybill.api.failures import Retry
 from paybill.cluster.events import News
 from paybill.desired import names, quota
 from paybill.desired.resource import Key
-from paybill.lifecycle.budget import suspensions_per_hour
-from paybill.reconcile import budget
+from paybill.lifecycle.budget import SUSPENSIONS
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
@@ -26,18 +25,13 @@ PATIENCE = timedelta(seconds=60)
 """How long a PodDisruptionBudget may refuse an eviction before the pod is deleted."""
 WORKLOADS = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 NAMED_AT_MOST = 10
-SUSPEND = "tenant.suspend"
 
 
 async def suspend(world: World, site: Site, act: Callable[[], Awaitable[Any]], inputs: object) -> Any:
     """Take the step that suspends a tenant; returns what it returns, raises Retry when the hour's budget is spent."""
     target = f"Tenant/{site.tenant.metadata.name}"
-    step = Step(action=SUSPEND, target=target, act=act, inputs=inputs, destructive=True)
-    async with world.spending:
-        full = await budget.spent(world, site.claim.cell, SUSPEND, suspensions_per_hour, "suspensions")
-        if full is not None:
-            raise Retry("SuspensionBudgetSpent", full, after=budget.LOOK_AGAIN)
-        return (await take(world.audit, site.scope, [step]))[0]
+    step = Step(action=SUSPENSIONS.action, target=target, act=act, inputs=inputs, budget=SUSPENSIONS)
+    return (await take(world, site.scope, [step]))[0]
 
 
 async def announce(world: World, site: Site) -> None:
@@ -68,7 +62,7 @@ async def drain(world: World, site: Site) -> None:
         steps = [_evict(world, site, pod) for pod in pods]
     else:
         steps = [_delete(world, pod) for pod in pods]
-    refused = [name for name in await take(world.audit, site.scope, steps) if name is not None]
+    refused = [name for name in await take(world, site.scope, steps) if name is not None]
     held = f"; a PodDisruptionBudget holds {_some(refused)} until {since + PATIENCE:%H:%M:%S}" if refused else ""
     raise Retry("PodsLeaving", f"{len(pods)} pods of namespace {site.namespace} are leaving{held}", after=0.5)
 
@@ -76,7 +70,7 @@ async def drain(world: World, site: Site) -> None:
 async def evict_all(world: World, site: Site) -> None:
     """Evict every pod once; what a PodDisruptionBudget holds goes with the namespace."""
     pods = [pod for pod in await world.cluster.list("Pod", namespace=site.namespace) if _running(pod)]
-    await take(world.audit, site.scope, [_evict(world, site, pod) for pod in pods])
+    await take(world, site.scope, [_evict(world, site, pod) for pod in pods])
 
 
 async def tell_workloads(world: World, site: Site) -> None:
@@ -86,7 +80,7 @@ async def tell_workloads(world: World, site: Site) -> None:
     for kind in WORKLOADS:
         found = await world.cluster.list(kind, namespace=site.namespace)
         steps += (_tell(world, Key(kind, site.namespace, one["metadata"]["name"]), stamp) for one in found)
-    await take(world.audit, site.scope, steps)
+    await take(world, site.scope, steps)
 
 
 def _tell(world: World, key: Key, stamp: str) -> Step:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.cluster.lease import LeaseLost
 from paybill.reconcile import cell, deletion, metrics, plan, tenant
 from paybill.reconcile.log import about
 from paybill.reconcile.queue import DUE, Queue, Work
@@ -51,7 +52,7 @@ RECONCILES: dict[str, Reconcile] = {
 
 
 async def run(world: World, workers: int) -> None:
-    """Work until cancelled; raises LeadershipLost."""
+    """Work until cancelled; raises LeadershipLost or LeaseLost."""
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
             group.create_task(_work(world), name=f"worker-{number}")
@@ -80,6 +81,8 @@ async def _one(world: World, work: Work, cause: str) -> None:
         logger.warning("stalled: %s", failure)
         queue.done(work)
         queue.add_at(work, time.monotonic() + (BLOCKED_LOOK if isinstance(failure, Blocked) else INVALID_LOOK))
+    except LeaseLost:
+        raise
     except Exception:
         outcome = "error"
         wait = queue.failed(work)

@@ -47,6 +47,8 @@ class World:
     epoch: int
     fence: Fence
     """Raises when a newer leader has taken the epoch; run inside the session of irreversible SQL."""
+    assert_leading: Callable[[], None]
+    """Raises LeaseLost when the Lease has run out by our own clock, so that another process may lead."""
     now: Callable[[], datetime] = utcnow
     admitted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from paybill.api.cell import CellLimits
-from paybill.lifecycle.budget import deletions_per_hour, suspensions_per_hour
+from paybill.lifecycle.budget import DELETIONS, SUSPENSIONS
 from paybill.lifecycle.schedule import resync_after, wake_at
 from tests.unit.lifecycle.contracts import START, at
 
@@ -82,4 +82,4 @@ def test_the_next_look_is_at_the_next_deadline_or_the_resync(deadlines, wake):
 def test_the_budget_of_an_hour_is_declared_or_the_greater_of_a_floor_and_a_hundredth(
     limits, tenants, suspensions, deletions
 ):
-    assert (suspensions_per_hour(limits, tenants), deletions_per_hour(limits, tenants)) == (suspensions, deletions)
+    assert (SUSPENSIONS.per_hour(limits, tenants), DELETIONS.per_hour(limits, tenants)) == (suspensions, deletions)
