@@ -146,25 +146,29 @@ async def test_an_intent_whose_caller_has_gone_is_not_left_unfinished(log, db, c
     assert ("outcome", "Namespace/t-00000001", "abandoned") in kinds(stored(control_dsn))
 
 
-async def test_destructive_actions_are_counted_by_object_cell_and_time(log):
+async def test_destructive_actions_are_told_by_tenant_cell_and_time_with_when_each_was_first_begun(log):
     before = datetime.now(UTC)
     suspend = {"action": "subscription.suspend", "destructive": True}
     await log.intend([intent(1, **suspend), intent(1, **suspend), intent(2, **suspend)])
     await log.intend([intent(3, **suspend, cell="us")])
     await log.intend([intent(4, action="database.drop", destructive=True), intent(5, action="subscription.suspend")])
-    assert await log.count("subscription.suspend", "eu", before) == 2
-    assert await log.count("subscription.suspend", "us", before) == 1
-    assert await log.count("subscription.suspend", "eu", datetime.now(UTC) + timedelta(seconds=1)) == 0
+    between = datetime.now(UTC)
+    await log.intend([intent(1, **suspend)])
+    begun = await log.begun("subscription.suspend", "eu", before)
+    assert set(begun) == {intent(1).tenant_id, intent(2).tenant_id}
+    assert all(before <= time <= between for time in begun.values())
+    assert set(await log.begun("subscription.suspend", "us", before)) == {intent(3).tenant_id}
+    assert await log.begun("subscription.suspend", "eu", datetime.now(UTC) + timedelta(seconds=1)) == {}
 
 
-async def test_the_count_uses_its_index(log, control_dsn):
+async def test_that_uses_its_index(log, control_dsn):
     await log.intend([intent(n, action="database.drop", destructive=n % 50 == 0) for n in range(3000)])
     with psycopg.connect(control_dsn, autocommit=True) as connection:
         connection.execute("ANALYZE paybill.audit_log")
         plan = connection.execute(
-            "EXPLAIN SELECT count(DISTINCT (tenant_id, object)) FROM paybill.audit_log"
+            "EXPLAIN SELECT coalesce(tenant_id, object), min(time) FROM paybill.audit_log"
             " WHERE destructive AND kind = 'intent' AND action = 'database.drop' AND cell = 'eu'"
-            " AND time >= now() - interval '1 hour'"
+            " AND time >= now() - interval '1 hour' GROUP BY coalesce(tenant_id, object)"
         ).fetchall()
     assert any("audit_log_destructive" in line for (line,) in plan)
 

@@ -36,11 +36,16 @@ def _identity() -> dict:
 class ThrowAwayPostgres:
     """One server on a loopback port; ``stop`` and ``start`` keep data and port."""
 
-    def __init__(self, *, fsync: bool = False, binaries: Path | None = None) -> None:
+    def __init__(
+        self, *, fsync: bool = False, binaries: Path | None = None, megabytes: int | None = None, **options: object
+    ) -> None:
+        """``megabytes``: the data is on a disk of its own that is no larger; ``options`` are the server's settings."""
         self.folder = Path(tempfile.mkdtemp(prefix="paybill-test-pg-"))
         self.data = self.folder / "data"
         self.process: subprocess.Popen | None = None
         self.fsync = fsync
+        self.options = options
+        self.small_disk = megabytes is not None and self._mount(megabytes)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -75,9 +80,18 @@ class ThrowAwayPostgres:
             [self.bin / program, *map(str, arguments)], check=True, capture_output=True, cwd=self.folder, **_identity()
         )
 
+    def _mount(self, megabytes: int) -> bool:
+        """Put the data on a disk in memory; False where that is not allowed."""
+        self.data.mkdir(mode=0o700)
+        owner = f",uid={NOBODY.pw_uid},gid={NOBODY.pw_gid}" if NOBODY else ""
+        options = f"size={megabytes}m,mode=0700{owner}"
+        mounting = ["mount", "-t", "tmpfs", "-o", options, "paybill-test", self.data]
+        return ROOT and subprocess.run(mounting, check=False, capture_output=True).returncode == 0
+
     def start(self) -> None:
         options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.folder}
         options |= {"fsync": "on" if self.fsync else "off", "max_connections": 150}
+        options |= self.options
         settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -103,6 +117,8 @@ class ThrowAwayPostgres:
 
     def remove(self) -> None:
         self.stop(how=signal.SIGQUIT)
+        if self.small_disk:
+            subprocess.run(["umount", self.data], check=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def dsn(self, database: str) -> str:

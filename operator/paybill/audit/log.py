@@ -57,6 +57,11 @@ class AuditLog:
         """The newest row of this process's chain that is known to be committed (n = 0: none yet)."""
         return self._writer.head
 
+    @property
+    def away(self) -> bool:
+        """Whether steps that want to begin are refused at present."""
+        return self._writer.away > 0
+
     async def intend(self, entries: Sequence[Intent]) -> tuple[StepToken, ...]:
         """Log what is about to be done; when this returns it is committed and may be done.
 
@@ -105,11 +110,11 @@ class AuditLog:
         now = self._clock()
         return [Draft("outcome", o.token.step, now, o.token.intent, o.result, o.reason) for o in outcomes]
 
-    async def count(self, action: str, cell: str, since: datetime) -> int:
-        """On how many objects of ``cell`` the destructive ``action`` was begun since ``since`` (an aware time)."""
+    async def begun(self, action: str, cell: str, since: datetime) -> dict[str, datetime]:
+        """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell``."""
         try:
             async with self._pool.connection(PATIENCE) as connection:
-                return await store.count_destructive(connection, action, cell, since)
+                return await store.begun_destructive(connection, action, cell, since)
         except psycopg.Error as error:
             raise unavailable(error) from error
 

@@ -22,9 +22,10 @@ FENCED_DRAW = """
     FROM paybill.epochs WHERE shard = %s FOR SHARE
 """
 NEWEST = "SELECT n, hash FROM paybill.audit_log WHERE writer = %s ORDER BY n DESC LIMIT 1"
-COUNT = """
-    SELECT count(DISTINCT (tenant_id, object)) FROM paybill.audit_log
+BEGUN = """
+    SELECT coalesce(tenant_id, object), min(time) FROM paybill.audit_log
     WHERE destructive AND kind = 'intent' AND action = %s AND cell = %s AND time >= %s
+    GROUP BY coalesce(tenant_id, object)
 """
 _TYPES = {
     "seq": "bigint", "writer": "uuid", "n": "bigint", "time": "timestamptz", "epoch": "bigint", "step": "uuid",
@@ -95,7 +96,9 @@ async def insert(connection: AsyncConnection[TupleRow], rows: Sequence[Row]) -> 
     await connection.execute(INSERT, [[getattr(row, name) for row in rows] for name in COLUMNS])
 
 
-async def count_destructive(connection: AsyncConnection[TupleRow], action: str, cell: str, since: datetime) -> int:
-    """On how many objects of ``cell`` the destructive ``action`` was begun since ``since``."""
-    row = await (await connection.execute(COUNT, (action, cell, since))).fetchone()
-    return int(row[0]) if row else 0
+async def begun_destructive(
+    connection: AsyncConnection[TupleRow], action: str, cell: str, since: datetime
+) -> dict[str, datetime]:
+    """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell``."""
+    rows = await (await connection.execute(BEGUN, (action, cell, since))).fetchall()
+    return {str(who): time for who, time in rows}

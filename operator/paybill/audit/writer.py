@@ -89,6 +89,7 @@ class ChainWriter:
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
         self._resumes = 0.0
+        self._closed = False
         self._lingering: asyncio.TimerHandle | None = None
 
     @property
@@ -100,6 +101,11 @@ class ChainWriter:
     def backlog(self) -> int:
         """Calls whose rows wait to be written."""
         return len(self._batch) + len(self._waiting)
+
+    @property
+    def _writes(self) -> bool:
+        """Whether the task goes on: nobody else leads, and nobody has closed the log."""
+        return self.lost is None and not self._closed
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         """Write ``drafts`` in one transaction; raises for intents that could not be written, keeps outcomes."""
@@ -120,6 +126,8 @@ class ChainWriter:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), patience)
         left = sum(len(group.drafts) for group in (*self._batch, *self._waiting))
+        # Python 3.11's wait_for (in psycopg's pool) loses a cancellation that comes together with the result.
+        self._closed = True
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -150,12 +158,12 @@ class ChainWriter:
 
     async def _run(self) -> None:
         try:
-            while self.lost is None:
+            while self._writes:
                 if not self._waiting:
                     self._idle.set()
                 await self._wake.wait()
                 self._wake.clear()
-                while self._waiting and self.lost is None and not self._only_lingering():
+                while self._waiting and self._writes and not self._only_lingering():
                     await self._advance()
                     await asyncio.sleep(self.away)
         finally:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
 
 from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.cluster.bodies import encoded, lines, message_of
+from paybill.cluster.breaker import ApiBreaker, held_by_budget
 from paybill.cluster.kinds import kind_named
 from paybill.cluster.session import Session
 from paybill.desired.names import MANAGER
@@ -32,14 +33,16 @@ class ResourceExpired(Exception):  # noqa: N818 - the API's own word for it
 
 
 class Cluster:
-    """The client. Share one per process; it holds no state but its session.
+    """The client. Share one per process: with a ``breaker`` all pause together when the server is in trouble.
 
     ``guard`` is asked right before each apply, delete and eviction, and raises when this process may not write any more
     (cluster/lease.py): a process that was frozen wakes up in the middle of anything.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, breaker: ApiBreaker | None = None) -> None:
         self.session = session
+        # A command that asks once has nobody to hold back: it tries, and says what came of it.
+        self.breaker = breaker or ApiBreaker(armed=False)
         self.guard: Callable[[], None] = lambda: None
 
     async def get(self, key: Key) -> JSON | None:
@@ -72,25 +75,21 @@ class Cluster:
         pages = self.list_pages(kind, namespace=namespace, labels=labels, fields=fields)
         return [item async for page, _ in pages for item in page]
 
-    async def watch(self, kind: str, *, since: str, labels: str = "") -> AsyncIterator[tuple[str, JSON]]:
+    async def watch(
+        self, kind: str, *, since: str, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> AsyncIterator[tuple[str, JSON]]:
         """(type, object) events after ``since`` until the server ends the watch; raises ResourceExpired on 410."""
         query = {
             "watch": "1",
             "resourceVersion": since,
             "labelSelector": labels,
+            "fieldSelector": fields,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        url = self.session.server + kind_named(kind).path()
-        # A dead peer shows as silence: bookmarks come about once a minute, so two minutes of nothing is a break.
-        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 60, sock_read=120)
         try:
-            async with self.session.http.get(url, params=query, timeout=timeout) as response:
-                if response.status == 410:
-                    raise ResourceExpired
-                if response.status != 200:
-                    self._accept(response.status, await response.read(), f"watch {kind}")
-                async for line in _lines(response.content):
+            async with await self._watching(kind, namespace, query) as response:
+                async for line in lines(response.content):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
                         raise ResourceExpired
@@ -98,9 +97,33 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry("ApiServerUnreachable", f"watch of {kind} broke: {error}") from error
 
-    async def apply(self, obj: Mapping[str, Any], *, manager: str = MANAGER) -> JSON:
-        """Server-side apply of an object as a whole: creates it, or makes our fields what we say."""
-        return await self._patch(obj, "", APPLY, {"fieldManager": manager, "force": "true"})
+    async def _watching(self, kind: str, namespace: str, query: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """A watch that the server has agreed to; what breaks it later is no sign of trouble: idle ones get cut."""
+        path = kind_named(kind).path(namespace)
+        # A dead peer shows as silence: bookmarks come about once a minute, so two minutes of nothing is a break.
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 60, sock_read=120)
+        with self.breaker.passage("GET", path) as passage:
+            try:
+                async with asyncio.timeout(self.session.http.timeout.total):
+                    response = await self.session.http.get(self.session.server + path, params=query, timeout=timeout)
+                    body = b"" if response.status == 200 else await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                passage.unreachable(f"watch of {kind}: {type(error).__name__}: {error}")
+                raise
+            passage.answered(response.status, response.headers, body)
+        if response.status == 410:
+            raise ResourceExpired
+        if response.status != 200:
+            self._accept(response.status, body, f"watch {kind}")
+        return response
+
+    async def apply(self, obj: Mapping[str, Any], *, manager: str = MANAGER, dry_run: bool = False) -> JSON:
+        """Server-side apply of an object as a whole: creates it, or makes our fields what we say.
+
+        ``dry_run``: the API server answers as it would, and keeps nothing.
+        """
+        dry = {"dryRun": "All"} if dry_run else {}
+        return await self._patch(obj, "", APPLY, {"fieldManager": manager, "force": "true", **dry})
 
     async def apply_status(self, obj: Mapping[str, Any], *, manager: str = MANAGER) -> JSON:
         """Server-side apply of an object's status."""
@@ -132,20 +155,31 @@ class Cluster:
         status, answer = await self._request("POST", path, body=request)
         return self._accept(status, answer, f"token of ServiceAccount/{namespace}/{service_account}")
 
+    async def whoami(self) -> str:
+        """The name of the user that this session speaks for, as the API server knows it."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        status, answer = await self._request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+        return str(self._accept(status, answer, "ask who we are")["status"]["userInfo"]["username"])
+
+    async def username(self) -> str:
+        """Who the API server takes us for (a SelfSubjectReview)."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        status, answer = await self._request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+        return str(self._accept(status, answer, "ask who we are")["status"]["userInfo"].get("username", ""))
+
     async def replace(self, obj: Mapping[str, Any]) -> JSON:
         """PUT with the object's resourceVersion as precondition (Leases): a lost race is Retry('Conflict')."""
         key = key_of(obj)
         status, answer = await self._request("PUT", kind_named(key.kind).path(key.namespace, key.name), body=obj)
         return self._accept(status, answer, f"replace {key}")
 
-    async def delete(
-        self, key: Key, *, uid: str, resource_version: str | None = None, grace_seconds: int | None = None
-    ) -> bool:
-        """Delete exactly the object we looked at; False when it is gone already.
+    async def delete(self, key: Key, *, uid: str, resource_version: str, grace_seconds: int | None = None) -> bool:
+        """Delete exactly the object we looked at, as we saw it; False when it is gone already.
 
-        Another UID, or another resourceVersion where one is given, is Retry('Conflict'): look again.
+        Another UID or resourceVersion is Retry('Conflict'): look again. So a process that was frozen after it had
+        decided deletes nothing that somebody touched since.
         """
-        preconditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
         body: JSON = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
         body["propagationPolicy"] = "Background"
         if grace_seconds is not None:
@@ -170,8 +204,7 @@ class Cluster:
         status, answer = await self._request("POST", path, body=eviction)
         if status == 404:
             return True
-        # 429 is the PodDisruptionBudget's answer here; a busy API server says so with a Retry-After, as it does too.
-        if status == 429:
+        if status == 429 and held_by_budget(answer):
             return False
         self._accept(status, answer, f"evict Pod/{namespace}/{name}")
         return True
@@ -194,15 +227,22 @@ class Cluster:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        content = None if body is None else _encoded(body)
+        content = None if body is None else encoded(body)
         typed = {"Content-Type": "application/json"} | dict(headers or {}) if content is not None else None
         params = {name: value for name, value in (query or {}).items() if value}
         url = self.session.server + path
-        try:
-            async with self.session.http.request(method, url, params=params, data=content, headers=typed) as response:
-                return response.status, await response.read()
-        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise Retry("ApiServerUnreachable", f"{method} {path}: {type(error).__name__}: {error}") from error
+        with self.breaker.passage(method, path) as passage:
+            try:
+                async with self.session.http.request(
+                    method, url, params=params, data=content, headers=typed
+                ) as response:
+                    answer = await response.read()
+            except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
+                why = f"{method} {path}: {type(error).__name__}: {error}"
+                passage.unreachable(why)
+                raise Retry("ApiServerUnreachable", why) from error
+            passage.answered(response.status, response.headers, answer)
+        return response.status, answer
 
     @staticmethod
     def _accept(status: int, body: bytes, doing: str) -> JSON:
@@ -210,7 +250,7 @@ class Cluster:
         if status < 300:
             answer: JSON = json.loads(body)
             return answer
-        message = _message(body)
+        message = message_of(body)
         match status:
             case 401 | 403 if "being terminated" not in message:
                 raise Blocked("Forbidden", f"{doing}: {message}: check the operator's RBAC (paybill rbac)")
@@ -222,30 +262,3 @@ class Cluster:
                 raise Invalid("RefusedByApiServer", f"{doing}: {message}")
             case _:
                 raise Retry("ApiServerBusy", f"{doing}: HTTP {status}: {message}")
-
-
-# Apply bodies are read as YAML: a surrogate pair of JSON's escapes is an error there, and so are these, raw.
-_NOT_IN_YAML = re.compile("[\x7f-\x9f\ufffe\uffff]")
-
-
-def _encoded(body: Any) -> bytes:
-    text = json.dumps(body, ensure_ascii=False)
-    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: aiohttp's own iteration stops at 64 KiB, less than one large object."""
-    rest = b""
-    async for chunk in stream.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line:
-                yield line
-
-
-def _message(body: bytes) -> str:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return body[:200].decode(errors="replace")
-    return str(answer.get("message", answer)) if isinstance(answer, dict) else str(answer)

@@ -1,7 +1,7 @@
 """Kubernetes Events: one per transition, posted without holding anything up.
 
-An Event is news for people; the record is the audit log. So a failed post is counted in the log and forgotten, and
-a burst beyond the buffer drops the oldest news rather than memory.
+An Event is news for people; the record is the audit log. So one that is refused is logged and forgotten, and what
+the buffer cannot hold drops the oldest news rather than memory. While the API server is away they wait, for some time.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from paybill.api.base import Resource
-from paybill.api.failures import Failure
+from paybill.api.failures import Failure, Retry
 from paybill.cluster.client import Cluster
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 BUFFER = 2000
 NAMESPACE = "default"  # where the API server wants the Events of cluster-scoped objects
 LONGEST = 1024
+AWAY = {"ApiServerBusy", "ApiServerUnreachable"}
+AGAIN = 1.0
+STALE = 600.0
+"""Seconds after which news that could not be posted is none any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +59,24 @@ class Events:
         while True:
             news = await self._queue.get()
             try:
-                await self._cluster.create(self._event(news))
+                await self._posted(news)
             except Failure as failure:
                 logger.warning("Event %s of %s not posted: %s", news.reason, news.about.metadata.name, failure)
+
+    async def _posted(self, news: News) -> None:
+        """Post one, as often as it takes while the API server is away."""
+        event, given_up = self._event(news), time.monotonic() + STALE
+        while True:
+            try:
+                await self._cluster.create(event)
+            except Retry as failure:
+                if failure.reason == "Conflict":
+                    return  # its name is random: it was posted, and the answer was lost
+                if failure.reason not in AWAY or time.monotonic() > given_up:
+                    raise
+                await asyncio.sleep(failure.after or AGAIN)
+            else:
+                return
 
     def _event(self, news: News) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

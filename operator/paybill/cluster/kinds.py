@@ -60,11 +60,24 @@ _ALL = (
     _kind("Tenant", "paybill.dev/v1alpha1", "tenants", namespaced=False),
     _kind("Subscription", "paybill.dev/v1alpha1", "subscriptions", namespaced=False),
     _kind("Cell", "paybill.dev/v1alpha1", "cells", namespaced=False),
-    # Only `paybill up`, `paybill crds apply` and the chart's tests write these; the operator's role has no right to.
+    _kind("Approval", "paybill.dev/v1alpha1", "approvals", namespaced=False),
+    # Only `paybill up`, `paybill crds apply` and the chart's tests write these; the operator may read two kinds' own.
     _kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),
     _kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
     _kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False),
     _kind("Role", "rbac.authorization.k8s.io/v1", "roles"),
+    _kind(
+        "ValidatingAdmissionPolicy",
+        "admissionregistration.k8s.io/v1",
+        "validatingadmissionpolicies",
+        namespaced=False,
+    ),
+    _kind(
+        "ValidatingAdmissionPolicyBinding",
+        "admissionregistration.k8s.io/v1",
+        "validatingadmissionpolicybindings",
+        namespaced=False,
+    ),
 )
 _BY_NAME = {kind.name: kind for kind in _ALL}
 

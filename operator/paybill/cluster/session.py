@@ -53,20 +53,33 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
 
 
 @contextlib.asynccontextmanager
-async def open_session(kubeconfig: Path | None = None) -> AsyncIterator[Session]:
-    """A session to the cluster of ``kubeconfig``, of $KUBECONFIG, or of the pod we run in."""
+async def open_session(
+    kubeconfig: Path | None = None,
+    *,
+    around: Sequence[aiohttp.ClientMiddlewareType] = (),
+    request_seconds: float = REQUEST_TIMEOUT,
+) -> AsyncIterator[Session]:
+    """A session to the cluster of ``kubeconfig``, of $KUBECONFIG, or of the pod we run in.
+
+    ``around`` are aiohttp's middlewares around each request, Kopf's included; ``request_seconds`` is how long a request
+    may take, watches apart.
+    """
     configuration = await _configuration(kubeconfig)
     tls = RESTClientObject(configuration).ssl_context
-    headers = {"User-Agent": f"paybill/{__version__}"}
+    # Compressing a list costs the API server more than sending it costs the network inside a cluster.
+    headers = {"User-Agent": f"paybill/{__version__}", "Accept-Encoding": "identity"}
     async with (
         aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls) as connector,
         aiohttp.ClientSession(
             connector=connector,
             connector_owner=False,
-            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
+            timeout=aiohttp.ClientTimeout(total=request_seconds),
             headers=headers,
+            middlewares=around,
         ) as http,
-        aiohttp.ClientSession(connector=connector, connector_owner=False, headers=headers) as for_kopf,
+        aiohttp.ClientSession(
+            connector=connector, connector_owner=False, headers=headers, middlewares=around
+        ) as for_kopf,
     ):
         sessions = (http, for_kopf)
         await _authenticate(configuration, sessions)

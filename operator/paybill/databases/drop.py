@@ -7,6 +7,7 @@ section 4: out of shared memory after 185 tenants in one).
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 from psycopg.sql import SQL, Identifier
 
@@ -23,6 +24,9 @@ from paybill.desired import sql_names as names
 from paybill.desired.database import foreign
 from paybill.desired.database_facts import EVERYWHERE, ObservedDatabase, ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
+
+LONGEST: Final = 900
+"""Seconds that the removal of a tenant's objects may take."""
 
 Fence = Callable[[Session], Awaitable[None]]
 """Raises when this process may no longer act. It is called inside the transaction that it guards and may take locks."""
@@ -46,7 +50,8 @@ async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fen
         changed = await _close(session, server.traits, observed, fence)
         if pool.holds == "Rows":
             changed += await erase(server, pool, session, tenant, names.mark(pool.installation, uid), fence)
-        changed += await _remove(session, pool, server.traits, observed, fence)
+        with session.patiently(LONGEST + 60):
+            changed += await _remove(session, pool, server.traits, observed, fence)
     return Outcome(changed)
 
 
@@ -77,7 +82,7 @@ async def _remove(
     tenant = observed.id
     async with session.transaction():
         # Taking locks on each of the tenant's objects and removing their files may take its time.
-        await session.execute("SET LOCAL statement_timeout = '15min'")
+        await session.execute(SQL("SET LOCAL statement_timeout = {}").format(f"{LONGEST}s"))
         await fence(session)
         query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
         cursor = await session.execute(query, [sorted(names.role_names(tenant))])

@@ -6,30 +6,30 @@ touches catalogs. Sessions are kept for reuse and given up on the first sign of 
 server is survived: the work in hand fails with ``Retry``, the next attempt opens a new session.
 """
 
-import asyncio
 import logging
-import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 
 from paybill.api.failures import Blocked, Invalid
+from paybill.databases import places
 from paybill.databases.failures import as_failure
+from paybill.databases.places import Places
 from paybill.databases.versions import gate
 from paybill.desired.database_facts import SUPERUSER_SETTINGS, ServerTraits
+from paybill.postgres import PatientConnection
 
 logger = logging.getLogger(__name__)
 
-Session = psycopg.AsyncConnection[tuple[Any, ...]]
+Session: TypeAlias = places.Session
 
 _PINNED: Final = (
     "-c search_path=pg_catalog,pg_temp -c statement_timeout={statement} -c lock_timeout={lock}"
-    " -c idle_in_transaction_session_timeout=60000 -c default_transaction_isolation=read\\ committed"
+    " -c idle_in_transaction_session_timeout=10000 -c default_transaction_isolation=read\\ committed"
     " -c default_transaction_read_only=off -c row_security=on -c DateStyle=ISO -c TimeZone=UTC"
 )
 _PROBE: Final = """
@@ -53,34 +53,60 @@ class Limits:
 class Server:
     """One server, reached as its administrator; made by ``Server.connect``."""
 
-    def __init__(self, conninfo: str, *, name: str, installation: str, traits: ServerTraits, limits: Limits) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        name: str,
+        installation: str,
+        traits: ServerTraits,
+        limits: Limits,
+        connection: type[Session] = PatientConnection,
+    ) -> None:
         self.name = name
         self.installation = installation
         self.traits = traits
         self.warnings = gate(traits.version)
+        self.epoch: int | None = None
+        """The leader's epoch that was announced here (databases/leader.py)."""
+        self.connection = connection
         self._conninfo = conninfo
-        self._limits = limits
-        self._places = asyncio.Semaphore(limits.in_flight)
-        self._idle: list[tuple[str, Session]] = []
+        self._places = Places(name, limits.in_flight, self._open)
 
     @classmethod
-    async def connect(cls, dsn: str, *, name: str, installation: str, limits: Limits | None = None) -> Self:
+    async def connect(
+        cls,
+        dsn: str,
+        *,
+        name: str,
+        installation: str,
+        limits: Limits | None = None,
+        connection: type[Session] = PatientConnection,
+    ) -> Self:
         """Open a first session and learn what the server and the administrator are.
 
-        ``dsn`` is a libpq connection string to a maintenance database. Raises ``Retry("DatabaseUnreachable")``,
-        ``Blocked("DatabaseAccessDenied" | "ServerVersionRefused" | "AdministratorTooWeak")``, ``Invalid("BadDsn")``.
+        ``dsn`` is a libpq connection string to a maintenance database, ``connection`` what sessions are made of.
+        Raises ``Retry("DatabaseUnreachable")``, ``Blocked("DatabaseAccessDenied" | "ServerVersionRefused" |
+        "AdministratorTooWeak")``, ``Invalid("BadDsn")``.
         """
         limits = limits or Limits()
         conninfo = _pinned(dsn, name, limits)
         with as_failure(name):
-            first = await _open(conninfo)
+            first = await _open(conninfo, connection)
             try:
                 traits = await _probe(first, name)
-                server = cls(conninfo, name=name, installation=installation, traits=traits, limits=limits)
+                server = cls(
+                    conninfo,
+                    name=name,
+                    installation=installation,
+                    traits=traits,
+                    limits=limits,
+                    connection=connection,
+                )
             except BaseException:
                 await first.close()
                 raise
-        server._idle.append((server.maintenance, first))
+        await server._places.keep(server.maintenance, first)
         logger.info("server %s: Postgres %s, profile %s", name, traits.version, traits.profile)
         return server
 
@@ -93,17 +119,12 @@ class Server:
     async def session(self, database: str | None = None) -> AsyncIterator[Session]:
         """An administrator's session in autocommit on ``database`` (the maintenance database when ``None``).
 
-        Waits for one of the server's places. Database errors inside become Paybill's failures; a session that is
-        not idle at the end is closed, so no transaction ever leaks into the next use.
+        Waits for one of the server's places, for a short time: Retry("DatabaseBusy"). Database errors inside become
+        Paybill's failures; a session that is not idle at the end is closed, so no transaction ever leaks into the next
+        use.
         """
-        database = database or self.maintenance
-        async with self._places:
-            with as_failure(self.name):
-                session = await self._take(database)
-                try:
-                    yield session
-                finally:
-                    await self._give_back(database, session)
+        async with self._places.session(database or self.maintenance) as session:
+            yield session
 
     def address(self) -> dict[str, str]:
         """Where logins reach the server: libpq's ``host`` and ``port``, nothing of the administrator's."""
@@ -112,36 +133,10 @@ class Server:
 
     async def close(self) -> None:
         """Close the idle sessions; one that is at work closes when its work ends."""
-        self._limits = Limits(in_flight=0)
-        idle, self._idle = self._idle, []
-        for _, session in idle:
-            await session.close()
+        await self._places.close()
 
-    async def _take(self, database: str) -> Session:
-        while (session := self._idle_in(database)) is not None:
-            if _alive(session):
-                return session
-            await session.close()
-        return await _open(make_conninfo(self._conninfo, dbname=database))
-
-    def _idle_in(self, database: str) -> Session | None:
-        for index in range(len(self._idle) - 1, -1, -1):
-            if self._idle[index][0] == database:
-                return self._idle.pop(index)[1]
-        return None
-
-    async def _give_back(self, database: str, session: Session) -> None:
-        if (
-            session.closed
-            or session.info.transaction_status is not TransactionStatus.IDLE
-            or not self._limits.in_flight
-        ):
-            await session.close()
-            return
-        self._idle.append((database, session))
-        while len(self._idle) > self._limits.in_flight:
-            _, oldest = self._idle.pop(0)
-            await oldest.close()
+    async def _open(self, database: str) -> Session:
+        return await _open(make_conninfo(self._conninfo, dbname=database), self.connection)
 
 
 def _pinned(dsn: str, name: str, limits: Limits) -> str:
@@ -162,21 +157,16 @@ def _pinned(dsn: str, name: str, limits: Limits) -> str:
         raise Invalid("BadDsn", f"server {name}: its connection string cannot be read") from None
 
 
-async def _open(conninfo: str) -> Session:
-    session = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=2)
-    if session.info.server_version >= 160000:
-        # With it set, Postgres would make the administrator a lasting member of each role it creates.
-        await session.execute("SET createrole_self_grant = ''")
+async def _open(conninfo: str, connection: type[Session]) -> Session:
+    session = await connection.connect(conninfo, autocommit=True, prepare_threshold=2)
+    try:
+        if session.info.server_version >= 160000:
+            # With it set, Postgres would make the administrator a lasting member of each role it creates.
+            await session.execute("SET createrole_self_grant = ''")
+    except BaseException:
+        await session.close()
+        raise
     return session
-
-
-def _alive(session: Session) -> bool:
-    """Whether an idle session's socket is silent: anything to read on it means that the server said goodbye."""
-    if session.closed:
-        return False
-    poll = select.poll()
-    poll.register(session.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    return not poll.poll(0)
 
 
 async def _probe(session: Session, name: str) -> ServerTraits:

@@ -67,3 +67,4 @@ def configure(form: str, level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Kopf describes each event at INFO and psycopg each reconnect; what matters of both we say ourselves.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from paybill.cluster.breaker import ApiBreaker
 
 REGISTRY = CollectorRegistry()
 
@@ -30,6 +32,10 @@ TIME_TO_READY = Histogram(
 )
 STEPS = Counter("paybill_steps", "Steps taken, by action and result.", ["action", "result"], registry=REGISTRY)
 LEADING = Gauge("paybill_leading", "1 while this process leads and acts, 0 while it stands by.", registry=REGISTRY)
+MODE = Gauge("paybill_mode", "1 for the mode that holds, 0 for the others.", ["mode"], registry=REGISTRY)
+MASS_CHANGE = Gauge(
+    "paybill_mass_change", "1 while the breaker of a cell holds back all that destroys.", ["cell"], registry=REGISTRY
+)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 
@@ -46,9 +52,15 @@ class TenantSample:
 class WorldCollector(Collector):
     """Gauges computed at the moment of a scrape, so that they can never lag behind or leak series."""
 
-    def __init__(self, tenants: Callable[[], Iterable[TenantSample]], queued: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        tenants: Callable[[], Iterable[TenantSample]],
+        queued: Callable[[], int],
+        breaker: Callable[[], ApiBreaker],
+    ) -> None:
         self._tenants = tenants
         self._queued = queued
+        self._breaker = breaker
 
     def collect(self) -> Iterable[Metric]:
         """The families; called by the Prometheus client."""
@@ -62,3 +74,13 @@ class WorldCollector(Collector):
             family.add_metric([sample.phase, sample.compute, sample.database, str(sample.ready).lower()], number)
         yield family
         yield GaugeMetricFamily("paybill_queue_length", "Keys waiting for a worker.", value=self._queued())
+        breaker = self._breaker()
+        yield GaugeMetricFamily(
+            "paybill_api_breaker_open", "1 while requests to the API server are paused.", value=breaker.open
+        )
+        yield CounterMetricFamily(
+            "paybill_api_troubles", "Requests that the API server answered with 429 or 5xx, or not.", breaker.troubles
+        )
+        yield CounterMetricFamily(
+            "paybill_api_held_back", "Requests not sent, because requests are paused.", breaker.refused
+        )

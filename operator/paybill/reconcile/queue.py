@@ -21,6 +21,8 @@ from typing import NamedTuple
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 60.0
 """Seconds: the wait after the first failure, which doubles with each one in a row, and its bound."""
+SPREAD = 0.25
+"""How much of a wait is left to chance, so that what failed together does not come back together."""
 URGENT_IN_A_ROW = 8
 """How many urgent keys are taken while a background one waits, before it has its turn."""
 MOST_CAUSES = 8
@@ -112,12 +114,12 @@ class Queue:
             self._unplan(state)
             del self._states[work]
 
-    async def take(self) -> tuple[Work, str]:
-        """The next key with its causes; waits for one."""
+    async def take(self, *, urgent_only: bool = False) -> tuple[Work, str]:
+        """The next key with its causes; waits for one, or with ``urgent_only`` for one that is urgent."""
         while True:
             self._wake_due()
-            if len(self):
-                work = self._next()
+            if self._urgent if urgent_only else len(self):
+                work = self._urgent.popitem(last=False)[0] if urgent_only else self._next()
                 state = self._states[work]
                 causes, state.causes = state.causes, []
                 state.urgent, state.working = False, True
@@ -138,13 +140,18 @@ class Queue:
         self._release(work, state)
 
     def failed(self, work: Work, after: float | None = None) -> float:
-        """A worker could not finish: the key comes back after ``after`` seconds or the back-off; returns the wait."""
+        """A worker could not finish: the key comes back after ``after`` seconds or the back-off; returns the wait.
+
+        Both are spread by a quarter: a named wait upwards, for it says when it is worth trying again; it makes the
+        back-off no longer.
+        """
         state = self._states[work]
         # The exponent is bounded as well: two to the power of a few days of failures is no float any more.
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(state.failures, 32))
-        state.failures += 1
+        state.failures += after is None
         # Jitter is for spreading load, not for secrets.
-        wait = after if after is not None else backoff * random.uniform(0.75, 1.0)  # noqa: S311
+        spread = random.uniform(0.0, SPREAD)  # noqa: S311
+        wait = after * (1.0 + spread) if after is not None else backoff * (1.0 - spread)
         self._release(work, state)
         if not state.causes:
             self.add_at(work, self._clock() + wait, AGAIN)

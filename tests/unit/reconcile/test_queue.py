@@ -15,6 +15,7 @@ from paybill.reconcile.queue import (
     FIRST_BACKOFF,
     LONGEST_BACKOFF,
     MOST_CAUSES,
+    SPREAD,
     URGENT_IN_A_ROW,
     Queue,
     Work,
@@ -152,6 +153,24 @@ async def test_an_endless_stream_of_changes_starves_no_resync(queue):
     assert turns == [URGENT_IN_A_ROW, 2 * URGENT_IN_A_ROW + 1, 3 * URGENT_IN_A_ROW + 2]
 
 
+async def test_a_worker_for_what_is_urgent_leaves_the_background_alone(queue):
+    queue.add(ACME, "wave", background=True)
+    task = asyncio.create_task(queue.take(urgent_only=True))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    queue.add(BETA, "edit")
+    assert await asyncio.wait_for(task, 1) == (BETA, "edit")
+    assert await queue.take() == (ACME, "wave")
+
+
+async def test_an_edit_of_what_waits_in_the_background_is_for_the_urgent_worker(queue):
+    queue.add(ACME, "wave", background=True)
+    queue.add(ACME, "edit")
+    assert await asyncio.wait_for(queue.take(urgent_only=True), 1) == (ACME, "wave; edit")
+    assert not len(queue)
+
+
 async def test_the_turn_of_the_background_is_counted_only_while_it_waits(queue):
     for work in names(URGENT_IN_A_ROW + 1):
         queue.add(work, "edited")
@@ -190,7 +209,7 @@ async def test_the_back_off_doubles_up_to_a_bound_and_never_breaks(queue, clock)
         clock.pass_by(waits[-1])
     for number, wait in enumerate(waits):
         full = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(number, 64))
-        assert 0.75 * full <= wait <= full
+        assert (1 - SPREAD) * full <= wait <= full
     assert len(set(waits[-100:])) > 50
 
 
@@ -209,10 +228,11 @@ async def test_success_forgets_the_failures_before_it(queue, clock):
 async def test_a_failure_that_names_its_own_wait_has_it(queue, clock):
     queue.add(ACME, "changed")
     await take(queue)
-    assert queue.failed(ACME, after=7.0) == 7.0
+    wait = queue.failed(ACME, after=7.0)
+    assert 7.0 <= wait <= 7.0 * (1 + SPREAD)
     clock.pass_by(6.9)
     assert await nothing_to_take(queue)
-    clock.pass_by(0.2)
+    clock.pass_by(wait - 6.9)
     assert (await take(queue))[0] == ACME
 
 
