@@ -41,8 +41,11 @@ class Settings:
     database_resync_seconds: float = 60.0
     """How often the catalogs of each database server are compared with what is declared."""
 
-    lease_seconds: float = 15.0
-    """How long the Lease holds when its holder falls silent."""
+    lease_seconds: float = 10.0
+    """How long the Lease holds when its holder falls silent; it is renewed four times as often."""
+
+    settle_seconds: float = 2.0
+    """How long a suspension or deletion waits after it fell due, so that a mass change shows before it is done."""
 
     metrics_port: int = 0
     """The port of /metrics, /healthz, /standbyz and /readyz; 0 picks a free one and logs it."""

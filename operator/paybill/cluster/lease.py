@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import socket
 import time
@@ -34,7 +35,7 @@ class LeaseSettings:
 
     namespace: str
     name: str
-    duration: float = 15.0
+    duration: float = 10.0
     renew_every: float = 2.5
 
 
@@ -48,6 +49,8 @@ class Lease:
     _seen: tuple[str, float] = ("", 0.0)
     _renewed: float | None = None
     _lost: bool = False
+    _ours: dict[str, Any] | None = None
+    """The Lease as our last write left it: a renewal is then one request, refused if anybody wrote since."""
 
     @property
     def key(self) -> Key:
@@ -80,35 +83,51 @@ class Lease:
             await asyncio.sleep(self.settings.renew_every)
             try:
                 async with asyncio.timeout(self.settings.duration / 2):
-                    if not await self._try():
+                    if not await self._renew():
                         self._lost = True
                         raise LeaseLost(f"{self.key} is held by another process")
             except (Failure, TimeoutError) as failure:
                 left = self.settings.duration - (time.monotonic() - (self._renewed or 0.0))
                 logger.warning("lease %s not renewed, %.1f s left: %s", self.key, left, failure)
                 if left <= self.settings.renew_every:
+                    self._lost = True
                     raise LeaseLost(f"{self.key} could not be renewed: {failure}") from failure
 
     async def release(self) -> None:
-        """Give the Lease up, so that the next leader need not wait."""
-        current = await self.cluster.get(self.key)
-        if current is not None and current["spec"].get("holderIdentity") == self.identity:
-            await self.cluster.replace(self._object(current, holder=""))
+        """Give the Lease up, if it is still ours, so that the next leader need not wait. It also ends by itself."""
+        if self._ours is None or self._lost:
+            return
+        with contextlib.suppress(Failure, TimeoutError):
+            async with asyncio.timeout(self.settings.renew_every):
+                await self.cluster.replace(self._object(self._ours, holder=""))
+
+    async def _renew(self) -> bool:
+        if self._ours is not None:
+            try:
+                await self._write(self._ours)
+                return True
+            except Retry as failure:
+                if failure.reason not in {"Conflict", "NotFound"}:
+                    raise
+        return await self._try()
 
     async def _try(self) -> bool:
+        current = await self.cluster.get(self.key)
+        if current is not None:
+            holder = current["spec"].get("holderIdentity") or ""
+            if holder not in ("", self.identity) and not self._expired(current):
+                return False
+        await self._write(current)
+        return True
+
+    async def _write(self, current: dict[str, Any] | None) -> None:
+        """Make the Lease ours, or renew it, on the condition that it is still what we saw (or still missing)."""
         # Counted from before the request: whoever sees it can only have seen it later.
         asked = time.monotonic()
-        current = await self.cluster.get(self.key)
-        if current is None:
-            await self.cluster.create(self._object(None, holder=self.identity))
-            self._renewed = asked
-            return True
-        holder = current["spec"].get("holderIdentity") or ""
-        if holder not in ("", self.identity) and not self._expired(current):
-            return False
-        await self.cluster.replace(self._object(current, holder=self.identity))
+        wanted = self._object(current, holder=self.identity)
+        self._ours = None
+        self._ours = await (self.cluster.replace(wanted) if current is not None else self.cluster.create(wanted))
         self._renewed = asked
-        return True
 
     def _expired(self, current: dict[str, Any]) -> bool:
         """By our own monotonic clock since we first saw this version: clocks of two machines do not agree."""
@@ -130,7 +149,7 @@ class Lease:
             "metadata": metadata,
             "spec": {
                 "holderIdentity": holder,
-                "leaseDurationSeconds": max(1, round(self.settings.duration)),
+                "leaseDurationSeconds": math.ceil(self.settings.duration),
                 "renewTime": now,
                 "acquireTime": now if taken_over else before.get("acquireTime", now),
                 "leaseTransitions": int(before.get("leaseTransitions") or 0) + (1 if taken_over and holder else 0),

@@ -43,6 +43,18 @@ async def take_epoch(db: ControlDatabase, shard: str = "", *, holder: str | None
     return int(row[0])
 
 
+async def outgrow_epoch(db: ControlDatabase, epoch: int, beyond: int, shard: str = "") -> None:
+    """Let the next leader's epoch of ``shard`` be greater than ``beyond``, if we hold the newest.
+
+    A tenants' server may have seen a greater one than a control database that was restored from a backup.
+    """
+    async with db.transaction() as connection:
+        await assert_epoch(connection, epoch, shard)
+        await connection.execute(
+            "UPDATE paybill.epochs SET epoch = greatest(epoch, %s) WHERE shard = %s", (beyond, shard)
+        )
+
+
 async def assert_epoch(connection: AsyncConnection[TupleRow], epoch: int, shard: str = "") -> None:
     """Hold ``epoch`` as the newest of ``shard`` until the transaction of ``connection`` ends.
 

@@ -59,13 +59,10 @@ async def contents(
 
 
 def _schemas(pool: PoolDatabase) -> set[Schema]:
-    shared = {Schema(names.EXTENSIONS_SCHEMA, names.ADMIN)}
+    shared = {Schema(names.EXTENSIONS_SCHEMA, names.ADMIN), Schema(names.TENANCY_SCHEMA, names.ADMIN)}
     if pool.holds == "Schemas":
         return shared
-    return shared | {
-        Schema(names.TENANCY_SCHEMA, names.ADMIN),
-        Schema(names.ROWS_SCHEMA, names.pool_owner(pool.name)),
-    }
+    return shared | {Schema(names.ROWS_SCHEMA, names.pool_owner(pool.name))}
 
 
 def _grants(pool: PoolDatabase) -> set[Grant]:

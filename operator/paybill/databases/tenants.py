@@ -11,6 +11,7 @@ from psycopg import errors
 from paybill.api.failures import Blocked, Invalid
 from paybill.databases.borrowed import borrowed
 from paybill.databases.credentials import is_verifier
+from paybill.databases.leader import asserting
 from paybill.databases.observation import look, observe
 from paybill.databases.outcome import Outcome
 from paybill.databases.repairs import repairs
@@ -19,7 +20,7 @@ from paybill.databases.sessions import end_sessions
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
 from paybill.desired.database import conflicts, degraded
-from paybill.desired.database_facts import ObservedDatabase, ServerTraits
+from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
 
 __all__ = ["Outcome", "ensure", "observe", "plan"]
@@ -45,22 +46,23 @@ async def ensure(
     """
     _check(pool, desired, passwords or {})
     async with server.session(pool.name) as session:
-        if expect_absent and (created := await _created(session, server.traits, desired, passwords or {})):
+        if expect_absent and (created := await _created(session, server, desired, passwords or {})):
             return Outcome(created, degraded(desired, server.traits), created=True)
         observed = (await look(session, server.traits, pool, [desired.id]))[desired.id]
         statements = plan(desired, observed, passwords or {})
-        changed = await run(session, statements)
+        changed = await run(session, (*asserting(server.epoch), *statements)) if statements else ()
         if not observed.absent and (statements or desired.closed_logins & observed.sessions.keys()):
             changed += await end_sessions(session, server.traits, desired.closed_logins)
     return Outcome(changed, degraded(desired, server.traits))
 
 
 async def _created(
-    session: Session, traits: ServerTraits, desired: TenantDatabase, passwords: Mapping[str, str]
+    session: Session, server: Server, desired: TenantDatabase, passwords: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Create everything at once; empty, and nothing done, when something of these names exists already."""
+    statements = plan(desired, ObservedDatabase(desired.id, server.traits), passwords)
     try:
-        return await run(session, plan(desired, ObservedDatabase(desired.id, traits), passwords))
+        return await run(session, (*asserting(server.epoch), *statements))
     except (errors.DuplicateObject, errors.DuplicateSchema):
         await session.execute("ROLLBACK")
         return ()

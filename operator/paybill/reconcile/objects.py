@@ -28,8 +28,13 @@ def _stands(world: World, obj: Object) -> bool:
     return row is not None and agrees({**obj, "apiVersion": None}, {**row.parsed(), "apiVersion": None})
 
 
-async def ensure(world: World, scope: Scope, desired: Sequence[Object], *, fresh: bool = False) -> int:
-    """Apply what is missing, side by side; returns how many were. ``fresh``: the namespace was made a moment ago."""
+async def ensure(
+    world: World, scope: Scope, desired: Sequence[Object], *, fresh: bool = False, destructive: bool = False
+) -> int:
+    """Apply what is missing, side by side; returns how many were.
+
+    ``fresh``: the namespace was made a moment ago. ``destructive``: what is applied takes something away.
+    """
     lacking = missing(world, desired)
     for obj in lacking:
         key = key_of(obj)
@@ -41,7 +46,9 @@ async def ensure(world: World, scope: Scope, desired: Sequence[Object], *, fresh
         if found is not None:
             _refuse_dying(key, found)
             refuse_foreign(key, found, obj)
-    await take(world, scope, [_step(world, obj) for obj in lacking])
+    if lacking:
+        world.cluster.breaker.check()  # no intents in the audit log for what would not even be sent
+    await take(world, scope, [_step(world, obj, destructive=destructive) for obj in lacking])
     return len(lacking)
 
 
@@ -84,18 +91,19 @@ def _patch(obj: Object, found: Object) -> dict[str, Any]:
     return {**whole, "metadata": obj["metadata"]}
 
 
-def _step(world: World, obj: Object) -> Step:
+def _step(world: World, obj: Object, *, destructive: bool) -> Step:
     key = key_of(obj)
 
     async def apply() -> dict[str, Any]:
         row = world.children.get(key)
         # The role of a RoleBinding cannot be changed: one that was made again with another role has to go first.
         if row is not None and "roleRef" in obj and not agrees({"roleRef": obj["roleRef"]}, row.parsed()):
-            await world.cluster.delete(key, uid=row.uid)
+            await world.cluster.delete(key, uid=row.uid, resource_version=row.version)
         answer = await world.cluster.apply(obj)
         if not agrees(obj, answer):
             answer = await world.cluster.merge(_patch(obj, answer))
         world.children.put(answer)
         return answer
 
-    return Step(action=f"{key.kind[0].lower()}{key.kind[1:]}.apply", target=str(key), act=apply, inputs=obj)
+    action = f"{key.kind[0].lower()}{key.kind[1:]}.apply"
+    return Step(action=action, target=str(key), act=apply, inputs=obj, destructive=destructive)

@@ -8,7 +8,7 @@ so a steady tenant costs no request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,8 @@ async def bring(
         degraded = await _run(world, site, plan, course, credentials, fresh=fresh)
     owners = [] if site.shared or not site.tenant.spec.owners else [rbac.owners(site.identity, site.tenant.spec.owners)]
     told = [] if standing.entitlements is None else [_entitlements(site, course, standing, standing.entitlements)]
-    await objects.ensure(world, site.scope, [*owners, *told], fresh=fresh)
+    await objects.ensure(world, site.scope, told, fresh=fresh)
+    await objects.ensure(world, site.scope, owners, fresh=fresh, destructive=_fewer(world, owners))
     if not owners and not site.shared:
         await _remove_owners(world, site)
     binding = None if stand else await _patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
@@ -130,12 +131,19 @@ async def _stop(world: World, site: Site, plan: PlanSpec) -> None:
     stopped = quota.build(site.identity, plan.limits.quota, quota.Pods.STOPPED, world.now())
     with world.children.awaited(key_of(stopped)) as changed:
         if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
-            await suspension.announce(world, site)
-            await suspension.suspend(world, site, lambda: _put(world, stopped), stopped)
+            row = world.children.get(key_of(stopped))
+            seen = row.version if row is not None else None
+            await suspension.suspend(world, site, lambda: _stop_pods(world, site, stopped, seen), stopped)
         bounds, wanted = _bounds(world, site, plan, quota.Pods.STOPPED)
         await objects.ensure(world, site.scope, bounds)
         await enforced(world, site, wanted, changed)
     await suspension.drain(world, site)
+
+
+async def _stop_pods(world: World, site: Site, stopped: dict[str, Any], seen: str | None) -> None:
+    """What is lost is told right before it is, not whenever a suspension waits for its turn."""
+    await suspension.announce(world, site)
+    await _put(world, stopped, seen)
 
 
 async def _namespace(world: World, site: Site) -> bool:
@@ -196,9 +204,21 @@ async def enforced(world: World, site: Site, desired: dict[str, Any], changed: a
             ) from None
 
 
-async def _put(world: World, desired: dict[str, Any]) -> None:
-    """Apply one object and remember the answer."""
+async def _put(world: World, desired: dict[str, Any], seen: str | None = None) -> None:
+    """Apply one object and remember the answer; ``seen``: only if it is still at the version that was decided on."""
+    if seen is not None:
+        desired = {**desired, "metadata": {**desired["metadata"], "resourceVersion": seen}}
     world.children.put(await world.cluster.apply(desired))
+
+
+def _fewer(world: World, owners: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether somebody who is an owner would be none any more."""
+    for wanted in owners:
+        row = world.children.get(key_of(wanted))
+        subjects = (row.parsed().get("subjects") or ()) if row is not None else ()
+        if any(subject not in wanted["subjects"] for subject in subjects):
+            return True
+    return False
 
 
 async def _remove_owners(world: World, site: Site) -> None:
@@ -209,10 +229,10 @@ async def _remove_owners(world: World, site: Site) -> None:
         return
 
     async def act() -> None:
-        await world.cluster.delete(key, uid=row.uid)
+        await world.cluster.delete(key, uid=row.uid, resource_version=row.version)
         world.children.forget(key)
 
-    await take(world, site.scope, [Step(action="roleBinding.delete", target=str(key), act=act)])
+    await take(world, site.scope, [Step(action="roleBinding.delete", target=str(key), act=act, destructive=True)])
 
 
 async def _both(first: Any, second: Any) -> tuple[Any, Any]:

@@ -55,7 +55,8 @@ class Revisions:
         key = Key("ControllerRevision", self._namespace, names.revision(plan, revision))
         found = await self._cluster.get(key)
         if found is not None:
-            await self._cluster.delete(key, uid=found["metadata"]["uid"])
+            metadata = found["metadata"]
+            await self._cluster.delete(key, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
         self._kept.pop((plan, revision), None)
 
     def _take(self, obj: dict[str, Any]) -> None:

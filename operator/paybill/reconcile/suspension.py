@@ -28,9 +28,10 @@ NAMED_AT_MOST = 10
 
 
 async def suspend(world: World, site: Site, act: Callable[[], Awaitable[Any]], inputs: object) -> Any:
-    """Take the step that suspends a tenant; returns what it returns, raises Retry when the hour's budget is spent."""
+    """Take the step that suspends a tenant; returns what it returns, raises Retry when it is not its turn."""
     target = f"Tenant/{site.tenant.metadata.name}"
-    step = Step(action=SUSPENSIONS.action, target=target, act=act, inputs=inputs, budget=SUSPENSIONS)
+    due = world.brakes.cell(site.claim.cell).due.get(site.claim.id)
+    step = Step(action=SUSPENSIONS.action, target=target, act=act, inputs=inputs, budget=SUSPENSIONS, due=due)
     return (await take(world, site.scope, [step]))[0]
 
 
@@ -97,7 +98,7 @@ def _evict(world: World, site: Site, pod: dict[str, Any]) -> Step:
     async def act() -> str | None:
         return None if await world.cluster.evict(site.namespace, name) else name
 
-    return Step(action="pod.evict", target=f"Pod/{site.namespace}/{name}", act=act)
+    return Step(action="pod.evict", target=f"Pod/{site.namespace}/{name}", act=act, destructive=True)
 
 
 def _delete(world: World, pod: dict[str, Any]) -> Step:
@@ -105,9 +106,9 @@ def _delete(world: World, pod: dict[str, Any]) -> Step:
     key = Key("Pod", metadata["namespace"], metadata["name"])
 
     async def act() -> None:
-        await world.cluster.delete(key, uid=metadata["uid"])
+        await world.cluster.delete(key, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
 
-    return Step(action="pod.delete", target=str(key), act=act)
+    return Step(action="pod.delete", target=str(key), act=act, destructive=True)
 
 
 def _quota_key(site: Site) -> Key:

@@ -15,9 +15,11 @@ from typing import Protocol
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
-from paybill.reconcile import cell, deletion, metrics, plan, tenant
+from paybill.reconcile import approval, cell, deletion, mass_change, metrics, plan, tenant
 from paybill.reconcile.log import about
 from paybill.reconcile.queue import DUE, Queue, Work
+from paybill.reconcile.servers import FENCED
+from paybill.reconcile.status import MASS_CHANGE
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -39,8 +41,7 @@ class Reconcile(Protocol):
 
 
 async def _drop(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:  # noqa: ARG001
-    await deletion.carry_out(world, name, cause)
-    return None
+    return await deletion.carry_out(world, name, cause)
 
 
 RECONCILES: dict[str, Reconcile] = {
@@ -48,6 +49,8 @@ RECONCILES: dict[str, Reconcile] = {
     "Plan": plan.reconcile,
     "Cell": cell.reconcile,
     "Drop": _drop,
+    "Approval": approval.reconcile,
+    MASS_CHANGE: mass_change.reconcile,
 }
 
 
@@ -59,10 +62,17 @@ async def run(world: World, workers: int) -> None:
 
 
 async def _work(world: World) -> None:
-    while True:
+    # Asked, because Python 3.11's wait_for (in psycopg's pool) loses a cancellation that comes with the result.
+    while not cancelled():
         work, cause = await world.queue.take()
         with about(work, cause):
             await _one(world, work, cause)
+
+
+def cancelled() -> bool:
+    """Whether the task that asks has been told to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _one(world: World, work: Work, cause: str) -> None:
@@ -72,11 +82,12 @@ async def _one(world: World, work: Work, cause: str) -> None:
         wake = await RECONCILES[work.kind](world, work.name, cause, deep=DUE in cause.split("; "))
     except Retry as failure:
         outcome = "retry"
+        mass_change.ended(world, work, failure)
         wait = queue.failed(work, failure.after)
         logger.info("waits %.1f s: %s", wait, failure)
     except (Blocked, Invalid) as failure:
         outcome = "stalled"
-        if failure.reason == "EpochLost":
+        if failure.reason in FENCED:
             raise LeadershipLost(str(failure)) from failure
         logger.warning("stalled: %s", failure)
         queue.done(work)
@@ -88,6 +99,7 @@ async def _one(world: World, work: Work, cause: str) -> None:
         wait = queue.failed(work)
         logger.exception("unexpected error; again in %.1f s", wait)
     else:
+        mass_change.ended(world, work, None)
         _settle(queue, work, wake, world.now)
     metrics.RECONCILE.labels(work.kind, outcome).observe(time.monotonic() - started)
 
