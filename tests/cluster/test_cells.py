@@ -119,6 +119,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "no Secret": ("SecretMissing", None, "does not exist"),
     "no key": ("SecretMissing", {"other": "x"}, "has no key"),
     "no URI": ("BadDsn", {"schemas-1": "::not a uri::"}, "cannot be read"),
+    "an empty URI": ("BadDsn", {"schemas-1": "  "}, "is empty"),
     "wrong password": ("DatabaseAccessDenied", "wrong", "password"),
     "nobody there": ("DatabaseUnreachable", {"schemas-1": "postgresql://a:b@127.0.0.1:1/postgres?sslmode=disable"}, ""),
 }

@@ -6,58 +6,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.cluster import samples
 from tests.cluster.api import Api, condition, holds
-from tests.cluster.customers import Customer, Customers, may_connect, secret
-from tests.cluster.faults import Crash, When
+from tests.cluster.customers import Customer, Customers, may_connect
+from tests.cluster.remains import gone, state, traces
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
 
 Postgres = psycopg.AsyncConnection[Any]
 LEVELS = [("Namespace", "Schema"), ("Namespace", "Rows"), ("Shared", "Schema"), ("Shared", "Rows")]
 CASCADES = ["Background", "Foreground", "Orphan"]
-
-
-async def gone(api: Api, kind: str, name: str, namespace: str = "") -> bool:
-    return await api.get(kind, name, namespace) is None
-
-
-async def going(api: Api, kind: str, name: str, namespace: str = "") -> bool:
-    """Whether an object is gone, or goes by itself: a namespace takes its time, and its content with it."""
-    if namespace.startswith("t-"):
-        return await going(api, "Namespace", namespace)
-    found = await api.get(kind, name, namespace)
-    return found is None or "deletionTimestamp" in found["metadata"]
-
-
-async def traces(api: Api, postgres: Postgres, customer: Customer) -> set[str]:
-    """What is still there of a tenant, in Kubernetes and in Postgres."""
-    tenant, space = customer.id, customer.namespace
-    objects = [
-        ("Namespace", f"t-{tenant}", ""),
-        ("Secret", f"t-{tenant}-db", space),
-        ("ConfigMap", f"{tenant}-entitlements", space),
-        ("Secret", f"t-{tenant}-db-provider", samples.OPERATOR_NAMESPACE),
-    ]
-    found = {f"{kind} {name}" for kind, name, where in objects if not await going(api, kind, name, where)}
-    roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"pb_{tenant}_%",))
-    found |= {f"role {row[0]}" for row in await roles.fetchall()}
-    for (database,) in await (
-        await postgres.execute("SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%'")
-    ).fetchall():
-        dsn = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=database)
-        async with await psycopg.AsyncConnection.connect(dsn) as pool:
-            cursor = await pool.execute("SELECT nspname FROM pg_namespace WHERE nspname = %s", (f"t_{tenant}",))
-            found |= {f"schema {row[0]}" for row in await cursor.fetchall()}
-    return found
-
-
-async def state(control: Postgres, customer: Customer) -> str:
-    cursor = await control.execute("SELECT state FROM paybill.tenants WHERE id = %s", (customer.id,))
-    row = await cursor.fetchone()
-    return str(row[0]) if row else ""
 
 
 async def _is(control: Postgres, customer: Customer, wanted: str) -> bool:
@@ -219,35 +178,3 @@ async def test_what_is_not_ours_any_more_is_not_dropped(
     await api.edit("Namespace", customer.namespace, change)
     operator.look_at("Drop", customer.id)
     await until(lambda: _is(control, customer, "dropped"))
-
-
-POINTS = [(at, when) for at in range(1, 7) for when in ("before", "after")]
-IN_THE_GATE = {(1, "before"), (1, "after"), (2, "after"), (3, "before")}
-
-
-@pytest.mark.parametrize(
-    ("at", "when"),
-    [pytest.param(*point, marks=() if point in IN_THE_GATE else pytest.mark.exhaustive) for point in POINTS],
-)
-async def test_a_deletion_that_was_cut_off_is_completed_at_the_next_start(
-    at: int, when: When, api: Api, customers: Customers, operator: Operator, postgres: Postgres, control: Postgres
-) -> None:
-    customer = await customers.onboard()
-    await customers.quiet()
-    crash = Crash(operator, at, when)
-    crash.arm()
-
-    await api.delete("Tenant", customer.name)
-    await until(lambda: _crashed_or_dropped(crash, control, customer))
-    crash.skip_unless_it_happened()
-    operator.crash()
-    operator.start()
-
-    await until(lambda: gone(api, "Tenant", customer.name))
-    await until(lambda: _is(control, customer, "dropped"))
-    assert await traces(api, postgres, customer) == set()
-    assert await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-db-provider") == {}
-
-
-async def _crashed_or_dropped(crash: Crash, control: Postgres, customer: Customer) -> bool:
-    return crash.happened or (await state(control, customer) == "dropped" and crash.operator.idle)

@@ -77,3 +77,10 @@ async def test_installations_do_not_see_each_others_facts(db, store, epoch):
     await store.load()
     assert store.get("theirs") is None
     assert store.all() == ()
+
+
+async def test_a_contract_starts_once(db, store, epoch):
+    await store.put(Facts("sub", "uid-1", "Active", start_time=NOW), epoch=epoch)
+    for attempt in (None, LATER):
+        assert (await store.put(Facts("sub", "uid-1", "PastDue", start_time=attempt), epoch=epoch)).start_time == NOW
+    assert (await reloaded(db)).start_time == NOW

@@ -45,7 +45,9 @@ class Condition(ApiModel):
     """For people: the object, the value and what to do. Nothing secret."""
 
 
-Conditions = Annotated[tuple[Condition, ...], Field(max_length=64, json_schema_extra=list_map("type"))]
+MOST_CONDITIONS = 64
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS, json_schema_extra=list_map("type"))]
 """The conditions of one object, told apart by their type."""
 
 

@@ -14,7 +14,7 @@ from paybill.api.base import AGE, READY, REASON, ApiModel, ClaimReference, Colum
 from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, DisplayName, Line, Name, Time
 from paybill.api.limits import Compute, DatabaseLevel
-from paybill.api.rules import NAME_RULES, checks, list_map, rule, ruled
+from paybill.api.rules import NAME_RULES, SUBDOMAIN_PATTERN, checks, list_map, rule, ruled
 
 TenantPhase = Literal["Pending", "Provisioning", "Active", "Suspended", "Archived", "Deleting"]
 DeletionPolicy = Literal["Retain", "Snapshot", "Delete"]
@@ -50,6 +50,11 @@ class Owner(ApiModel):
             "|| (self.kind == 'User' && self.name.startsWith('system:serviceaccount:'))",
             "names that begin with system: are Kubernetes' own and may stand for everyone: name a person, a group of "
             "your identity provider, or a ServiceAccount",
+        ),
+        rule(
+            f"self.kind != 'ServiceAccount' || self.name.matches('{SUBDOMAIN_PATTERN}')",
+            "the name of a ServiceAccount must be lower-case letters, digits, '-' and '.', each part starting and "
+            "ending with a letter or digit",
         ),
     )
 

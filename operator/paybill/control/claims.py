@@ -25,7 +25,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class Claim:
-    """One row of the registry: the opaque id, whose it is, where it sits and what is bound to it."""
+    """One row of the registry: the opaque id, whose it is, where it sits and what is bound to it.
+
+    ``tenant_uid`` is the Tenant that holds it now; ``origin_uid`` the one it was made for, which its database objects
+    are marked with for ever. ``continues_uid``: the Subscription whose contract came along with an adoption, until
+    its new object is there. ``adopted_by`` is the UID of the Approval.
+    """
 
     id: str
     installation: str
@@ -50,6 +55,11 @@ class Claim:
     created_time: datetime
     updated_time: datetime
     version: int
+    origin_uid: str
+    drop_started_time: datetime | None
+    adopted_time: datetime | None
+    adopted_by: str | None
+    continues_uid: str | None
 
     @property
     def placement(self) -> Placement:
@@ -63,7 +73,7 @@ CHANGEABLE = frozenset(
     {
         "tenant_name", "cell", "server", "compute", "level", "pool_database", "plan_name", "plan_revision",
         "subscription_name", "subscription_uid", "binding_uid", "binding_version", "ready_time",
-        "delete_requested_time", "drop_after", "deletion_policy",
+        "delete_requested_time", "drop_after", "deletion_policy", "continues_uid",
     }
 )  # fmt: skip
 """What ``Registry.update`` may change; identity, state and bookkeeping have their own ways."""

@@ -23,7 +23,8 @@ from paybill.control.epoch import FENCED, assert_epoch
 class Facts:
     """One subscription's facts; ``None`` in a time means that it has not happened (or is over).
 
-    ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation.
+    ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation. ``start_time``
+    is when the contract began where its spec does not say so: its object may be made anew, the contract is not.
     """
 
     subscription_uid: str
@@ -37,6 +38,7 @@ class Facts:
     requested_end_time: datetime | None = None
     last_known: Mapping[str, Any] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
+    start_time: datetime | None = None
     updated_time: datetime | None = None
 
 
@@ -88,10 +90,19 @@ class FactStore:
         """The facts of every subscription."""
         return tuple(self._facts.values())
 
+    def know(self, facts: Facts) -> None:
+        """Take up what was written elsewhere in this package, in a transaction with more than the facts."""
+        self._facts[facts.subscription_uid] = facts
+
+    def forget(self, subscription_uid: str) -> None:
+        """Leave out facts that are another Subscription's now."""
+        self._facts.pop(subscription_uid, None)
+
     async def put(self, facts: Facts, *, epoch: int) -> Facts:
         """Keep ``facts`` and return what stands now; writes nothing when it stands already.
 
-        A trial's start never changes; the other times do not change while they are set, only by being cleared.
+        The contract's start and the trial's never change; the other times do not change while they are set, only by
+        being cleared.
         """
         stored = self._facts.get(facts.subscription_uid)
         standing = replace(_settled(stored, facts), updated_time=stored.updated_time if stored else None)
@@ -115,4 +126,5 @@ def _settled(stored: Facts | None, given: Facts) -> Facts:
     if stored is None:
         return given
     kept = {name: getattr(stored, name) for name in EPISODES if getattr(stored, name) and getattr(given, name)}
-    return replace(given, trial_start_time=stored.trial_start_time or given.trial_start_time, **kept)
+    starts = {name: getattr(stored, name) or getattr(given, name) for name in ("start_time", "trial_start_time")}
+    return replace(given, **starts, **kept)

@@ -18,6 +18,7 @@ from paybill.control import placements
 from paybill.control.claims import CHANGEABLE, COLUMNS, Claim, Placement, State, random_id
 from paybill.control.database import Connection, ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
+from paybill.control.mirror import Mirror
 
 Place = Callable[[Mapping[tuple[str, str], int]], Placement]
 """Chooses a place from the number of tenants per (cell, server); raises ``Blocked`` when none has room."""
@@ -43,9 +44,9 @@ class Registry:
         self._installation = installation
         self._shard = shard
         self._new_id = new_id
-        self._claims: dict[str, Claim] = {}
-        self._ids_by_uid: dict[str, str] = {}
-        self._ids_by_subscription: dict[str, str] = {}
+        self._mirror = Mirror()
+        self.guard: Callable[[], None] = lambda: None
+        """Raises when nothing may be written now; asked where something would be."""
         # One session at a time waits for the installation's lock; the others stay free for the audit log.
         self._one_claim = asyncio.Lock()
 
@@ -54,31 +55,37 @@ class Registry:
         async with self._db.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(Claim))
             claims = await (await cursor.execute(_LIVE, (self._installation,))).fetchall()
-        self._claims.clear()
-        self._ids_by_uid.clear()
-        self._ids_by_subscription.clear()
+        self._mirror.clear()
         for claim in claims:
-            self._mirror(claim)
+            self._mirror.put(claim)
 
     def by_uid(self, uid: str) -> Claim | None:
         """The claim of the Tenant with this UID, in whatever state but dropped."""
-        return self._claims.get(self._ids_by_uid.get(uid, ""))
+        return self._mirror.by_uid(uid)
 
     def by_id(self, tenant_id: str) -> Claim | None:
         """The claim with this id, in whatever state but dropped."""
-        return self._claims.get(tenant_id)
+        return self._mirror.by_id(tenant_id)
 
     def by_subscription(self, uid: str) -> Claim | None:
         """The claim that is bound to the Subscription with this UID."""
-        return self._claims.get(self._ids_by_subscription.get(uid, ""))
+        return self._mirror.by_subscription(uid)
+
+    def named(self, tenant_name: str) -> tuple[Claim, ...]:
+        """The claims, in whatever state but dropped, whose Tenant has or had this name, oldest first."""
+        return self._mirror.named(tenant_name)
+
+    def count(self, cell: str) -> int:
+        """How many claims, in whatever state but dropped, are placed in this cell."""
+        return self._mirror.count(cell)
 
     def all(self) -> tuple[Claim, ...]:
         """Every claim but the dropped ones, oldest first."""
-        return tuple(self._claims.values())
+        return self._mirror.all()
 
     def due_drops(self, now: datetime) -> tuple[Claim, ...]:
         """The deleted claims whose ``drop_after`` has come, the longest due first."""
-        due = [c for c in self._claims.values() if c.state == "deleted" and c.drop_after and c.drop_after <= now]
+        due = [c for c in self._mirror.all() if c.state == "deleted" and c.drop_after and c.drop_after <= now]
         return tuple(sorted(due, key=lambda claim: (claim.drop_after, claim.id)))
 
     async def claim(self, tenant_name: str, tenant_uid: str, place: Place, epoch: int, **initial: Any) -> Claim:
@@ -90,6 +97,7 @@ class Registry:
         _refuse_unknown(initial)
         if existing := self.by_uid(tenant_uid):
             return existing
+        self.guard()
         async with self._one_claim:
             if existing := self.by_uid(tenant_uid):
                 return existing
@@ -100,7 +108,7 @@ class Registry:
                     if error.diag.constraint_name != "tenants_pkey":
                         raise Retry("RegistryConflict", f"Tenant {tenant_name} is being claimed elsewhere") from error
                     continue
-                return self._mirror(claim)
+                return self._mirror.put(claim)
         raise Blocked("NoFreeId", f"no free id was found for Tenant {tenant_name} in {ATTEMPTS} attempts")
 
     async def _claim_once(
@@ -147,6 +155,15 @@ class Registry:
         times = {"drop_after": drop_after, "delete_requested_time": asked}
         return await self._to_state(tenant_id, "deleted", {"claimed"}, times, epoch)
 
+    async def begin_drop(self, tenant_id: str, now: datetime, *, epoch: int) -> Claim:
+        """Note that the drop begins: from now on nobody can adopt what is left. To be called before the first SQL."""
+        claim = self._known(tenant_id)
+        if claim.state != "deleted":
+            raise Blocked(
+                "RegistryStateForbids", f"tenant {tenant_id} is {claim.state}, not deleted: nothing is dropped"
+            )
+        return await self._write(claim, {"drop_started_time": claim.drop_started_time or now}, epoch)
+
     async def mark_dropped(self, tenant_id: str, *, epoch: int) -> Claim:
         """Turn a deleted claim into a tombstone and free its place; the id is never used again."""
         return await self._to_state(tenant_id, "dropped", {"deleted"}, {}, epoch)
@@ -167,14 +184,15 @@ class Registry:
         changes = {name: value for name, value in changes.items() if getattr(claim, name) != value}
         if not changes:
             return claim
+        self.guard()
         async with self._db.session() as connection:
             written = await self._write_row(connection, claim, changes, epoch)
             if written is None:
                 await assert_epoch(connection, epoch, self._shard)
         if written is None:
-            await self._refresh(claim.id)
+            await self.refresh(claim.id)
             raise Retry("RegistryConflict", f"the registry's row of tenant {claim.id} was changed by someone else")
-        return self._mirror(written)
+        return self._mirror.put(written)
 
     async def _write_row(
         self, connection: Connection, claim: Claim, changes: dict[str, Any], epoch: int
@@ -186,17 +204,23 @@ class Registry:
         await cursor.execute(FENCED + statement.format(columns, _ROW), values)
         return await cursor.fetchone()
 
-    async def _refresh(self, tenant_id: str) -> None:
+    def know(self, claim: Claim) -> Claim:
+        """Take up a row that was written elsewhere in this package, in a transaction with more than the registry."""
+        return self._mirror.put(claim)
+
+    async def refresh(self, tenant_id: str) -> Claim | None:
+        """Read one row anew; None when it is dropped or not there."""
         async with self._db.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(Claim))
             row = await (await cursor.execute(_BY_ID, (tenant_id, self._installation))).fetchone()
         if row is None:
-            self._forget(tenant_id)
+            self._mirror.forget(tenant_id)
         else:
-            self._mirror(row)
+            self._mirror.put(row)
+        return self._mirror.by_id(tenant_id)
 
     def _known(self, tenant_id: str) -> Claim:
-        if claim := self._claims.get(tenant_id):
+        if claim := self._mirror.by_id(tenant_id):
             return claim
         raise Blocked("NotInRegistry", f"tenant id {tenant_id} is not in the registry of '{self._installation}'")
 
@@ -207,32 +231,6 @@ class Registry:
                 f"Tenant {claim.tenant_name} is claimed as {claim.id} by installation '{claim.installation}'",
             )
         return claim
-
-    def _mirror(self, claim: Claim) -> Claim:
-        old = self._claims.get(claim.id)
-        if old is not None and old.version > claim.version:
-            return claim
-        if claim.state == "dropped":
-            self._forget(claim.id)
-            return claim
-        if old is not None and old.subscription_uid != claim.subscription_uid:
-            self._unbind(old)
-        self._claims[claim.id] = claim
-        self._ids_by_uid[claim.tenant_uid] = claim.id
-        if claim.subscription_uid:
-            self._ids_by_subscription[claim.subscription_uid] = claim.id
-        return claim
-
-    def _unbind(self, claim: Claim) -> None:
-        # Another claim may have been bound to the same Subscription in the meantime: it stays findable.
-        if claim.subscription_uid and self._ids_by_subscription.get(claim.subscription_uid) == claim.id:
-            del self._ids_by_subscription[claim.subscription_uid]
-
-    def _forget(self, tenant_id: str) -> None:
-        if (old := self._claims.pop(tenant_id, None)) is None:
-            return
-        self._ids_by_uid.pop(old.tenant_uid, None)
-        self._unbind(old)
 
 
 def _refuse_unknown(changes: Mapping[str, Any]) -> None:

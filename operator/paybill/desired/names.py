@@ -23,6 +23,11 @@ TENANT_NAME_ANNOTATION = "paybill.dev/tenant-name"
 TENANT_UID_ANNOTATION = "paybill.dev/tenant-uid"
 RESUMED_ANNOTATION = "paybill.dev/resumed-time"
 PAUSED_ANNOTATION = "paybill.dev/paused"
+ALLOW_MASS_CHANGE_ANNOTATION = "paybill.dev/allow-mass-change"
+FRESH_ANNOTATION = "paybill.dev/fresh"
+"""On a Tenant: the id that the registry knows its name by is another customer's; this one is new."""
+ALLOW_DELETE_ANNOTATION = "paybill.dev/allow-delete"
+"""On a Tenant whose contract runs, with the Tenant's own name: somebody means its deletion."""
 
 QUOTA = "paybill"
 LIMITS = "paybill"
@@ -30,9 +35,13 @@ NETWORK_POLICY = "paybill"
 SERVICE_ACCOUNT = "tenant"
 OWNERS_BINDING = "paybill-owners"
 OPERATOR_BINDING = "paybill-operator"
+MODE_CONFIG_MAP = "paybill-mode"
 
 LONGEST = 63
 """Characters of a DNS label (RFC 1123), which a namespace's name must be."""
+
+TENANT_NAMESPACE_PATTERN = "^t-[0-9a-z]{8}$"
+POOL_NAMESPACE_PATTERN = "^paybill-pool-[-0-9a-z]+$"
 
 OWNER_ROLE = "paybill-tenant-owner"
 OPERATOR_TENANT_ROLE = "paybill-operator-tenant"

@@ -18,7 +18,7 @@ from paybill.reconcile import contract
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
-from paybill.reconcile.tenant_pass import COUNTED_WITHIN, Pass
+from paybill.reconcile.tenant_pass import Pass, counted_within
 from paybill.reconcile.world import World
 
 
@@ -52,12 +52,6 @@ async def wanted_point(world: World, current: Pass) -> changes.PlanPoint | None:
 async def claim_place(world: World, current: Pass, wanted: changes.PlanPoint | None) -> Claim:
     """The registry's row, made before anything else exists; with the Subscription that is bound now."""
     tenant, standing = current.tenant, current.standing
-    if tenant.spec.id is not None and (current.claim is None or current.claim.id != tenant.spec.id):
-        raise Blocked(
-            "AdoptionNotApproved",
-            f"Tenant {tenant.metadata.name} asks for id {tenant.spec.id}: adopting one needs an Approval, which this "
-            "version does not have; remove spec.id to get a new one",
-        )
     claim = current.claim
     if claim is None:
         if wanted is None:
@@ -105,6 +99,14 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
             raise Blocked("PlanMissing", gone)
         return standing.plan
     has = _point(world, claim.plan_name, claim.plan_revision)
+    if has is None and (claim.compute, claim.level) != wanted.isolation:
+        # The kept revisions went with the cluster, and the Plan is not what it was: what the tenant has is the truth.
+        raise Blocked(
+            "PlanMissing",
+            f"Plan {claim.plan_name} {claim.plan_revision} is not kept, and {wanted.name} {wanted.revision} means "
+            f"isolation {'/'.join(wanted.isolation)} where the tenant has {claim.compute}/{claim.level}: apply the "
+            "Plan as it was; moves are not supported by this version",
+        )
     revision, members = world.admitted.get(wanted.name, ("", frozenset()))
     phase = standing.phase
     held = changes_held(phase, standing.holds) if phase is not None else None
@@ -115,7 +117,7 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
         for counted in {claim.plan_name, chosen.point.name} - {None}:
-            world.queue.add_within(Work("Plan", str(counted)), COUNTED_WITHIN)
+            world.queue.add_within(Work("Plan", str(counted)), counted_within(world, str(counted)))
     current.claim = await world.registry.update(
         claim.id, epoch=world.epoch, plan_name=chosen.point.name, plan_revision=chosen.point.revision, **bound
     )
@@ -124,12 +126,12 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
     return content
 
 
-def _bound(standing: Standing) -> dict[str, str]:
+def _bound(standing: Standing) -> dict[str, str | None]:
     """The registry's columns that say which Subscription is bound."""
     if standing.subscription is None:
         return {}
     metadata = standing.subscription.metadata
-    return {"subscription_name": metadata.name, "subscription_uid": metadata.uid}
+    return {"subscription_name": metadata.name, "subscription_uid": metadata.uid, "continues_uid": None}
 
 
 def _point(world: World, plan: str | None, revision: str | None) -> changes.PlanPoint | None:

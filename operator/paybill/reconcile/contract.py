@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from paybill.api.failures import Blocked, Failure, Invalid
+from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.plan import Plan, PlanSpec
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.billing import manual
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
-from paybill.lifecycle.binding import Binding, Candidate, bind
+from paybill.lifecycle.binding import Binding, Candidate
 from paybill.lifecycle.entitlements import Entitlement, resolve
-from paybill.lifecycle.phases import EFFECTS, OVER, Phase
+from paybill.lifecycle.phases import EFFECTS, Phase
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
 from paybill.lifecycle.terms import terms
 from paybill.reconcile.world import World
@@ -46,44 +46,27 @@ class Standing:
     """What is wrong with the contract without keeping its phase from being acted on."""
 
 
-def candidates(world: World, tenant_name: str) -> list[Candidate]:
-    """The Subscriptions that name a Tenant, as the binding rule looks at them."""
-    found = []
-    for subscription in world.declared.subscriptions_of(tenant_name):
-        facts = world.facts.get(subscription.metadata.uid)
-        over = facts is not None and facts.phase in OVER
-        found.append(
-            Candidate(
-                name=subscription.metadata.name,
-                uid=subscription.metadata.uid,
-                created=subscription.metadata.creation_timestamp or world.now(),
-                bound_to=facts.tenant_uid if facts is not None else None,
-                terminal=over or subscription.metadata.deletion_timestamp is not None,
-            )
-        )
-    return found
-
-
-def binding_of(world: World, tenant_name: str, tenant: Tenant | None, claim: Claim | None) -> Binding:
-    """Who is bound to the Tenant, and why the others are not."""
-    claimed = claim.subscription_uid if claim is not None else None
-    return bind(tenant.metadata.uid if tenant else None, claimed, candidates(world, tenant_name))
-
-
 async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, binding: Binding) -> Standing:
     """Decide the phase now and keep its anchors; the one writer of a Subscription's facts."""
     if binding.bound is None:
         return _unbound(world, claim, binding)
-    subscription = world.declared.subscriptions[binding.bound.name]
+    subscription = still_there(world, binding.bound)
     facts = world.facts.get(subscription.metadata.uid) or Facts(
-        subscription_uid=subscription.metadata.uid, tenant_uid=tenant.metadata.uid, phase=str(Phase.PENDING)
+        subscription_uid=subscription.metadata.uid,
+        tenant_uid=tenant.metadata.uid,
+        phase=str(Phase.PENDING),
+        start_time=subscription.metadata.creation_timestamp,
     )
     name, plan, missing = _plan(world, subscription, claim)
     entitlements, trouble = _entitlements(world, subscription, plan)
     now = world.now()
     contract = read(world, subscription, plan, tenant, facts)
     verdict = decide(contract, now)
-    times = settle(contract.times, verdict.phase, now)
+    held = world.brakes.holds_destruction(claim.cell if claim is not None else None)
+    times = settle(contract.times, verdict.phase, now, held=held)
+    if world.brakes.halt.observing:
+        times = contract.times
+    verdict = _without_moving_deadline(verdict, times)
     await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
     return Standing(
         phase=verdict.phase,
@@ -100,6 +83,22 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
     )
 
 
+def _without_moving_deadline(verdict: Verdict, times: EffectTimes) -> Verdict:
+    """A deadline whose clock a halt keeps from starting has no time to show: it would be another at every look."""
+    begun = {Phase.ARCHIVED: times.ended, Phase.DELETED: times.archived}
+    if verdict.next is not None and begun.get(verdict.next.phase, verdict.next.time) is None:
+        return replace(verdict, next=None)
+    return verdict
+
+
+def still_there(world: World, bound: Candidate) -> Subscription:
+    """The Subscription that is bound; raises Retry when it went while something was waited for."""
+    found = world.declared.subscriptions.get(bound.name)
+    if found is None or found.metadata.uid != bound.uid:
+        raise Retry("Conflict", f"Subscription {bound.name} went while its Tenant was looked at", after=0.05)
+    return found
+
+
 def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenant, facts: Facts) -> Contract:
     """Everything the phase of a Subscription depends on, as plain values."""
     spec = subscription.spec
@@ -114,12 +113,15 @@ def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenan
         requested_end = subscription.metadata.deletion_timestamp
     times = replace(_times(facts), requested_end=requested_end)
     snapshot = manual.snapshot(subscription)
-    contract = terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now())
+    began = facts.start_time
+    contract = terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now(), began=began)
     return replace(contract, last=Phase(facts.phase))
 
 
 async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:
-    """Write the facts of a Subscription if they changed."""
+    """Write the facts of a Subscription if they changed; nothing while the installation only looks on."""
+    if world.brakes.halt.observing:
+        return facts
     return await world.facts.put(
         replace(
             facts,

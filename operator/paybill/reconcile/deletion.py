@@ -7,12 +7,16 @@ a verified backup, which this version cannot make, so it blocks and says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from paybill.api.failures import Blocked, Failure, Retry
+from paybill.api.failures import Blocked, Failure
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.databases.drop import drop
+from paybill.databases.server import Session
 from paybill.desired import names, quota
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
@@ -22,7 +26,8 @@ from paybill.reconcile import objects, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
-from paybill.reconcile.steps import Scope, Step, take
+from paybill.reconcile.servers import Attached
+from paybill.reconcile.steps import Scope, Step, ask, take
 from paybill.reconcile.world import World
 
 
@@ -53,11 +58,13 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
     scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
     if claim.state != "claimed":
         return
+    ask(world, scope, "tenant.delete")
     if policy == "Retain":
         step = Step(
             action="tenant.release",
             target=f"Tenant/{tenant.metadata.name}",
             act=lambda: world.registry.release(claim.id, epoch=world.epoch),
+            destructive=True,
         )
         await take(world, scope, [step])
         return
@@ -74,6 +81,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         action="tenant.delete",
         target=f"Tenant/{tenant.metadata.name}",
         act=lambda: world.registry.mark_deleted(claim.id, now, requested=requested, epoch=world.epoch),
+        destructive=True,
     )
     await take(world, scope, [step])
     world.queue.add(Work("Drop", claim.id), f"Tenant/{tenant.metadata.name} was deleted")
@@ -92,32 +100,47 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
     if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
         stopped = quota.build(place.identity, content.limits.quota, quota.Pods.STOPPED, world.now())
-        await objects.ensure(world, place.scope, [stopped])
+        await objects.ensure(world, place.scope, [stopped], destructive=True)
         await suspension.evict_all(world, place)
 
 
-async def carry_out(world: World, tenant_id: str, cause: str) -> None:
-    """Drop what a deleted Tenant left, when its time has come: namespace, Secrets, database; then the tombstone."""
+async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None:
+    """Drop what a deleted Tenant left, when its time has come: namespace, Secrets, database; then the tombstone.
+
+    Returns when that will be, if it is not yet.
+    """
     claim = world.registry.by_id(tenant_id)
     if claim is None or claim.state != "deleted":
-        return
-    now = world.now()
-    if claim.drop_after is not None and claim.drop_after > now:
-        raise Retry("NotDueYet", f"tenant {tenant_id} is kept until {claim.drop_after}", after=60.0)
+        return None
+    if claim.drop_after is not None and claim.drop_after > world.now():
+        return claim.drop_after
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
     attached = world.servers.get(claim.cell, claim.server)
     step = Step(
         action=DELETIONS.action,
         target=f"Tenant/{claim.tenant_name}",
-        act=lambda: drop(attached.server, attached.pool, tenant_id, claim.tenant_uid, fence=world.fence),
+        act=lambda: drop(
+            attached.server, attached.pool, tenant_id, claim.origin_uid, fence=partial(_begin, world, claim, attached)
+        ),
         inputs={"id": tenant_id, "database": claim.pool_database},
         budget=DELETIONS,
+        due=claim.drop_after,
     )
     await take(world, scope, [step])
+    # Nothing of it was in Postgres, perhaps: then this is where an adoption comes too late.
+    await world.registry.begin_drop(tenant_id, world.now(), epoch=world.epoch)
     attached.observed.pop(tenant_id, None)
     await _remove_objects(world, claim, scope)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)
+    world.brakes.cell(claim.cell).gone(tenant_id)
+    return None
+
+
+async def _begin(world: World, claim: Claim, attached: Attached, session: Session) -> None:
+    """Right before irreversible SQL: note that no adoption can come any more, or raise because one came; the fence."""
+    await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
+    await world.fence(attached.server, session)
 
 
 async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
@@ -135,15 +158,15 @@ async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
             continue
         if (found["metadata"].get("labels") or {}).get(names.TENANT_LABEL) != claim.id:
             raise Blocked("NameConflict", f"{key} does not carry tenant {claim.id}'s mark: it is not deleted")
-        steps.append(_delete(world, key, found["metadata"]["uid"]))
+        steps.append(_delete(world, key, found["metadata"]))
     await take(world, scope, steps)
 
 
-def _delete(world: World, key: Key, uid: str) -> Step:
+def _delete(world: World, key: Key, seen: Mapping[str, Any]) -> Step:
     action = f"{key.kind[0].lower()}{key.kind[1:]}.delete"
 
     async def act() -> None:
-        await world.cluster.delete(key, uid=uid)
+        await world.cluster.delete(key, uid=seen["uid"], resource_version=seen["resourceVersion"])
         world.children.forget(key)
 
-    return Step(action=action, target=str(key), act=act)
+    return Step(action=action, target=str(key), act=act, destructive=True)

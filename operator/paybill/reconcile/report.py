@@ -10,21 +10,23 @@ from typing import Any
 
 from paybill.api.base import ApiModel, Resource
 from paybill.api.conditions import READY, RECONCILING, STALLED, Condition, find_condition
-from paybill.api.failures import Retry
+from paybill.api.failures import Invalid, Retry
 from paybill.cluster.events import News
 from paybill.desired.names import FINALIZER
 from paybill.desired.resource import exactly
+from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.world import World
 
 
 async def write_status(world: World, resource: Resource, status: ApiModel) -> bool:
     """Apply the status if it differs from the one last seen; True when it was written."""
-    wire = status.wire()
-    if wire == resource.status.wire():  # type: ignore[attr-defined]  # every kind has one
+    wire = _said(status)
+    before = _said(resource.status)  # type: ignore[attr-defined]  # every kind has one
+    if wire == before:
         return False
     written = {**_identity(resource), "status": wire}
     try:
-        answer = await world.cluster.apply_status(written)
+        answer = await _applied(world, written, before)
         if answer["status"] != wire:
             # Somebody else wrote there too, and apply leaves that standing.
             answer = await world.cluster.merge({**written, "status": exactly(wire, answer["status"])}, "status")
@@ -38,25 +40,65 @@ async def write_status(world: World, resource: Resource, status: ApiModel) -> bo
     return True
 
 
+def _said(status: ApiModel) -> dict[str, Any]:
+    """The status without empty lists and mappings: an apply that empties one leaves null, which the schema refuses."""
+    return {name: value for name, value in status.wire().items() if value not in ([], {})}
+
+
+async def _applied(world: World, written: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """The answer to the apply, or what stands there when the API server refuses it for what others wrote beside it.
+
+    A list that others have filled has no room for our entries; a mapping that others have touched is left as null.
+    """
+    try:
+        return await world.cluster.apply_status(written)
+    except Invalid:
+        if not before:
+            raise
+        return {"status": before}
+
+
 async def hold(world: World, resource: Resource) -> bool:
     """Put our finalizer on an object behind which something outside exists; True when it was not there."""
     if FINALIZER in resource.metadata.finalizers or resource.metadata.deletion_timestamp is not None:
         return False
+    refuse_unless_acting(world, "finalizer.put")
     obj = _identity(resource)
     obj["metadata"]["finalizers"] = [FINALIZER]
-    world.declared.put(resource.kind, await world.cluster.apply(obj))
+    try:
+        answer = await world.cluster.apply(obj)
+    except Invalid as failure:
+        if "being deleted" not in failure.message:
+            raise
+        raise Retry("Conflict", f"{resource.kind} {resource.metadata.name} is being deleted", after=0.05) from failure
+    world.declared.put(resource.kind, answer)
     return True
 
 
 async def let_go(world: World, resource: Resource) -> None:
-    """Take our finalizer off."""
+    """Take our finalizer off, whoever put it there."""
     if FINALIZER not in resource.metadata.finalizers:
         return
+    refuse_unless_acting(world, "finalizer.remove")
     try:
-        await world.cluster.apply(_identity(resource))
+        answer = (await world.cluster.apply(_identity(resource)))["metadata"]
+        if FINALIZER in (answer.get("finalizers") or ()):
+            answer = (await _take_off(world, resource, answer))["metadata"]
     except Retry as failure:
         if failure.reason not in {"NotFound", "Conflict"}:
             raise
+        return
+    if "deletionTimestamp" in answer and not answer.get("finalizers"):
+        # It went with that. The watch says so a moment later, and a look before that would do it all again.
+        world.declared.remove(resource.kind, resource.metadata.name, resource.metadata.uid)
+
+
+async def _take_off(world: World, resource: Resource, metadata: dict[str, Any]) -> dict[str, Any]:
+    """An object restored from a backup has it from whoever restored it, and apply takes away only what is ours."""
+    obj = _identity(resource)
+    obj["metadata"]["resourceVersion"] = metadata["resourceVersion"]
+    obj["metadata"]["finalizers"] = [one for one in metadata["finalizers"] if one != FINALIZER]
+    return await world.cluster.merge(obj)
 
 
 def _identity(resource: Resource) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Site:
         timeout = limits.statement_timeout
         return TenantDatabase(
             id=self.claim.id,
-            uid=self.claim.tenant_uid,
+            uid=self.claim.origin_uid,
             installation=self.identity.installation,
             level="Rows" if self.claim.level == "Rows" else "Schema",
             database=self.attached.pool.name,

@@ -40,8 +40,10 @@ RESTRICTED = "Restricted"
 DEGRADED = "Degraded"
 SUBSCRIPTION_MISSING = "SubscriptionMissing"
 PLAN_MISSING = "PlanMissing"
+UNKNOWN_TENANTS = "UnknownTenants"
 PLAN_CURRENT = "PlanCurrent"
 PAYMENT_CURRENT = "PaymentCurrent"
+MASS_CHANGE = "MassChange"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,12 @@ def outcome(failure: Failure | None, done: Fact) -> tuple[Fact, Fact, Fact]:
 def apply_facts(
     before: Iterable[Condition], facts: Iterable[Fact], generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions with every fact set or removed."""
+    """The conditions with every fact set or removed; those of others give way when there is no room for ours."""
+    facts = tuple(facts)
+    ours = {fact.type for fact in facts}
     after = tuple(before)
+    if len(ours | {one.type for one in after}) > c.MOST_CONDITIONS:
+        after = tuple(one for one in after if one.type in ours)
     for fact in facts:
         if fact.status is None:
             after = c.remove_condition(after, fact.type)

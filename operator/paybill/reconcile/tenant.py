@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from paybill.api.failures import Blocked, Failure, Invalid
+from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.lifecycle import schedule
@@ -16,7 +17,20 @@ from paybill.lifecycle.binding import Binding
 from paybill.lifecycle.phases import OVER
 from paybill.lifecycle.tenant import course
 from paybill.lifecycle.terms import holds_of
-from paybill.reconcile import claiming, contract, deletion, metrics, provision, report, site, tenant_report
+from paybill.reconcile import (
+    adoption,
+    claiming,
+    contract,
+    deletion,
+    mass_change,
+    metrics,
+    provision,
+    report,
+    site,
+    tenant_report,
+    uninstalled,
+)
+from paybill.reconcile.binding import binding_of
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
@@ -27,9 +41,17 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 
     Raises the failure that stopped it, after reporting it on the objects.
     """
+    if await uninstalled.let_go(world, name):
+        return None
     tenant = world.declared.tenants.get(name)
     claim = world.registry.by_uid(tenant.metadata.uid) if tenant is not None else None
-    binding = contract.binding_of(world, name, tenant, claim)
+    held: Failure | None = None
+    if tenant is not None and claim is None and _acted_on(tenant):
+        try:
+            claim = await adoption.settle(world, tenant, cause)
+        except Failure as undecided:
+            held = undecided
+    binding = binding_of(world, name, tenant, claim)
     for candidate, reason in binding.refused:
         await tenant_report.refuse(world, candidate.name, reason, name)
     if tenant is None:
@@ -42,7 +64,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     current = Pass(tenant=tenant, cause=cause, claim=claim, standing=nothing, course=course(None, "", exists=False))
     failure: Failure | None = None
     try:
-        await _act(world, current, binding, deep=deep)
+        await _act(world, current, binding, held, deep=deep)
     except Failure as stopped:
         failure = stopped
     await tenant_report.tell(world, current, failure)
@@ -51,13 +73,22 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     return _wake(world, current)
 
 
-async def _act(world: World, current: Pass, binding: Binding, *, deep: bool) -> None:
+def _acted_on(tenant: Tenant) -> bool:
+    """Whether the Tenant is neither paused nor being deleted."""
+    paused = tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true"
+    return not paused and tenant.metadata.deletion_timestamp is None
+
+
+async def _act(world: World, current: Pass, binding: Binding, held: Failure | None, *, deep: bool) -> None:
     """Settle the contract, then bring the infrastructure to it."""
     tenant = current.tenant
     if binding.bound is not None:
         # Should the contract make no sense, its Subscription has to hear of it too.
-        unsettled = world.declared.subscriptions[binding.bound.name]
+        unsettled = contract.still_there(world, binding.bound)
         current.standing = Standing(phase=None, because="", subscription=unsettled)
+    if held is not None:
+        raise held
+    await adoption.continue_contract(world, current, binding)
     standing = await _settle(world, current, binding)
     if standing.subscription is not None:
         await report.hold(world, standing.subscription)
@@ -94,6 +125,8 @@ async def _settle(world: World, current: Pass, binding: Binding) -> Standing:
     current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
     exists = current.claim is not None and current.claim.plan_name is not None
     current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
+    stop = current.course.build and current.course.stopped
+    mass_change.contract_settled(world, tenant, current.claim, stop=stop, since=standing.times.suspended)
     return standing
 
 
@@ -123,7 +156,7 @@ def _wake(world: World, current: Pass) -> datetime | None:
     coming = current.standing.verdict.next if current.standing.verdict else None
     deadline = coming.time if coming is not None and current.standing.phase not in OVER else None
     identity = current.claim.id if current.claim is not None else current.tenant.metadata.uid
-    resync = schedule.resync_after(identity, len(world.declared.tenants))
+    resync = schedule.resync_after(identity, len(world.declared.tenants), world.now())
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
     return schedule.wake_at(world.now(), resync, deadline)

@@ -9,9 +9,20 @@ from paybill.control.claims import Claim
 from paybill.lifecycle.change import Change
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile.contract import Standing
+from paybill.reconcile.world import World
 
 COUNTED_WITHIN = 0.5
 """Seconds until a Plan counts its tenants anew: once for many that settle together, soon enough for the next wave."""
+COUNTED_PER_SECOND = 2000
+"""While no change spreads nobody waits for the count, and what it costs grows with the tenants: so does its pause."""
+
+
+def counted_within(world: World, plan_name: str) -> float:
+    """Seconds until a Plan must have counted its tenants anew."""
+    plan = world.declared.plans.get(plan_name)
+    if plan is not None and plan.status.rollout is not None:
+        return COUNTED_WITHIN
+    return max(COUNTED_WITHIN, len(world.declared.tenants) / COUNTED_PER_SECOND)
 
 
 @dataclass(kw_only=True)

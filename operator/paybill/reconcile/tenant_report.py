@@ -17,7 +17,7 @@ from paybill.lifecycle.phases import OVER, Phase
 from paybill.reconcile import report, status
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
-from paybill.reconcile.tenant_pass import COUNTED_WITHIN, Pass
+from paybill.reconcile.tenant_pass import Pass, counted_within
 from paybill.reconcile.world import World
 
 SHOWN_AFTER = 3.0
@@ -44,7 +44,8 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
         failed = failure is not None and not isinstance(failure, Retry)
         turned = before is not (failure is None) or failed is not is_true(tenant.status.conditions, STALLED)
         if (waits or turned) and current.claim.plan_name:
-            world.queue.add_within(Work("Plan", current.claim.plan_name), COUNTED_WITHIN)
+            plan = current.claim.plan_name
+            world.queue.add_within(Work("Plan", plan), counted_within(world, plan))
     # The Subscription first: whoever waits for the Tenant to be Ready may then rely on both.
     subscription = current.standing.subscription
     if subscription is not None and subscription.metadata.deletion_timestamp is None:
@@ -78,7 +79,7 @@ async def refuse(world: World, subscription_name: str, reason: str, tenant_name:
         "NoTenant": f"Tenant {tenant_name} does not exist: apply it; this Subscription binds to it then",
         "TenantTaken": f"Tenant {tenant_name} is bound to another Subscription: delete or end that one first",
         "TenantReplaced": f"Tenant {tenant_name} is not the one this contract was made with (another UID): make a new "
-        "Subscription for it",
+        "Subscription for it, or let it adopt what the other one had (`paybill adopt`)",
     }
     failure = Retry(reason, messages[reason]) if reason == "NoTenant" else Blocked(reason, messages[reason])
     facts = world.facts.get(subscription.metadata.uid)

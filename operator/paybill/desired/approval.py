@@ -1,0 +1,51 @@
+"""What an Approval approves, as a digest of canonical JSON, and which Approval fits.
+
+The person is shown the content, the object holds its digest, and whoever acts computes the digest again from what it
+is about to do: anything else than what was shown has another digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from paybill.api.approval import Approval, SubjectKind
+from paybill.lifecycle.adoption import Adoption
+
+
+def digest(content: dict[str, Any]) -> str:
+    """``sha256:`` and the hash of ``content`` as JSON with sorted keys and without spaces, in UTF-8."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def adoption(tenant_id: str, tenant_uid: str) -> str:
+    """That the Tenant with this UID takes over what carries this id."""
+    return digest({"action": "adopt", "id": tenant_id, "uid": tenant_uid})
+
+
+def adoptions(installation: str, wanted: Iterable[Adoption]) -> str:
+    """That each of these Tenants takes over its tenant; in whatever order they are given."""
+    listed = [{"id": one.id, "name": one.name, "uid": one.uid} for one in sorted(wanted)]
+    return digest({"action": "adopt", "installation": installation, "tenants": listed})
+
+
+def expired(approval: Approval, now: datetime) -> bool:
+    """Whether its time is over."""
+    return approval.spec.expires_time is not None and approval.spec.expires_time <= now
+
+
+def find(
+    approvals: Iterable[Approval], kind: SubjectKind, name: str, uid: str | None, wanted: str, now: datetime
+) -> Approval | None:
+    """The Approval of this subject with the digest ``wanted`` that stands now, the first by name."""
+    for approval in sorted(approvals, key=lambda one: one.metadata.name):
+        subject = approval.spec.subject
+        same = (subject.kind, subject.name, subject.uid) == (kind, name, uid)
+        gone = approval.metadata.deletion_timestamp is not None
+        if same and approval.spec.digest == wanted and not gone and not expired(approval, now):
+            return approval
+    return None
