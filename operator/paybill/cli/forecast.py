@@ -76,13 +76,16 @@ def look_ahead(found: Contract, now: datetime) -> Outlook:
             f"Subscription {subscription.metadata.name}: Plan {subscription.spec.plan_ref.name} is not there, nor the "
             "revision that the Tenant is on: apply it, or look with a login that may read the operator's namespace",
         )
+    times, created = reported_times(subscription, plan), subscription.metadata.creation_timestamp
     contract = terms(
         subscription,
         plan,
         found.tenant,
         snapshot=_snapshot(subscription),
-        times=reported_times(subscription, plan),
+        times=times,
         now=now,
+        # Served before it was created: the contract is older than its object, which was made anew.
+        began=times.ready if times.ready is not None and created is not None and times.ready < created else None,
     )
     isolation = found.tenant.status.isolation or plan.isolation
     shared = isolation is not None and isolation.compute == "Shared"

@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from paybill.api.failures import Blocked
+from paybill.api.failures import Blocked, Failure
 from paybill.cli.output import document, reported, text_output
 from paybill.local import running
 from paybill.local.home import DEFAULT_NAME, Home
@@ -164,13 +164,31 @@ def doctor(*, name: str, output: str) -> None:
     from paybill.local.doctor import Verdict, examine
 
     with reported(output):
-        checks = asyncio.run(examine(Home.of(name)))
+        checks = [*asyncio.run(examine(Home.of(name))), *_mode(Home.of(name))]
         if output == "json":
             click.echo(document([dataclasses.asdict(check) for check in checks]))
         else:
             Console().print(_as_table(checks))
         if any(check.verdict is Verdict.MISSING for check in checks):
             sys.exit(1)
+
+
+def _mode(home: Home) -> "list[Check]":
+    """Whether the installation on this machine is halted; nothing where none runs."""
+    from paybill.cli.connection import ask
+    from paybill.cli.halt import notice
+    from paybill.local.doctor import Check, Verdict
+
+    instance = running.find(home)
+    if instance is None or not instance.ready:
+        return []
+    try:
+        halted = ask(instance.kubeconfig, notice)
+    except Failure as failure:
+        return [Check("mode", Verdict.WARNING, "not known", failure.message)]
+    if halted is None:
+        return [Check("mode", Verdict.OK, "Full: everything is done")]
+    return [Check("mode", Verdict.WARNING, halted, "`paybill resume` ends it")]
 
 
 COMMANDS: tuple[click.Command, ...] = (up_command(), down, kubeconfig, doctor)

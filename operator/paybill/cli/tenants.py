@@ -13,6 +13,7 @@ from paybill.api.conditions import READY, STALLED, Condition, find_condition
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.cli.connection import ask, kubeconfig_option
+from paybill.cli.halt import notice
 from paybill.cli.lookup import all_of, bound, utcnow
 from paybill.cli.output import JSON, WIDE, age, columns, document, reported, span, table_output
 from paybill.cluster.client import Cluster
@@ -30,6 +31,8 @@ def tenants(*, output: str, kubeconfig: Path | None) -> None:
     """List the tenants: plan, isolation, phase of the contract and what comes next."""
     with reported(output):
         found, now = ask(kubeconfig, _pairs), utcnow()
+        if (halted := ask(kubeconfig, notice)) is not None:
+            click.echo(halted, err=True)
         if output == JSON:
             click.echo(document([as_json(*pair) for pair in found]))
             return

@@ -73,17 +73,22 @@ def decide(contract: Contract, now: datetime) -> Verdict:
     )
 
 
-def settle(times: EffectTimes, phase: Phase, now: datetime) -> EffectTimes:
-    """The effect times once ``phase`` is in force: set at the first moment of an episode, cleared when it is over."""
+def settle(times: EffectTimes, phase: Phase, now: datetime, *, held: bool = False) -> EffectTimes:
+    """The effect times once ``phase`` is in force: set at the first moment of an episode, cleared when it is over.
+
+    ``held``: nothing may be destroyed now, so no clock begins that ends in destruction: retention counts from when the
+    tenant could be stopped.
+    """
     gone = phase in {Phase.ARCHIVED, Phase.DELETED}
     over = gone or phase is Phase.ENDED
     stopped = over or phase is Phase.SUSPENDED
+    begin = None if held else now
     return replace(
         times,
         suspended=(times.suspended or now) if stopped else None,
-        ended=(times.ended or now) if over else None,
-        archived=(times.archived or now) if gone else None,
-        deleted=(times.deleted or now) if phase is Phase.DELETED else None,
+        ended=(times.ended or begin) if over else None,
+        archived=(times.archived or begin) if gone else None,
+        deleted=(times.deleted or begin) if phase is Phase.DELETED else None,
     )
 
 

@@ -6,7 +6,7 @@ operator will find when it comes.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from paybill.api.plan import PlanSpec
 from paybill.api.subscription import Anchors, Subscription
@@ -28,11 +28,16 @@ def terms(
     snapshot: Snapshot | None,
     times: EffectTimes,
     now: datetime,
+    began: datetime | None = None,
 ) -> Contract:
-    """Everything the phase of a Subscription depends on, as plain values; ``now`` counts where nothing says a start."""
+    """Everything the phase of a Subscription depends on, as plain values.
+
+    ``began`` is the start as it was remembered: the object may be younger than its contract. ``now`` counts where
+    nothing says a start.
+    """
     spec = subscription.spec
     return Contract(
-        start=spec.start_time or subscription.metadata.creation_timestamp or now,
+        start=spec.start_time or began or subscription.metadata.creation_timestamp or now,
         trial_days=plan.trial_days,
         policy=plan.payment,
         snapshot=snapshot,
@@ -48,9 +53,17 @@ def reported_times(subscription: Subscription, plan: PlanSpec) -> EffectTimes:
     anchors = subscription.status.anchors or Anchors()
     trial_end = anchors.trial_end_time
     return EffectTimes(
-        ready=trial_end - timedelta(days=plan.trial_days) if trial_end is not None and plan.trial_days else None,
+        ready=_days_before(trial_end, plan.trial_days) if trial_end is not None and plan.trial_days else None,
         suspended=anchors.suspended_time,
         ended=anchors.ended_time,
         archived=anchors.archived_time,
         requested_end=subscription.metadata.deletion_timestamp,
     )
+
+
+def _days_before(moment: datetime, days: int) -> datetime:
+    """So many days earlier; where the calendar begins after that, its first moment: a status can be edited by hand."""
+    try:
+        return moment - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

@@ -1,23 +1,69 @@
-"""What of a cell's hourly budgets is spent: counted from the audit log, so that a restart forgets nothing."""
+"""What of a cell's hourly budgets is spent, and whose turn it is: read from the audit log once, then kept in memory.
+
+A restart forgets nothing, because what was begun stands in the log. Only one process leads, so nobody else spends.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import datetime
 
 from paybill.api.failures import Retry
-from paybill.lifecycle.budget import Budget
+from paybill.lifecycle.budget import DELETIONS, HOUR, SUSPENSIONS, Budget, Ledger, Turn
+from paybill.reconcile.queue import Work
 from paybill.reconcile.world import World
 
-LOOK_AGAIN = 60.0
-"""Seconds until a step that found its budget spent asks again."""
+SOONEST, LATEST = 1.0, 600.0
+"""Seconds until a step whose turn has not come asks again; when its Cell changes it asks at once."""
 
 
-async def refuse_spent(world: World, cell_name: str, budget: Budget) -> None:
-    """Raise Retry when the last hour of this cell has no room for one more; asked while holding ``world.spending``."""
+async def refuse_spent(world: World, cell_name: str, budget: Budget, who: str, due: datetime | None) -> None:
+    """Raise Retry when it is not yet the turn of ``who``, due since ``due``; asked while holding ``world.spending``."""
+    now, allowed = world.now(), _allowed(world, cell_name, budget)
+    ledger = await _ledger(world, cell_name, budget)
+    clock = time.monotonic()
+    turn = ledger.ask(who, due or now, allowed, now, clock)
+    if turn.place == 0:
+        return
+    after = LATEST if turn.time is None else min(LATEST, max(SOONEST, (turn.time - now).total_seconds()))
+    ledger.returns(who, clock + after)
+    raise Retry(budget.reason, _words(cell_name, budget, turn), after=after)
+
+
+async def spend(world: World, cell_name: str, budget: Budget, who: str) -> None:
+    """The intent is logged."""
+    (await _ledger(world, cell_name, budget)).spend(who, world.now())
+
+
+def wake_line(world: World, cell_name: str) -> None:
+    """The Cell changed: if its limits were raised, whoever waits for a budget asks at once."""
+    for budget in (SUSPENSIONS, DELETIONS):
+        ledger = world.brakes.cell(cell_name).ledgers.get(budget.action)
+        if ledger is None or _allowed(world, cell_name, budget) <= ledger.allowed:
+            continue
+        for tenant_id in ledger.waiting:
+            claim = world.registry.by_id(tenant_id)
+            if claim is not None:
+                work = Work("Drop", tenant_id) if claim.state == "deleted" else Work("Tenant", claim.tenant_name)
+                world.queue.add(work, f"Cell/{cell_name} changed", background=True)
+
+
+def _allowed(world: World, cell_name: str, budget: Budget) -> int:
     cell = world.declared.cells.get(cell_name)
-    tenants = sum(1 for claim in world.registry.all() if claim.cell == cell_name)
-    allowed = budget.per_hour(cell.spec.limits if cell else None, tenants)
-    done = await world.audit.count(budget.action, cell_name, world.now() - timedelta(hours=1))
-    if done >= allowed:
-        message = f"{done} of {allowed} {budget.what} of Cell {cell_name} in the last hour are spent; this one waits"
-        raise Retry(budget.reason, message, after=LOOK_AGAIN)
+    return budget.per_hour(cell.spec.limits if cell else None, world.registry.count(cell_name))
+
+
+async def _ledger(world: World, cell_name: str, budget: Budget) -> Ledger:
+    ledgers = world.brakes.cell(cell_name).ledgers
+    if budget.action not in ledgers:
+        begun = await world.audit.begun(budget.action, cell_name, world.now() - HOUR)
+        ledgers.setdefault(budget.action, Ledger(begun))
+    return ledgers[budget.action]
+
+
+def _words(cell_name: str, budget: Budget, turn: Turn) -> str:
+    spent = f"{turn.spent} of {turn.allowed} {budget.what} of Cell {cell_name} in the last hour are spent"
+    place = f"number {turn.place} of {turn.waiting} in the line"
+    if turn.time is None:
+        return f"{spent}, and its limit lets none through; this one waits, {place}"
+    return f"{spent}; this one waits, {place}, until about {turn.time:%Y-%m-%d %H:%M} UTC"

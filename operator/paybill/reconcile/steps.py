@@ -5,9 +5,10 @@ missing. Steps given together are begun together: their intents are one write to
 outcomes are one write. A crash between the two leaves an intent without outcome, which ``paybill audit verify`` lists;
 the next reconcile probes again and takes the step once more.
 
-A destructive step spends a budget of its cell's hour: it is counted and its intent logged as one, so that two workers
-cannot spend the same room. And a process that was frozen between its intent and its act finds out, before it acts, that
-its Lease has run out meanwhile.
+Whether a step may be taken at all is asked here, for every step and nowhere else (reconcile/permission.py). One that
+spends a budget of its cell's hour is counted and its intent logged as one, so that two workers cannot spend the same
+room. And a process that was frozen between its intent and its act finds out, before it acts, that its Lease has run out
+meanwhile.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from paybill.api.failures import Failure
-from paybill.audit.entries import Intent, Outcome
+from paybill.audit.entries import Intent, Outcome, StepToken
 from paybill.lifecycle.budget import Budget
-from paybill.reconcile import budget, metrics
+from paybill.reconcile import budget, metrics, permission
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -34,15 +36,23 @@ logger = logging.getLogger(__name__)
 class Step:
     """One act: what it is called, on which object, with which inputs, and how it is done.
 
-    ``inputs`` are hashed into the audit log, never written there. A step with a budget is destructive: it waits until
-    the hour has room for it.
+    ``inputs`` are hashed into the audit log, never written there. ``destructive``: it takes something away from
+    somebody, so halts and breakers hold it back. One with a ``budget`` is destructive as well and waits until the hour
+    has room for it, in the order of ``due``: when it fell due.
     """
 
     action: str
     target: str
     act: Callable[[], Awaitable[Any]]
     inputs: Any = None
+    destructive: bool = False
     budget: Budget | None = None
+    due: datetime | None = None
+
+    @property
+    def destroys(self) -> bool:
+        """Whether it takes something away from somebody."""
+        return self.destructive or self.budget is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +67,29 @@ class Scope:
 async def take(world: World, scope: Scope, steps: Sequence[Step]) -> list[Any]:
     """Take the steps side by side and return their results in order; raises the first failure after all have ended.
 
-    Raises Retry when a budget is spent or the log cannot be written, LeaseLost when another process may lead by now:
-    nothing was done then.
+    Raises Retry when they are not permitted now or the log cannot be written, LeaseLost when another process may lead
+    by now: nothing was done then.
     """
     if not steps:
         return []
     async with _permitted(world, scope, steps):
         tokens = await world.audit.intend([_intent(scope, step) for step in steps])
+    return await _act(world, steps, tokens)
+
+
+def ask(world: World, scope: Scope, action: str) -> None:
+    """Raise what a destructive step would raise now: before something is prepared that could only wait then."""
+    permission.refuse_halted(world, [action], destructive=True, cell=scope.cell)
+    permission.refuse_mass_change(world, scope.cell, scope.tenant_id)
+
+
+async def record(world: World, scope: Scope, step: Step) -> Any:
+    """Take a step that no halt may hold back, because it is what a halt is remembered by."""
+    tokens = await world.audit.intend([_intent(scope, step)])
+    return (await _act(world, [step], tokens))[0]
+
+
+async def _act(world: World, steps: Sequence[Step], tokens: Sequence[StepToken]) -> list[Any]:
     world.assert_leading()
     results = await asyncio.gather(*(step.act() for step in steps), return_exceptions=True)
     outcomes = []
@@ -83,14 +109,28 @@ async def take(world: World, scope: Scope, steps: Sequence[Step]) -> list[Any]:
 @contextlib.asynccontextmanager
 async def _permitted(world: World, scope: Scope, steps: Sequence[Step]) -> AsyncIterator[None]:
     """Until the intents are logged, nobody else counts the budgets that these steps spend."""
-    spent = {step.budget for step in steps if step.budget is not None}
-    if not spent:
+    _refuse(world, scope, steps)
+    spending = [step for step in steps if step.budget is not None]
+    if not spending:
         yield
         return
+    cell, who = scope.cell or "", scope.tenant_id or ""
     async with world.spending:
-        for one in spent:
-            await budget.refuse_spent(world, scope.cell or "", one)
+        for step in spending:
+            await budget.refuse_spent(world, cell, step.budget, who or step.target, step.due)  # type: ignore[arg-type]
+        # Counting may have taken a while.
+        _refuse(world, scope, steps)
         yield
+        for step in spending:
+            await budget.spend(world, cell, step.budget, who or step.target)  # type: ignore[arg-type]
+
+
+def _refuse(world: World, scope: Scope, steps: Sequence[Step]) -> None:
+    destructive = [step.action for step in steps if step.destroys]
+    waiting = destructive if destructive and not world.brakes.halt.observing else [step.action for step in steps]
+    permission.refuse_halted(world, waiting, destructive=bool(destructive), cell=scope.cell)
+    if destructive:
+        permission.refuse_mass_change(world, scope.cell, scope.tenant_id)
 
 
 def digest(inputs: Any) -> str:
@@ -107,7 +147,7 @@ def _intent(scope: Scope, step: Step) -> Intent:
         tenant_id=scope.tenant_id,
         cell=scope.cell,
         inputs_digest=digest(step.inputs) if step.inputs is not None else None,
-        destructive=step.budget is not None,
+        destructive=step.destroys,
     )
 
 

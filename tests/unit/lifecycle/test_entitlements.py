@@ -67,3 +67,11 @@ def test_more_than_a_status_can_hold_are_refused():
     assert len(resolve(many)) == MOST
     with pytest.raises(Invalid, match="TooManyEntitlements"):
         resolve(many, overrides=one(1))
+
+
+def test_longer_texts_than_an_object_can_hold_are_refused():
+    whole = [feature(f"f{number:03}", "\U0001f600" * 558) for number in range(MOST)]
+    assert len(resolve(whole)) == MOST
+    for longer in ("\U0001f600" * 1024, "<" * 1024):
+        with pytest.raises(Invalid, match="shorten texts"):
+            resolve([feature(f"f{number:03}", longer) for number in range(MOST)])

@@ -3,33 +3,42 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from paybill.api.cell import CellLimits
 from paybill.lifecycle.budget import DELETIONS, SUSPENSIONS
-from paybill.lifecycle.schedule import resync_after, wake_at
+from paybill.lifecycle.schedule import interval, resync_after, wake_at
 from tests.unit.lifecycle.contracts import START, at
 
 IDS = [f"id{number:06}" for number in range(2_000)]
 
 
 @pytest.mark.parametrize(
-    ("tenants", "base"),
+    ("tenants", "every"),
     [
         (0, timedelta(minutes=10)),
-        (300, timedelta(minutes=10)),
-        (301, timedelta(seconds=602)),
-        (10_000, timedelta(seconds=20_000)),
+        (128, timedelta(minutes=10)),
+        (129, timedelta(seconds=1_024)),
+        (256, timedelta(seconds=1_024)),
+        (10_000, timedelta(seconds=65_536)),
     ],
 )
-def test_the_interval_grows_with_the_fleet_and_is_spread_over_a_fifth_each_way(tenants, base):
-    spans = [resync_after(identity, tenants) for identity in IDS]
-    assert all(0.8 * base <= span <= 1.2 * base for span in spans)
-    assert min(spans) < 0.81 * base
-    assert max(spans) > 1.19 * base
+def test_the_interval_doubles_with_the_fleet(tenants, every):
+    assert interval(tenants) == every
+    spans = [resync_after(identity, tenants, START) for identity in IDS]
+    assert all(0.5 * every <= span <= 1.5 * every for span in spans)
+    assert min(spans) < 0.51 * every
+    assert max(spans) > 1.49 * every
+
+
+@pytest.mark.parametrize("tenants", [1, 128, 129, 1_000, 4_096, 10_000, 16_384, 100_000])
+def test_the_looks_of_a_minute_do_not_grow_with_the_fleet(tenants):
+    assert tenants * timedelta(minutes=1) / interval(tenants) <= 15
 
 
 def test_the_looks_at_a_fleet_are_spread_evenly():
-    spans = sorted(resync_after(identity, 10_000) for identity in IDS)
+    spans = sorted(resync_after(identity, 10_000, START) for identity in IDS)
     tenth = len(spans) // 10
     share = (spans[-1] - spans[0]) / 10
     assert all(
@@ -37,8 +46,14 @@ def test_the_looks_at_a_fleet_are_spread_evenly():
     )
 
 
-def test_a_tenant_keeps_its_interval():
-    assert resync_after("k3x9m2qd", 50) == resync_after("k3x9m2qd", 50)
+@given(st.text(min_size=1), st.integers(0, 100_000), st.floats(0, 1, exclude_max=True))
+def test_a_tenant_keeps_its_turn_whenever_it_was_looked_at(identity, tenants, when):
+    every = interval(tenants)
+    turn = START + resync_after(identity, tenants, START)
+    assert abs(resync_after(identity, tenants, turn) - every) < timedelta(milliseconds=1), "an interval later again"
+    looked = turn - every / 2 - when * every / 2
+    again = looked + resync_after(identity, tenants, looked)
+    assert min(abs(again - turn), abs(again - turn - every)) < timedelta(milliseconds=1), "a look between moves nothing"
 
 
 @pytest.mark.parametrize(
