@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import psycopg
 
 from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.fingerprints import fingerprints
 from paybill.databases.server import Server
 from paybill.databases.tenants import ensure, observe
 from paybill.desired.database import PoolDatabase, TenantDatabase, differences, pool_database_name
@@ -73,6 +74,10 @@ class Tenant:
     async def ensure(self, **changes):
         self.desired = replace(self.desired, **changes)
         return await ensure(self.server, self.pool, self.desired)
+
+    async def fingerprint(self) -> str | None:
+        async with self.server.session(self.pool.name) as session:
+            return (await fingerprints(session, self.server.traits, self.pool)).get(self.id)
 
     async def differences(self) -> tuple[str, ...]:
         observed = await observe(self.server, self.pool, [self.id])

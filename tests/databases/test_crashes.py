@@ -1,6 +1,7 @@
 """A crash at any point is mended by running again; a server that goes away is waited for."""
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
@@ -113,6 +114,11 @@ async def test_a_restarted_server_is_found_again(at, server, schemas, acme):
     finally:
         at.process.start()
 
+    async with asyncio.timeout(10):
+        while server._places.paused:
+            with contextlib.suppress(Retry):
+                await acme.ensure()
+            await asyncio.sleep(0.05)
     assert await acme.differences() == ()
 
 

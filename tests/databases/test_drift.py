@@ -52,7 +52,9 @@ SELF_INFLICTED = {
 }
 
 
-async def mended(tenant) -> None:
+async def mended(tenant, *, fingerprint: str | None = None) -> None:
+    if fingerprint is not None:
+        assert await tenant.fingerprint() != fingerprint, "the look of every minute would pass it over"
     found = await tenant.differences()
     assert found
     outcome = await tenant.ensure()
@@ -65,10 +67,11 @@ async def mended(tenant) -> None:
 async def test_what_an_administrator_changed(at, attacker, victim, change):
     acme, beta = attacker, victim
     statement = change.format(a=acme.id, b=beta.id, db=acme.pool.name, mark=acme.desired.mark)
+    before = await acme.fingerprint()
     with psycopg.connect(at.admin_dsn, autocommit=True) as admin:
         admin.execute(statement)
 
-    await mended(acme)
+    await mended(acme, fingerprint=before)
 
     assert await beta.differences() == ()
     acme.sql("INSERT INTO notes VALUES (1, 'works') ON CONFLICT DO NOTHING")
@@ -77,9 +80,10 @@ async def test_what_an_administrator_changed(at, attacker, victim, change):
 @pytest.mark.parametrize("change", SELF_INFLICTED.values(), ids=SELF_INFLICTED.keys())
 async def test_what_a_tenant_changed_itself(attacker, victim, change):
     acme, beta = attacker, victim
+    before = await acme.fingerprint()
     acme.sql(change.format(a=acme.id, b=beta.id), "mig_a")
 
-    await mended(acme)
+    await mended(acme, fingerprint=before)
 
     assert await beta.differences() == ()
     assert beta.sql("SELECT body FROM notes") == [("secret",)]

@@ -1,23 +1,25 @@
 """What exists in the cluster of the objects we made: one list and watch per kind, filtered by our label.
 
 Reconciles compare what they want with this store and so ask the API server nothing while all is well. Objects are
-kept as JSON bytes without the server's bookkeeping (about 0.7 kB each): whole, not as metadata only, because
-only the content shows after a restart whether somebody edited an object while we were away
-(docs/decisions/0002-children-are-watched-whole.md). Secrets are not among them.
+kept as JSON bytes without the server's bookkeeping: whole, not as metadata only, because only the content shows after
+a restart whether somebody edited an object while we were away (docs/decisions/0002-children-are-watched-whole.md).
+What differs between two tenants by nothing but their ids is kept once (cluster/rows.py). Secrets are not among them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
+import random
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from paybill.api.failures import Failure
+from paybill.api.failures import Failure, Retry
 from paybill.cluster.client import Cluster, ResourceExpired
+from paybill.cluster.rows import Contents, Row
 from paybill.desired import names
 from paybill.desired.resource import Key, Object, key_of
 
@@ -26,22 +28,7 @@ logger = logging.getLogger(__name__)
 WATCHED = (
     "Namespace", "ResourceQuota", "LimitRange", "NetworkPolicy", "ServiceAccount", "RoleBinding", "ConfigMap",
 )  # fmt: skip
-LONGEST_BACKOFF = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One object as last seen: its uid and resourceVersion, whose it is, and its content as JSON."""
-
-    uid: str
-    version: str
-    owner: str | None
-    content: bytes
-
-    def parsed(self) -> dict[str, Any]:
-        """The content as a mapping."""
-        answer: dict[str, Any] = json.loads(self.content)
-        return answer
+LONGEST_BACKOFF = 10.0
 
 
 Changed = Callable[[str, Key], None]
@@ -55,21 +42,22 @@ class Children:
         self._cluster = cluster
         self._selector = f"{names.INSTALLATION_LABEL}={installation}"
         self._changed = changed
-        self._rows: dict[Key, Row] = {}
+        self._rows: dict[str, dict[Key, Row]] = defaultdict(dict)
+        self._contents = Contents()
         self._listed: set[str] = set()
         self._waiting: dict[Key, asyncio.Event] = {}
         self.synced = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(map(len, self._rows.values()))
 
     def get(self, key: Key) -> Row | None:
         """The row of one object."""
-        return self._rows.get(key)
+        return self._rows[key.kind].get(key)
 
     def of_kind(self, kind: str) -> Iterator[tuple[Key, Row]]:
-        """Every row of one kind."""
-        return ((key, row) for key, row in list(self._rows.items()) if key.kind == kind)
+        """Every row of one kind, as they are now."""
+        return iter(list(self._rows[kind].items()))
 
     @contextlib.contextmanager
     def awaited(self, key: Key) -> Iterator[asyncio.Event]:
@@ -89,13 +77,11 @@ class Children:
 
         The answer may come after the event of a later change (a controller fills a status within milliseconds).
         """
-        key = key_of(obj)
-        if self._newer(key, obj):
-            self._rows[key] = _row(obj)
+        self._keep(key_of(obj), obj)
 
     def forget(self, key: Key) -> None:
         """Drop a row after a delete of ours."""
-        self._rows.pop(key, None)
+        self._rows[key.kind].pop(key, None)
 
     async def run(self) -> None:
         """Keep every kind fresh until cancelled."""
@@ -117,9 +103,13 @@ class Children:
             except ResourceExpired:
                 version = ""
             except Failure as failure:
-                logger.warning("watch of %s: %s; again in %.1f s", kind, failure, backoff)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, LONGEST_BACKOFF)
+                paused = failure.after if isinstance(failure, Retry) and failure.reason == "ApiServerBusy" else None
+                # With jitter, for seven watches break at once; while all requests are paused, the pause says when.
+                wait = paused or backoff * random.uniform(0.75, 1.25)  # noqa: S311 - spreading load
+                if paused is None:
+                    logger.warning("watch of %s: %s; again in %.1f s", kind, failure, wait)
+                    backoff = min(backoff * 2, LONGEST_BACKOFF)
+                await asyncio.sleep(wait)
 
     async def _relist(self, kind: str) -> str:
         seen: set[Key] = set()
@@ -129,7 +119,11 @@ class Children:
             for obj in page:
                 obj["kind"] = kind
                 seen.add(key_of(obj))
-                self._take("MODIFIED", obj)
+                if kind in self._listed:
+                    self._take("MODIFIED", obj)
+                else:
+                    # At the start nothing has changed, and every tenant is looked at anyway.
+                    self._keep(key_of(obj), obj)
         # What we made while the list was on its way is newer than the list, and not gone.
         listed_at = int(version or 0)
         for key, row in list(self.of_kind(kind)):
@@ -145,13 +139,29 @@ class Children:
         if event == "DELETED":
             self._gone(key)
             return
-        if self._newer(key, obj):
-            known, row = self._rows.get(key), _row(obj)
-            self._rows[key] = row
-            if known is not None and self._settled(key, known, row):
-                return
-            # A mark that was changed or taken off concerns the one whose it was.
-            self._report(key, {row.owner, known.owner if known is not None else None})
+        known = self.get(key)
+        row = self._keep(key, obj)
+        if row is None or (known is not None and self._settled(key, known, row)):
+            return
+        # A mark that was changed or taken off concerns the one whose it was.
+        self._report(key, {row.owner, known.owner if known is not None else None})
+
+    def _keep(self, key: Key, obj: Object) -> Row | None:
+        """Put an object in place of the row that is known; None when it is no newer.
+
+        Versions of one kind compare as numbers; another UID is another object, whatever its version.
+        """
+        rows, metadata = self._rows[key.kind], obj["metadata"]
+        known = rows.get(key)
+        if (
+            known is not None
+            and known.uid == metadata["uid"]
+            and int(known.version) >= int(metadata["resourceVersion"])
+        ):
+            return None
+        row = self._contents.row(obj)
+        rows[_interned(key)] = row
+        return row
 
     def _settled(self, key: Key, known: Row, row: Row) -> bool:
         """Whether a change needs no reconcile: usage that a quota counts, or a status that somebody waits for.
@@ -167,14 +177,8 @@ class Children:
         status, was = after.pop("status", {}), before.pop("status", {})
         return before == after and (waiting is not None or status.get("hard") == was.get("hard"))
 
-    def _newer(self, key: Key, obj: Object) -> bool:
-        """Versions of one kind compare as numbers; another UID is another object, whatever its version."""
-        known = self._rows.get(key)
-        metadata = obj["metadata"]
-        return known is None or known.uid != metadata["uid"] or int(known.version) < int(metadata["resourceVersion"])
-
     def _gone(self, key: Key) -> None:
-        row = self._rows.pop(key, None)
+        row = self._rows[key.kind].pop(key, None)
         if row is not None:
             self._report(key, {row.owner})
 
@@ -187,12 +191,6 @@ class Children:
                 self._changed(owner, key)
 
 
-def _row(obj: Object) -> Row:
-    metadata = obj["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "labels", "annotations") if name in metadata}
-    if "deletionTimestamp" in metadata:
-        kept["deletionTimestamp"] = metadata["deletionTimestamp"]
-    content = {name: value for name, value in obj.items() if name not in {"metadata", "apiVersion"}}
-    labels = metadata.get("labels", {})
-    owner = labels.get(names.TENANT_LABEL) or labels.get(names.CELL_LABEL)
-    return Row(metadata["uid"], metadata["resourceVersion"], owner, json.dumps({**content, "metadata": kept}).encode())
+def _interned(key: Key) -> Key:
+    """The eight objects of a tenant share its namespace's name, and all tenants' objects share theirs."""
+    return Key(sys.intern(key.kind), sys.intern(key.namespace), sys.intern(key.name))

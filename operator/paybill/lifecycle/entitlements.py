@@ -17,6 +17,12 @@ Value = bool | int | str
 MOST = 256
 """Entitlements of one tenant: the bound of ``status.entitlements``."""
 
+LARGEST = 560 * 1024
+"""Bytes that their names and texts may take as JSON: a Subscription with the longest spec must still fit into etcd."""
+
+_ESCAPED = "<>&\u2028\u2029"
+"""What the API server writes with six characters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entitlement:
@@ -49,7 +55,7 @@ def resolve(
 ) -> tuple[Entitlement, ...]:
     """The entitlements in order of name; ``add_ons`` are (features, quantity) pairs.
 
-    Raises Invalid when they are more than a status can hold.
+    Raises Invalid when they are more, or larger, than a status can hold.
     """
     granted = {feature.name: Entitlement(name=feature.name, value=value_of(feature), source="Plan") for feature in base}
     for features, quantity in add_ons:
@@ -64,7 +70,14 @@ def resolve(
         granted.pop(name, None)
     if len(granted) > MOST:
         raise Invalid("TooManyEntitlements", f"{len(granted)} entitlements are more than {MOST}: name fewer add-ons")
+    size = sum(_size(one.name) + _size(one.text) for one in granted.values())
+    if size > LARGEST:
+        raise Invalid("TooManyEntitlements", f"the entitlements take {size} bytes, more than {LARGEST}: shorten texts")
     return tuple(granted[name] for name in sorted(granted))
+
+
+def _size(text: str) -> int:
+    return len(text.encode()) + 5 * sum(text.count(one) for one in _ESCAPED)
 
 
 def _times(value: Value, quantity: int) -> Value:

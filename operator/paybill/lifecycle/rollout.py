@@ -8,7 +8,9 @@ is that of a hash, so neither the oldest nor the first by name is always the can
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,17 +53,19 @@ def plan_wave(members: Sequence[Member], target: str, *, max_unavailable: str, p
     followers = [one for one in members if not one.pinned]
     updated = [one for one in followers if one.revision == target]
     waiting = [one for one in followers if one.revision != target]
-    movable = sorted((one.id for one in waiting if not one.held), key=lambda member: _order(target, member))
     moving = sum(1 for one in updated if not one.ready and not one.failed)
     paused = pause_on_failure and any(one.failed for one in updated)
     room = 0 if paused else max(0, ceiling(max_unavailable, len(followers)) - moving)
+    movable = (one.id for one in waiting if not one.held)
+    first = heapq.nsmallest(room, movable, key=lambda member: _order(target, member)) if room else ()
     return Wave(
-        admitted=frozenset(movable[:room]),
+        admitted=frozenset(first),
         updated=len(updated),
         total=len(followers),
         paused=paused and bool(waiting),
     )
 
 
+@functools.lru_cache(maxsize=65_536)
 def _order(target: str, member: str) -> str:
     return hashlib.sha256(f"{target}/{member}".encode()).hexdigest()

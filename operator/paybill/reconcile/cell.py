@@ -10,8 +10,10 @@ from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
 from paybill.api.failures import Failure, Invalid, Retry
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
-from paybill.reconcile import report
+from paybill.reconcile import budget, mass_change, report, strays
+from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import DUE, Work
+from paybill.reconcile.servers import FENCED
 from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
 
@@ -24,17 +26,22 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     cell = world.declared.cells.get(name)
     if cell is None:
         return None
+    if cell.metadata.deletion_timestamp is not None:
+        await report.let_go(world, cell)  # we never hold one, but nobody else would ever take our finalizer off
     failure: Failure | None = None
     for spec in cell.spec.servers:
         try:
             await _server(world, cell, spec, deep=deep)
         except Failure as stopped:
+            if stopped.reason in FENCED:
+                raise
             failure = stopped
             known = world.servers.find(name, spec.name)
             if known is not None:
                 known.reachable = False
     await _detach_removed(world, cell)
     if cause != DUE:
+        budget.wake_line(world, name)
         _wake_unplaced(world, cell)
     await report.write_status(world, cell, _status(world, cell, failure))
     if isinstance(failure, Retry):
@@ -47,23 +54,29 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None:
     name = cell.metadata.name
     known = world.servers.find(name, spec.name)
-    attached = await world.servers.attach(name, spec, await _dsn(world, cell, spec))
     here = {claim.id for claim in world.registry.all() if (claim.cell, claim.server) == (name, spec.name)}
+    observing = world.brakes.halt.observing
+    if observing and not here:
+        refuse_unless_acting(world, "server.attach", cell=name)
+    attached = await world.servers.attach(name, spec, await _dsn(world, cell, spec), make=not observing)
     if attached is not known:
-        changed = here if known is not None else set()
+        changed = here
     elif not attached.reachable:
         # Its address is the same: only an answer shows that it is back. Its tenants waited for it.
         changed = await attached.look_at_all() | here
     else:
         changed = await attached.look_at_all() if deep else set()
     attached.reachable = True
+    if deep or attached is not known:
+        await strays.look(world, attached)
     for tenant_id in sorted(changed):
         claim = world.registry.by_id(tenant_id)
         if claim is not None:
             kind, who = ("Drop", tenant_id) if claim.state == "deleted" else ("Tenant", claim.tenant_name)
             # A server that moved is told to every tenant, also in the Secrets, which only a planned look asks for.
             moved = known is not None and attached is not known
-            cause = DUE if moved else f"change in Postgres server {spec.name}"
+            what = "change in" if known is not None else "connected to"
+            cause = DUE if moved else f"{what} Postgres server {spec.name}"
             world.queue.add(Work(kind, who), cause, background=True)
 
 
@@ -79,7 +92,18 @@ async def _dsn(world: World, cell: Cell, spec: Server) -> str:
             "SecretMissing",
             f"server {spec.name} of Cell {cell.metadata.name}: {key} {what}: put the administrator's URI there",
         )
-    return base64.b64decode(value).decode().strip()
+    try:
+        uri = base64.b64decode(value).decode().strip()
+    except ValueError:
+        uri = ""
+    if not uri:
+        # Without a word of where to go libpq would use whatever this machine has for a default.
+        raise Invalid(
+            "BadDsn",
+            f"server {spec.name} of Cell {cell.metadata.name}: key {reference.key} of {key} is empty or no text: put "
+            "the administrator's URI there",
+        )
+    return uri
 
 
 async def _detach_removed(world: World, cell: Cell) -> None:
@@ -94,13 +118,13 @@ async def _detach_removed(world: World, cell: Cell) -> None:
 def _wake_unplaced(world: World, cell: Cell) -> None:
     """Tenants that found no place, or whose place is or was missing, look at once."""
     name, declared = cell.metadata.name, {server.name for server in cell.spec.servers}
-    for tenant in world.declared.tenants.values():
-        claim = world.registry.by_uid(tenant.metadata.uid)
-        waiting = claim is None and world.declared.subscriptions_of(tenant.metadata.name)
-        stalled = c.is_true(tenant.status.conditions, c.STALLED)
+    for tenant in world.declared.tenants.glances():
+        claim = world.registry.by_uid(tenant.uid)
+        waiting = claim is None and world.declared.is_named(tenant.name)
+        stalled = c.STALLED in tenant.true
         displaced = claim is not None and claim.cell == name and (stalled or claim.server not in declared)
         if waiting or displaced:
-            world.queue.add(Work("Tenant", tenant.metadata.name), f"Cell/{name} changed", background=True)
+            world.queue.add(Work("Tenant", tenant.name), f"Cell/{name} changed", background=True)
 
 
 def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
@@ -121,10 +145,11 @@ def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
             )
         )
     done = Fact(type=c.READY, status=c.TRUE, reason="Connected", message=f"{len(servers)} servers answer")
-    facts = outcome(failure, done)
+    facts = (*outcome(failure, done), mass_change.condition(world, name), strays.condition(world, name))
     return CellStatus(
         observed_generation=cell.metadata.generation,
         tenants=len(claims),
         servers=tuple(servers),
+        mass_change=mass_change.shown(world, name),
         conditions=apply_facts(cell.status.conditions, facts, cell.metadata.generation, now),
     )

@@ -15,7 +15,7 @@ from paybill.api.plan import PlanSpec
 from paybill.databases.credentials import new_password, scram_verifier, verifies
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
-from paybill.desired.database import TenantDatabase, degraded, differences
+from paybill.desired.database import TenantDatabase, degraded, differences, narrows
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.phases import Access
 from paybill.reconcile import objects, suspension
@@ -119,7 +119,8 @@ async def ensure_database(
 
     # Only what closes open logins suspends: healing drift of a suspended tenant spends no budget.
     open_logins = observed is not None and any("LOGIN" in role.attributes for role in observed.facts.roles)
-    outcome = await _take(world, site, desired, act, suspends=suspends and open_logins)
+    narrower = observed is not None and narrows(desired, observed)
+    outcome = await _take(world, site, desired, act, suspends=suspends and open_logins, narrower=narrower)
     if outcome.created:
         attached.created[tenant_id] = desired
     else:
@@ -129,14 +130,20 @@ async def ensure_database(
 
 
 async def _take(
-    world: World, site: Site, desired: TenantDatabase, act: Callable[[], Awaitable[Outcome]], *, suspends: bool
+    world: World,
+    site: Site,
+    desired: TenantDatabase,
+    act: Callable[[], Awaitable[Outcome]],
+    *,
+    suspends: bool,
+    narrower: bool,
 ) -> Outcome:
     outcome: Outcome
     if suspends:
         outcome = await suspension.suspend(world, site, act, desired)
     else:
         target = f"Database/{desired.database}/{site.claim.id}"
-        step = Step(action="database.ensure", target=target, act=act, inputs=desired)
+        step = Step(action="database.ensure", target=target, act=act, inputs=desired, destructive=narrower)
         outcome = (await take(world, site.scope, [step]))[0]
     return outcome
 

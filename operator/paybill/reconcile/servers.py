@@ -1,22 +1,30 @@
 """The shared database servers of all cells: connected once, with what their catalogs say of every tenant.
 
-The observation of a server is read in bulk (a handful of queries for all tenants together) when it is attached, and
-again every minute, so that a steady fleet costs no query per tenant and drift is still found. After a change of one
-tenant only that tenant is looked at again.
+The observation of a server is read in bulk (a handful of queries for many tenants together) when it is attached. Every
+minute one query says whose catalog entries are others than at the last look, and only those are read again: a steady
+fleet costs no query per tenant, and drift is still found. After a change of one tenant only that tenant is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 
 from paybill.api.cell import Server as ServerSpec
 from paybill.api.failures import Invalid, Retry
+from paybill.databases.fingerprints import fingerprints, open_sessions
 from paybill.databases.observation import observe
 from paybill.databases.pools import ensure_pool
-from paybill.databases.server import Server
+from paybill.databases.server import Server, Session
+from paybill.databases.sights import Sights
 from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
+from paybill.postgres import PatientConnection
+
+AT_ONCE = 1000
+"""Tenants that are read with the same queries: the answer of more would be held in memory at once."""
+YIELD_EVERY = 50
 
 
 @dataclass(kw_only=True)
@@ -28,10 +36,19 @@ class Attached:
     dsn: str
     server: Server
     pool: PoolDatabase
-    observed: dict[str, ObservedDatabase] = field(default_factory=dict)
+    observed: Sights = field(default_factory=Sights)
     created: dict[str, TenantDatabase] = field(default_factory=dict)
     """What was created as a whole since the last look at all, and so need not be looked at one by one."""
     reachable: bool = True
+    made: bool = True
+    """Whether its pool was made what it should be; not while nothing may be done."""
+    strays: tuple[str, ...] = ()
+    """Ids that were seen here with our mark and are in no registry (strays.py)."""
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+    _changed: set[str] = field(default_factory=set)
+    """Who has changed by a look at all that did not come to its end."""
+    _meanwhile: set[str] = field(default_factory=set)
+    """Who was looked at alone since the look at all began: what that one reads of them is older."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -46,8 +63,10 @@ class Attached:
 
     async def look(self, tenant_id: str) -> ObservedDatabase | None:
         """Read what one tenant has, now, and remember it."""
-        self.observed.update(await observe(self.server, self.pool, [tenant_id]))
-        return self.observed.get(tenant_id)
+        found = (await observe(self.server, self.pool, [tenant_id]))[tenant_id]
+        self.observed[tenant_id] = found
+        self._meanwhile.add(tenant_id)
+        return found
 
     async def seen(self, tenant_id: str) -> ObservedDatabase | None:
         """What one tenant had at the last look; what was created since then is looked at now."""
@@ -56,25 +75,56 @@ class Attached:
         return self.observed.get(tenant_id)
 
     async def look_at_all(self) -> set[str]:
-        """Read what every tenant has; returns the ids for which that is another answer than before."""
-        before = self.observed
-        self.created.clear()
-        self.observed = await observe(self.server, self.pool, None)
-        after = self.observed
-        return {one for one in before.keys() | after.keys() if self._lasting(before, one) != self._lasting(after, one)}
+        """Read what changed of any tenant; returns the ids for which that is another answer than before.
 
-    @staticmethod
-    def _lasting(observed: Mapping[str, ObservedDatabase], tenant_id: str) -> ObservedDatabase | None:
-        """What was observed without the sessions: those come and go with every app that connects."""
-        found = observed.get(tenant_id)
-        return replace(found, sessions={}) if found is not None else None
+        The fingerprints are read first: what changes after them is found by the next ones.
+        """
+        self._meanwhile.clear()
+        self.created.clear()
+        async with self.server.session(self.pool.name) as session:
+            prints = await fingerprints(session, self.server.traits, self.pool)
+            self.observed.connected(await open_sessions(session))
+        known = self._fingerprints
+        stale = sorted(one for one in prints.keys() | known.keys() if prints.get(one) != known.get(one))
+        for start in range(0, len(stale), AT_ONCE):
+            part = stale[start : start + AT_ONCE]
+            found = await observe(self.server, self.pool, part)
+            for number, tenant_id in enumerate(part):
+                if number % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)  # everybody else has a turn
+                if self._take(tenant_id, found[tenant_id]):
+                    self._changed.add(tenant_id)
+                if tenant_id in prints:
+                    known[tenant_id] = prints[tenant_id]
+                else:
+                    del known[tenant_id]
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def _take(self, tenant_id: str, found: ObservedDatabase) -> bool:
+        """Keep what was read of one tenant; whether it is another answer than before."""
+        if tenant_id in self._meanwhile:
+            return False
+        if found.absent:
+            return self.observed.pop(tenant_id, None) is not None
+        return self.observed.take(tenant_id, found)
+
+
+Announce = Callable[[Server, PoolDatabase], Awaitable[None]]
+"""Makes our epoch the newest of a pool database; raises Blocked with a reason of FENCED when it cannot be."""
+
+BEHIND = "EpochBehind"
+FENCED = frozenset({"EpochLost", BEHIND})
+"""Reasons after which a process must not act any more with the epoch it has."""
 
 
 class Servers:
     """The attached servers by (cell, name)."""
 
-    def __init__(self, installation: str) -> None:
+    def __init__(self, installation: str, announce: Announce, connection: type[Session] = PatientConnection) -> None:
         self._installation = installation
+        self._announce = announce
+        self._connection = connection
         self._attached: dict[tuple[str, str], Attached] = {}
 
     def __iter__(self) -> Iterator[Attached]:
@@ -88,18 +138,27 @@ class Servers:
         """The server; raises Retry when it is not attached yet or does not answer."""
         found = self._attached.get((cell, name))
         if found is None:
-            raise Retry("ServerNotConnected", f"server {name} of Cell {cell} is not connected yet", after=0.5)
+            # Its Cell looks for it every other second and wakes its tenants.
+            raise Retry("ServerNotConnected", f"server {name} of Cell {cell} is not connected yet")
         return found
 
-    async def attach(self, cell: str, spec: ServerSpec, dsn: str) -> Attached:
-        """Connect a server and make its pool database what it should be; again when its address changed."""
+    async def attach(self, cell: str, spec: ServerSpec, dsn: str, *, make: bool = True) -> Attached:
+        """Connect a server and make its pool database what it should be; again when its address changed.
+
+        Without ``make`` the pool is taken as it is, until the first call with it.
+        """
         known = self._attached.get((cell, spec.name))
         if known is not None and known.dsn == dsn and known.spec.holds == spec.holds:
             known.spec = spec
+            if make and not known.made:
+                await ensure_pool(known.server, known.pool)
+                known.made = True
             return known
         if spec.holds == "Databases":
             raise Invalid("NotSupportedYet", f"server {spec.name} of Cell {cell} holds Databases: not supported yet")
-        server = await Server.connect(dsn, name=f"{cell}/{spec.name}", installation=self._installation)
+        server = await Server.connect(
+            dsn, name=f"{cell}/{spec.name}", installation=self._installation, connection=self._connection
+        )
         pool = PoolDatabase(
             server=spec.name,
             cell=cell,
@@ -107,9 +166,15 @@ class Servers:
             holds=spec.holds,
             installation=self._installation,
         )
-        await ensure_pool(server, pool)
-        attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool)
-        await attached.look_at_all()
+        attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool, made=make)
+        try:
+            if make:
+                await ensure_pool(server, pool)
+            await self._announce(server, pool)
+            await attached.look_at_all()
+        except BaseException:
+            await server.close()
+            raise
         if known is not None:
             await known.server.close()
         self._attached[cell, spec.name] = attached

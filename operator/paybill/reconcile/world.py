@@ -6,7 +6,7 @@ Made once by app.py and handed to every reconcile. Nothing in it decides anythin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,9 +15,12 @@ from paybill.cluster.children import Children
 from paybill.cluster.client import Cluster
 from paybill.cluster.declared import Declared
 from paybill.cluster.events import Events
+from paybill.control.adoption import Adoptions
 from paybill.control.facts import FactStore
 from paybill.control.registry import Registry
-from paybill.databases.drop import Fence
+from paybill.databases.server import Server, Session
+from paybill.reconcile.brakes import Brakes
+from paybill.reconcile.members import Members
 from paybill.reconcile.queue import Queue
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
@@ -27,6 +30,10 @@ from paybill.settings import Settings
 def utcnow() -> datetime:
     """The real clock, in whole seconds: conditions and anchors hold no fractions."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+Fence = Callable[[Server, Session], Awaitable[None]]
+"""Raises when a newer leader has taken the epoch; run in the transaction of irreversible SQL on that server."""
 
 
 @dataclass(kw_only=True)
@@ -39,19 +46,22 @@ class World:
     children: Children
     registry: Registry
     facts: FactStore
+    adoptions: Adoptions
     audit: AuditLog
     servers: Servers
     revisions: Revisions
     events: Events
     queue: Queue
+    brakes: Brakes
     epoch: int
     fence: Fence
-    """Raises when a newer leader has taken the epoch; run inside the session of irreversible SQL."""
     assert_leading: Callable[[], None]
     """Raises LeaseLost when the Lease has run out by our own clock, so that another process may lead."""
     now: Callable[[], datetime] = utcnow
     admitted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""
+    members: Members = field(default_factory=Members)
+    """Per Plan, its tenants at the last count."""
     ready: dict[str, bool] = field(default_factory=dict)
     """Per tenant id, whether its last reconcile left it Ready."""
     spending: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -20,6 +20,7 @@ CLAIM = Claim(
     plan_revision="0123456789", subscription_name="acme-growth", subscription_uid="uid-sub", binding_uid="uid-secret",
     binding_version="7", ready_time=START, delete_requested_time=None, drop_after=None, deletion_policy=None,
     created_time=START, updated_time=START, version=3,
+    origin_uid="uid-acme", drop_started_time=None, adopted_time=None, adopted_by=None, continues_uid=None,
 )  # fmt: skip
 FRESH = replace(CLAIM, ready_time=None, binding_uid=None, binding_version=None)
 SHARED = replace(CLAIM, compute="Shared")

@@ -9,6 +9,7 @@ import pytest
 
 from paybill import handlers
 from paybill.cluster.declared import Declared
+from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.queue import Queue, Work
 
 ACME = Work("Tenant", "acme")
@@ -16,8 +17,8 @@ ACME = Work("Tenant", "acme")
 
 @pytest.fixture
 def world() -> Any:
-    """The two parts of the world that a handler touches; both are the real ones."""
-    return SimpleNamespace(declared=Declared(), queue=Queue())
+    """The parts of the world that a handler touches; all are the real ones."""
+    return SimpleNamespace(declared=Declared(), brakes=Brakes(store=None), queue=Queue())  # type: ignore[arg-type]
 
 
 def tenant(version: int, generation: int = 1) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""What of a step goes into the audit log: a hash of its inputs, the same for the same, and nothing of them in clear."""
+"""Which steps take something away; and what of a step goes into the audit log: a hash of its inputs, nothing clear."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paybill import reconcile
 from paybill.reconcile.steps import digest
 
 values = st.recursive(
@@ -43,3 +47,61 @@ def test_a_hash_says_how_it_was_made_and_nothing_else():
 
 def test_what_json_cannot_say_is_hashed_as_text():
     assert digest({"when": datetime(2026, 1, 1, tzinfo=UTC)}) == digest({"when": "2026-01-01 00:00:00+00:00"})
+
+
+DESTRUCTIVE = {
+    ("deletion.py", "DELETIONS.action"),
+    ("deletion.py", "action"),  # the deletion of what a deleted Tenant left
+    ("deletion.py", "tenant.delete"),
+    ("deletion.py", "tenant.release"),
+    ("plan.py", "plan.forget"),
+    ("provision.py", "roleBinding.delete"),
+    ("suspension.py", "SUSPENSIONS.action"),
+    ("suspension.py", "pod.delete"),
+    ("suspension.py", "pod.evict"),
+}
+DEPENDS = {("database.py", "database.ensure"), ("objects.py", "action")}
+"""Whoever asks for it says whether it takes something away."""
+HARMLESS = {
+    ("adoption.py", "contract.continue"),
+    ("adoption.py", "tenant.adopt"),
+    ("adoption.py", "tenant.release"),  # a person named the one that is let go of; all stays as it is
+    ("claiming.py", "plan.keep"),
+    ("database.py", "secret.apply"),
+    ("mass_change.py", "massChange.allow or massChange.clear"),
+    ("mass_change.py", "massChange.hold"),
+    ("modes.py", "mode.change"),
+    ("plan.py", "plan.keep"),
+    ("provision.py", "quota.resume"),
+    ("suspension.py", "workload.resume"),
+}
+
+
+def steps() -> Iterator[tuple[tuple[str, str], bool | str]]:
+    """Every Step that is made: where and its action, and whether it is destructive (by word, or by its budget)."""
+    for path in sorted(Path(reconcile.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Step":
+                said = {keyword.arg: keyword.value for keyword in node.keywords}
+                marked: bool | str = "budget" in said
+                if "destructive" in said:
+                    value = said["destructive"]
+                    marked = value.value if isinstance(value, ast.Constant) else "depends"  # type: ignore[assignment]
+                yield (path.name, words(said["action"])), marked
+
+
+def words(action: ast.expr) -> str:
+    match action:
+        case ast.Constant(value=value):
+            return str(value)
+        case ast.IfExp(body=body, orelse=orelse):
+            return f"{words(body)} or {words(orelse)}"
+        case _:
+            return ast.unparse(action)
+
+
+def test_of_every_step_it_was_decided_whether_it_takes_something_away():
+    found = list(steps())
+    assert {step for step, marked in found if marked is True} == DESTRUCTIVE
+    assert {step for step, marked in found if marked == "depends"} == DEPENDS
+    assert {step for step, marked in found if marked is False} == HARMLESS

@@ -1,0 +1,80 @@
+"""What is asked of all Tenants, or of all Subscriptions of a Plan, at once: a few fields of each, kept beside its text.
+
+A glance is made when its object comes in and never changes; another one in its place means that the object changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paybill.api.conditions import TRUE
+from paybill.api.subscription import Subscription
+from paybill.api.tenant import Tenant
+from paybill.desired.names import PAUSED_ANNOTATION
+from paybill.lifecycle.subscription import Hold
+from paybill.lifecycle.terms import holds_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantGlance:
+    """A Tenant at a glance. ``true`` are the types of its conditions that are True."""
+
+    name: str
+    uid: str
+    asked_id: str | None
+    phase: str
+    compute: str
+    database: str
+    true: frozenset[str]
+    deleting: bool
+    paused: bool
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionGlance:
+    """A Subscription at a glance: which Tenant and Plans it names, and the revision it is pinned to."""
+
+    name: str
+    tenant: str
+    plans: frozenset[str]
+    pinned: str | None
+
+
+_SHARED: dict[frozenset[str], frozenset[str]] = {}
+"""Ten thousand tenants have the same few sets of conditions and Plans: each is kept once."""
+_SHARED_AT_MOST = 4096
+
+
+def glance_at_tenant(tenant: Tenant) -> TenantGlance:
+    """The glance of a Tenant as it is now."""
+    status, isolation = tenant.status, tenant.status.isolation
+    return TenantGlance(
+        name=tenant.metadata.name,
+        uid=tenant.metadata.uid,
+        asked_id=tenant.spec.id,
+        phase=status.phase or "Pending",
+        compute=isolation.compute if isolation else "",
+        database=isolation.database if isolation else "",
+        true=_shared(frozenset(one.type for one in status.conditions if one.status == TRUE)),
+        deleting=tenant.metadata.deletion_timestamp is not None,
+        paused=tenant.metadata.annotations.get(PAUSED_ANNOTATION) == "true",
+        holds=holds_of(tenant),
+    )
+
+
+def glance_at_subscription(subscription: Subscription) -> SubscriptionGlance:
+    """The glance of a Subscription as it is now."""
+    spec = subscription.spec
+    return SubscriptionGlance(
+        name=subscription.metadata.name,
+        tenant=spec.tenant_ref.name,
+        plans=_shared(frozenset({spec.plan_ref.name, *(add_on.plan_ref.name for add_on in spec.add_ons)})),
+        pinned=spec.plan_ref.revision,
+    )
+
+
+def _shared(values: frozenset[str]) -> frozenset[str]:
+    if len(_SHARED) >= _SHARED_AT_MOST:
+        _SHARED.clear()
+    return _SHARED.setdefault(values, values)
