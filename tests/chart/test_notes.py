@@ -83,6 +83,8 @@ async def test_a_control_database_that_is_there_is_not_asked_for_again(cluster: 
 
 
 def test_what_was_left_out_is_said(cluster: Helm) -> None:
-    notes = notes_of(cluster.install({"crds": {"install": False}, "rbac": {"create": False}}))
+    notes = notes_of(cluster.install({"crds": {"install": False}, "rbac": {"create": False},
+                                    "admissionPolicies": {"enabled": False}}))  # fmt: skip
     assert "The kinds were not installed" in notes
     assert "The roles were not made" in notes
+    assert "The admission policies were not made" in notes

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from paybill.cli.crds import definitions
+from paybill.desired.admission import POLICIES
 from paybill.desired.names import OWNER_ROLE
 from tests.chart.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, Object
-from tests.chart.server import read, remove
-from tests.cluster.api import OURS, Api, accepted
+from tests.chart.server import read, remove, where
+from tests.cluster.api import OURS, Api, accepted, path
 from tests.cluster.waiting import until
 
 OPERATOR = "paybill-operator"
@@ -183,3 +184,85 @@ async def test_the_rules_of_the_kinds_are_the_api_servers_own_from_then_on(clust
     wrong = {**TENANT, "metadata": {"name": "a.b"}}
     status, answer = await admin.call("POST", f"/apis/{OURS}/tenants", wrong, dryRun="All")
     assert (status, answer["reason"]) == (422, "Invalid")
+
+
+KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+NAMES = {policy.name for policy in POLICIES}
+
+
+async def policies(admin: Api) -> dict[str, set[str]]:
+    """The names of the policies and bindings that the cluster has of ours."""
+    found = {}
+    for kind in KINDS:
+        answer = accepted(*await admin.call("GET", where(kind)))
+        names = {one["metadata"]["name"] for one in answer["items"]}
+        found[kind] = {name for name in names if name.startswith("paybill-")}
+    return found
+
+
+async def protected(admin: Api) -> bool:
+    """Whether a Tenant under contract may not be deleted (asked without deleting it)."""
+    tenant = path("Tenant", "", TENANT["metadata"]["name"])
+    status, answer = await admin.call("DELETE", tenant, dryRun="All")
+    return status == 403 and "paybill-delete-protection" in answer["message"]
+
+
+async def unprotected(admin: Api) -> bool:
+    return not await protected(admin)
+
+
+@pytest.fixture
+async def contract(customers: list[Object], admin: Api) -> list[Object]:
+    """The same customer under contract, as the operator would say it."""
+    status = {"phase": "Active", "subscriptionRef": {"name": "chart-acme", "uid": "1"}}
+    await admin.edit("Tenant", TENANT["metadata"]["name"], {"status": status}, status=True)
+    return customers
+
+
+async def test_the_policies_come_with_the_release_and_are_in_force(admin: Api, contract: list[Object]) -> None:
+    assert await policies(admin) == dict.fromkeys(KINDS, NAMES)
+    await until(lambda: protected(admin))
+    assert await same(admin, contract)
+
+
+async def test_the_policies_go_and_come_back_with_upgrade_and_rollback(
+    cluster: Helm, admin: Api, contract: list[Object]
+) -> None:
+    cluster.install({"admissionPolicies": {"enabled": False}})
+    assert await policies(admin) == {kind: set() for kind in KINDS}
+    await until(lambda: unprotected(admin))
+    cluster.run("rollback", RELEASE, "1", "--namespace", NAMESPACE)
+    assert await policies(admin) == dict.fromkeys(KINDS, NAMES)
+    await until(lambda: protected(admin))
+    assert await same(admin, contract)
+
+
+async def test_the_policies_leave_with_the_release_and_come_back_with_the_next(
+    cluster: Helm, admin: Api, contract: list[Object]
+) -> None:
+    """Nothing of ours refuses anything where there is no Paybill; what is declared stays, and is protected again."""
+    cluster.uninstall()
+    assert await policies(admin) == {kind: set() for kind in KINDS}
+    assert await same(admin, contract)
+    cluster.install()
+    await until(lambda: protected(admin))
+    assert await same(admin, contract)
+
+
+async def test_an_upgrade_brings_the_policies_of_the_new_version(
+    cluster: Helm, admin: Api, customers: list[Object], tmp_path: Path
+) -> None:
+    older = edited_chart(tmp_path) / "files" / "admission" / "paybill-statuses.yaml"
+    text = older.read_text()
+    older.write_text(text.replace("tenants/status", "tenants/statuses"))
+
+    async def looked_at() -> set[str]:
+        found = await read(admin, "ValidatingAdmissionPolicy", "paybill-statuses")
+        assert found is not None
+        return set(found["spec"]["matchConstraints"]["resourceRules"][0]["resources"])
+
+    cluster.install(chart=tmp_path / "paybill")
+    assert "tenants/status" not in await looked_at()
+    cluster.install()
+    assert "tenants/status" in await looked_at()
+    assert await same(admin, customers)

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from paybill import __version__
+from paybill.cli.admission import admission
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
 from paybill.settings import Settings, from_environment
@@ -20,7 +21,13 @@ FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
 BY_FIELD = {"namespace": NAMESPACE, "service_account": "paybill-operator"}
 """Settings that Kubernetes fills in from the pod."""
 NOT_SET = {"control_database_url": "an environment is readable by whoever can look at the pod: the file is used"}
-CLUSTER_SCOPED = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+CLUSTER_SCOPED = {
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
 
 variants = pytest.mark.parametrize("values", [yaml.safe_load(file.read_text()) for file in FILES],
                                    ids=[file.stem for file in FILES])  # fmt: skip
@@ -108,7 +115,7 @@ def test_an_image_is_named_by_the_charts_version_unless_a_tag_says_otherwise(hel
 def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
     values = {
         "installation": "staging",
-        "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30,
+        "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30, "settleSeconds": 5,
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
     }  # fmt: skip
@@ -123,6 +130,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         workers=7,
         database_resync_seconds=12.5,
         lease_seconds=30.0,
+        settle_seconds=5.0,
         metrics_port=9090,
         metrics_host="::",
         log_format="text",
@@ -148,8 +156,8 @@ def test_the_kinds_are_those_of_the_models_and_stay_when_the_release_goes(helm: 
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [(rbac, []), (crds, ["--output", "helm/paybill/files/crds"])],
-    ids=["paybill rbac", "paybill crds"],
+    [(rbac, []), (admission, []), (crds, ["--output", "helm/paybill/files/crds"])],
+    ids=["paybill rbac", "paybill admission", "paybill crds"],
 )
 def test_the_generated_files_in_the_chart_are_up_to_date(
     command: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""The rights that the chart gives: exactly those that the operator is tested with, and no more whatever is set."""
+"""The rights that the chart gives and the policies it installs: exactly those that the operator is tested with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from paybill.cli.admission import admission
 from paybill.cli.rbac import rbac
 from paybill.desired import names, permissions
+from paybill.desired.admission import POLICIES, build
+from paybill.desired.policy import Place
+from paybill.local import bootstrap
+from paybill.settings import Settings
 from tests.chart.helm import CHART, NAMESPACE, Helm, Object, of_kind, the
 
 FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
@@ -37,6 +42,13 @@ def rights(rules: list[Object]) -> set[tuple[str, ...]]:
 
 def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm) -> None:
     objects = helm.template()
+    tested = bootstrap.system(Settings())
+    for kind in ("ClusterRole", "Role"):
+        by_name = {obj["metadata"]["name"]: rights(obj["rules"]) for obj in of_kind(objects, kind)}
+        assert by_name == {obj["metadata"]["name"]: rights(obj["rules"]) for obj in of_kind(tested, kind)}
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        given = [(obj["roleRef"], obj["subjects"]) for obj in of_kind(objects, kind)]
+        assert given == [(obj["roleRef"], obj["subjects"]) for obj in of_kind(tested, kind)]
     roles = {role["metadata"]["name"]: rights(role["rules"]) for role in of_kind(objects, "ClusterRole")}
     assert roles == {role["metadata"]["name"]: rights(role["rules"]) for role in permissions.cluster_roles()}
     role, own = the(objects, "Role"), permissions.namespace_role(NAMESPACE)
@@ -65,7 +77,7 @@ def test_the_account_and_its_bindings_follow_the_values(helm: Helm) -> None:
     account = the(objects, "ServiceAccount")
     assert account["metadata"]["annotations"] == {"example.com/role": "paybill"}
     assert account["automountServiceAccountToken"] is False
-    bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("Binding")}
+    bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("RoleBinding")}
     assert bound == {account["metadata"]["name"], pod(objects)["spec"]["serviceAccountName"]} == {"another"}
 
 
@@ -94,3 +106,43 @@ def test_the_operator_may_hand_out_only_roles_that_the_chart_makes(helm: Helm) -
     given = {name for rule in permissions.OPERATOR if rule.verbs == ("bind",) for name in rule.only}
     assert given == {names.OWNER_ROLE, names.OPERATOR_TENANT_ROLE}
     assert given <= made
+
+
+def policies(objects: list[Object]) -> list[Object]:
+    """Policies and bindings with what they say, without who installed them."""
+    found = [obj for obj in objects if obj["kind"].startswith("ValidatingAdmissionPolicy")]
+    said = [{**obj, "metadata": {"name": obj["metadata"]["name"]}} for obj in found]
+    return sorted(said, key=lambda obj: (obj["metadata"]["name"], obj["kind"]))
+
+
+def test_the_policies_are_exactly_those_that_the_operator_is_tested_under(helm: Helm) -> None:
+    tested = bootstrap.system(Settings())
+    assert policies(helm.template()) == policies(tested)
+    assert len(policies(tested)) == 2 * len(POLICIES)
+
+
+def test_the_policies_follow_the_values(helm: Helm) -> None:
+    values = {"serviceAccount": {"name": "another"}, "installation": "blue"}
+    place = Place(namespace="billing", service_account="another", installation="blue")
+    assert policies(helm.template(values, "--namespace", "billing")) == policies(build(place))
+    assert policies(helm.template({"admissionPolicies": {"enabled": False}})) == []
+
+
+def test_each_reason_of_a_policy_can_be_read_in_what_is_rendered(helm: Helm) -> None:
+    text = helm.run("template", "paybill", str(CHART))
+    for policy in POLICIES:
+        assert f"# {policy.reason}\n" in text
+
+
+def test_admission_check_names_what_differs_is_missing_or_is_no_policy_and_writes_nothing(tmp_path: Path) -> None:
+    assert CliRunner().invoke(admission, ["--output", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(admission, ["--output", str(tmp_path), "--check"]).exit_code == 0
+    (tmp_path / "paybill-grants.yaml").write_text("{}\n")
+    (tmp_path / "paybill-statuses.yaml").unlink()
+    (tmp_path / "paybill-more.yaml").write_text("{}\n")
+    answer = CliRunner().invoke(admission, ["--output", str(tmp_path), "--check"])
+    assert answer.exit_code == 1
+    assert [Path(line.split()[0]).name for line in answer.output.splitlines()] == [
+        "paybill-grants.yaml", "paybill-statuses.yaml", "paybill-more.yaml",
+    ]  # fmt: skip
+    assert not (tmp_path / "paybill-statuses.yaml").exists()

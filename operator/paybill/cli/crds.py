@@ -1,6 +1,7 @@
 """``paybill crds``: write the CustomResourceDefinitions and their reference from the models, or check them.
 
-The files in crds/ are made here and never edited; ``--check`` is what keeps them so in CI.
+The files in crds/ are made here and never edited; ``--check`` is what keeps them so in CI. ``paybill crds apply``
+brings a cluster to the kinds of this version.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import yaml
 
 from paybill.api import crd, reference
 from paybill.api.kinds import KINDS
+from paybill.cli.crds_apply import apply
 
 HEADER = "# Generated from operator/paybill/api by `paybill crds`; do not edit.\n"
 DOCS = "docs/reference/api.md"
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,8 +36,11 @@ DOCS = "docs/reference/api.md"
     help=f"Also the reference page; without a value: {DOCS}.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; name the files that differ and exit 1 if there are any.")
-def crds(output: Path, docs: Path | None, check: bool) -> None:
-    """Write the CustomResourceDefinitions of Paybill's kinds."""
+@click.pass_context
+def crds(context: click.Context, output: Path, docs: Path | None, check: bool) -> None:
+    """Write the CustomResourceDefinitions of Paybill's kinds; with `apply`, install or upgrade them in a cluster."""
+    if context.invoked_subcommand is not None:
+        return
     files = {output / name: text for name, text in definitions().items()}
     if docs is not None:
         files[docs] = reference.page(KINDS)
@@ -49,6 +54,9 @@ def crds(output: Path, docs: Path | None, check: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         click.echo(f"wrote {path}")
+
+
+crds.add_command(apply)
 
 
 def definitions() -> dict[str, str]:

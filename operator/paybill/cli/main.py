@@ -18,11 +18,15 @@ COMMANDS = {
     "tenants": "paybill.cli.tenants:tenants",
     "describe": "paybill.cli.describe:describe",
     "forecast": "paybill.cli.forecast:forecast",
+    "halt": "paybill.cli.halt:halt",
+    "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",
     "psql": "paybill.cli.psql:psql",
     "crds": "paybill.cli.crds:crds",
     "rbac": "paybill.cli.rbac:rbac",
+    "admission": "paybill.cli.admission:admission",
     "audit": "paybill.cli.audit:audit",
+    "adopt": "paybill.cli.adopt:adopt",
 }
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "degraded",
     "differences",
     "foreign",
+    "narrows",
     "pool_database_name",
     "wanted",
 ]
@@ -38,6 +39,17 @@ def differences(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[st
         *_sessions(desired, observed),
         *_passwords(desired, observed),
     )
+
+
+def narrows(desired: TenantDatabase, observed: ObservedDatabase) -> bool:
+    """Whether a login that is open would be closed, or one that may write would only read."""
+    closed = set(desired.closed_logins)
+    if any(role.name in closed and "LOGIN" in role.attributes for role in observed.facts.roles):
+        return desired.access != "Full"
+    writers = names.role(desired.id, "rw")
+    logins = set(desired.login_names)
+    writes = any(one.role == writers and one.member in logins for one in observed.facts.memberships)
+    return desired.access != "Full" and writes
 
 
 def conflicts(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[str, ...]:

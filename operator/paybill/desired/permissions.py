@@ -44,9 +44,28 @@ OPERATOR = (
         verbs=("get", "list", "patch", "watch"),
     ),
     Rule(
+        reason="what people approved is read",
+        group="paybill.dev",
+        resources=("approvals",),
+        verbs=("get", "list", "watch"),
+    ),
+    Rule(
+        reason="an object that is deleted with its whole kind is told from one that is deleted for itself",
+        group="apiextensions.k8s.io",
+        resources=("customresourcedefinitions",),
+        verbs=("get",),
+        only=("subscriptions.paybill.dev", "tenants.paybill.dev"),
+    ),
+    Rule(
         reason="status is reported",
         group="paybill.dev",
-        resources=("cells/status", "plans/status", "subscriptions/status", "tenants/status"),
+        resources=(
+            "approvals/status",
+            "cells/status",
+            "plans/status",
+            "subscriptions/status",
+            "tenants/status",
+        ),
         verbs=("patch",),
     ),
     Rule(

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ import yaml
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from paybill.api.crd import build as definition
-from paybill.api.failures import Blocked
+from paybill.api.failures import Retry
 from paybill.api.kinds import KINDS
+from paybill.cluster import definitions
 from paybill.cluster.client import Cluster
 from paybill.cluster.session import open_session
-from paybill.desired import permissions
+from paybill.desired import admission, permissions
 from paybill.desired.names import MANAGER
-from paybill.desired.resource import Key
+from paybill.desired.policy import Place
 from paybill.local import ports
 from paybill.local.home import write_private
 from paybill.local.instance import Instance
@@ -38,6 +38,8 @@ SERVERS_SECRET = "paybill-servers"  # noqa: S105 - a name
 CELL_SERVERS = {"schemas-1": "Schemas", "rows-1": "Rows"}
 CONTROL_DATABASE = "paybill_control"
 TOKEN_SECONDS = 30 * 24 * 3600
+PATIENCE = 20.0
+"""Seconds that a server may say "not now" after it has got new kinds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ async def install(instance: Instance, settings: Settings | None = None) -> Insta
     async with open_session(instance.kubeconfig) as session:
         cluster = Cluster(session)
         await apply_crds(cluster)
-        await _apply_all(cluster, _system(settings))
+        await _apply_all(cluster, system(settings))
         control_file = await _control_database(instance)
         await _apply_all(cluster, [_servers_secret(instance, settings.namespace), cell()])
         token = await _token(cluster, settings)
@@ -64,12 +66,8 @@ async def install(instance: Instance, settings: Settings | None = None) -> Insta
 
 
 async def apply_crds(cluster: Cluster) -> None:
-    """Apply every CRD and wait until the API server serves it."""
-    for model in KINDS:
-        crd = definition(model)
-        await cluster.apply(crd)
-        key = Key("CustomResourceDefinition", "", crd["metadata"]["name"])
-        await _until(lambda key=key: _established(cluster, key), f"{key} is not served")  # type: ignore[misc]
+    """Bring every kind to this version and wait until the API server serves it; raises Blocked('UpgradeRefused')."""
+    await definitions.carry_out(cluster, await definitions.look(cluster))
 
 
 async def start_operator(instance: Instance, installed: Installed) -> int:
@@ -127,7 +125,13 @@ def cell() -> dict[str, Any]:
     }
 
 
-def _system(settings: Settings) -> list[dict[str, Any]]:
+def system(settings: Settings) -> list[dict[str, Any]]:
+    """The operator's namespace, account, roles and bindings, and the admission policies: what the chart makes too."""
+    place = Place(
+        namespace=settings.namespace,
+        service_account=settings.service_account,
+        installation=settings.installation,
+    )
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -139,6 +143,7 @@ def _system(settings: Settings) -> list[dict[str, Any]]:
         *permissions.cluster_roles(),
         permissions.namespace_role(settings.namespace),
         *permissions.bindings(settings.namespace, settings.service_account),
+        *admission.build(place),
     ]
 
 
@@ -158,8 +163,17 @@ def _with_sslmode(dsn: str) -> str:
 
 
 async def _apply_all(cluster: Cluster, objects: Sequence[dict[str, Any]]) -> None:
+    """Apply in order; a server that has just got new kinds says "not now" for a moment."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
     for obj in objects:
-        await cluster.apply(obj, manager=f"{MANAGER}-local")
+        while True:
+            try:
+                await cluster.apply(obj, manager=f"{MANAGER}-local")
+                break
+            except Retry as failure:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(failure.after or 0.2)
 
 
 async def _control_database(instance: Instance) -> Path:
@@ -200,18 +214,3 @@ def _kubeconfig(instance: Instance, token: str) -> Path:
         "users": [{"name": "operator", "user": {"token": token}}],
     }
     return write_private(instance.home.path / "operator.kubeconfig", yaml.safe_dump(config))
-
-
-async def _established(cluster: Cluster, key: Key) -> bool:
-    found = await cluster.get(key)
-    conditions = (found or {}).get("status", {}).get("conditions") or ()
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
-
-
-async def _until(done: Callable[[], Awaitable[bool]], otherwise: str, seconds: float = 30.0) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not await done():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise Blocked("NotReady", f"{otherwise} after {seconds:.0f} s") from None

@@ -1,0 +1,205 @@
+"""What the API server itself refuses, whoever asks: our ValidatingAdmissionPolicies, each with its reason.
+
+RBAC says who may touch a kind; it cannot say "only in tenants' namespaces" or "not while the contract runs". These can,
+and the API server evaluates them itself: nothing of ours stands in the way of a request, so an operator that is down
+blocks nobody. One table feeds the chart (``paybill admission`` writes it), the local control plane and the tests, so
+that what is tested is what is installed. Pods are in no matchConstraint: their path is as fast as without Paybill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from paybill.api.base import GROUP
+from paybill.api.kinds import KINDS
+from paybill.desired import names, permissions
+from paybill.desired.marks import GUARDRAIL_MARKS, NAMESPACE_MARKS
+from paybill.desired.policy import (
+    ASKED,
+    BY_OPERATOR,
+    BY_OTHERS,
+    HOME,
+    INSTALLATION,
+    NAMESPACES,
+    OPERATOR,
+    OURS_ONLY,
+    PLACES,
+    SUBRESOURCE,
+    Check,
+    Match,
+    Place,
+    Policy,
+)
+from paybill.desired.rbac import RBAC
+from paybill.lifecycle.phases import OVER
+
+ADOPT = "adopt"
+"""The verb on tenants that lets somebody approve an adoption. No request carries it: RBAC is its only meaning."""
+
+WRITING = frozenset({"create", "update", "patch", "delete"})
+POD_PATH = frozenset({"pods", "pods/eviction"})
+"""Left out of confinement: the operator reaches pods only where it bound itself, and that is confined."""
+
+
+def _written(*tables: Iterable[permissions.Rule]) -> tuple[Match, ...]:
+    """What the operator's rules let it write in namespaces, apart from the path of pods."""
+    found: dict[str, set[str]] = {}
+    for rule in (rule for table in tables for rule in table):
+        if rule.group != GROUP and "namespaces" not in rule.resources and WRITING & set(rule.verbs):
+            found.setdefault(rule.group, set()).update(set(rule.resources) - POD_PATH)
+    return tuple(Match(group=group, resources=tuple(sorted(some))) for group, some in sorted(found.items()) if some)
+
+
+CONFINEMENT = Policy(
+    name="paybill-confinement",
+    reason="the operator writes only in tenants' and pool namespaces and its own, whatever its roles let it",
+    match=_written(permissions.OPERATOR, permissions.OPERATOR_TENANT_NAMESPACE),
+    only_if=BY_OPERATOR,
+    checks=(
+        Check(
+            expression=f"request.namespace.matches({PLACES}) || request.namespace == '{HOME}' "
+            "|| (request.namespace == 'default' && request.resource.resource == 'events')",
+            says=f"{ASKED} + ': Paybill writes in namespaces t-<id>, paybill-pool-<cell> and {HOME} only'",
+        ),
+    ),
+)
+
+OWN_NAMESPACES = Policy(
+    name="paybill-own-namespaces",
+    reason="the operator makes, changes and deletes only namespaces of its names and with its installation's mark, "
+    "and no subresource of them; one that lost the mark is healed if the operator had applied it",
+    match=(Match(group="", resources=NAMESPACES),),
+    only_if=BY_OPERATOR,
+    variables={
+        "before": f"oldObject == null ? '' : oldObject.metadata.?labels[?'{names.INSTALLATION_LABEL}'].orValue('')",
+        "now": f"object == null ? '' : object.metadata.?labels[?'{names.INSTALLATION_LABEL}'].orValue('')",
+        "applied": "oldObject != null && oldObject.metadata.?managedFields.orValue([]).exists(entry, "
+        f"entry.?manager.orValue('') == '{names.MANAGER}' && entry.?operation.orValue('') == 'Apply')",
+    },
+    checks=(
+        Check(
+            expression=f"(request.operation == 'CREATE' ? object : oldObject).metadata.name.matches({PLACES})",
+            says=f"{ASKED} + ': the namespaces of Paybill are t-<id> and paybill-pool-<cell>'",
+        ),
+        Check(
+            expression=f"{SUBRESOURCE} == ''",
+            says=f"{ASKED} + ': Paybill writes no subresource of a namespace'",
+        ),
+        Check(
+            expression=f"request.operation == 'DELETE' || variables.now == '{INSTALLATION}'",
+            says=f"{ASKED} + ': it would be without the mark {names.INSTALLATION_LABEL}={INSTALLATION}'",
+        ),
+        Check(
+            expression=f"request.operation == 'CREATE' || variables.before == '{INSTALLATION}' "
+            "|| (request.operation == 'UPDATE' && variables.before == '' && variables.applied)",
+            says=f"{ASKED} + ': it is not of the installation {INSTALLATION}; nothing foreign is taken over'",
+        ),
+    ),
+)
+
+GRANTS = Policy(
+    name="paybill-grants",
+    reason="the operator gives two ClusterRoles away, under two names: the tenant's to its owners, its own to itself",
+    match=(Match(group=RBAC, resources=("rolebindings",)),),
+    only_if=BY_OPERATOR,
+    variables={
+        "name": "(request.operation == 'DELETE' ? oldObject : object).metadata.name",
+        "role": "request.operation == 'DELETE' ? '' : object.roleRef.kind + '/' + object.roleRef.name",
+        "subjects": "request.operation == 'DELETE' ? [] : object.?subjects.orValue([])",
+    },
+    checks=(
+        Check(
+            expression=f"request.namespace != '{HOME}' "
+            f"&& variables.name in ['{names.OPERATOR_BINDING}', '{names.OWNERS_BINDING}']",
+            says=f"{ASKED} + ': Paybill writes {names.OPERATOR_BINDING} and {names.OWNERS_BINDING} of tenants only'",
+        ),
+        Check(
+            expression="request.operation == 'DELETE' "
+            f"|| (variables.name == '{names.OPERATOR_BINDING}' "
+            f"&& variables.role == 'ClusterRole/{names.OPERATOR_TENANT_ROLE}' "
+            "&& variables.subjects.all(one, one.kind == 'ServiceAccount' "
+            f"&& 'system:serviceaccount:' + one.namespace + ':' + one.name == '{OPERATOR}')) "
+            f"|| (variables.name == '{names.OWNERS_BINDING}' "
+            f"&& variables.role == 'ClusterRole/{names.OWNER_ROLE}' "
+            "&& variables.subjects.all(one, one.kind == 'ServiceAccount' || !one.name.startsWith('system:') "
+            "|| (one.kind == 'User' && one.name.startsWith('system:serviceaccount:'))))",
+            says=f"{ASKED} + ': Paybill does not give ' + variables.role + ' to these subjects'",
+        ),
+    ),
+)
+
+_OVER = ", ".join(f"'{phase}'" for phase in sorted(OVER))
+_ALLOWED = f"oldObject.metadata.?annotations[?'{names.ALLOW_DELETE_ANNOTATION}'].orValue('')"
+
+DELETE_PROTECTION = Policy(
+    name="paybill-delete-protection",
+    reason="a Tenant whose contract runs is not deleted by mistake: somebody has to write its name on it first",
+    match=(Match(group=GROUP, resources=("tenants",), operations=("DELETE",)),),
+    variables={
+        "status": "has(oldObject.status) ? oldObject.status : {}",
+        "met": "variables.status.?conditions.orValue([]).filter(one, one.status == 'True')",
+        "live": "variables.status.?subscriptionRef.hasValue() "
+        "&& variables.status.?phase.orValue('') in ['Provisioning', 'Active', 'Suspended']",
+        # Both: while a contract that was taken up again cannot be carried out, the old condition still stands.
+        "over": f"variables.met.exists(one, one.type == 'Suspended' && one.reason in [{_OVER}]) "
+        "&& variables.met.exists(one, one.type == 'Ready')",
+    },
+    checks=(
+        Check(
+            expression="has(oldObject.metadata.deletionTimestamp) || !variables.live || variables.over "
+            f"|| {_ALLOWED} == oldObject.metadata.name",
+            says="'Tenant ' + oldObject.metadata.name + ' is ' + variables.status.phase + ' under Subscription ' "
+            "+ variables.status.subscriptionRef.name + ': end the contract first (spec.cancelTime, or delete the "
+            "Subscription) and wait until the Tenant says so. If you mean it at once: kubectl annotate tenant ' "
+            f"+ oldObject.metadata.name + ' {names.ALLOW_DELETE_ANNOTATION}=' + oldObject.metadata.name",
+        ),
+    ),
+)
+
+_SUBJECT = "object.spec.subject"
+_MAY = f"authorizer.group('{GROUP}').resource('tenants')"
+
+APPROVALS = Policy(
+    name="paybill-approvals",
+    reason="an Approval is written by the person it names, and by one who may adopt: the verb adopt on tenants",
+    match=(Match(group=GROUP, resources=("approvals",), operations=("CREATE",)),),
+    checks=(
+        Check(
+            expression="object.spec.approver == request.userInfo.username",
+            says="'spec.approver is ' + object.spec.approver + ', but you are ' + request.userInfo.username "
+            "+ ': nobody approves for somebody else'",
+        ),
+        Check(
+            expression=f"({_SUBJECT}.kind == 'Tenant' && {_MAY}.name({_SUBJECT}.name).check('{ADOPT}').allowed()) "
+            f"|| ({_SUBJECT}.kind == 'Installation' && {_MAY}.check('{ADOPT}').allowed())",
+            says=f"request.userInfo.username + ' may not approve this: it takes the verb {ADOPT} on '"
+            f" + ({_SUBJECT}.kind == 'Tenant' ? 'tenants.{GROUP} ' + {_SUBJECT}.name : 'all tenants.{GROUP}')",
+        ),
+    ),
+)
+
+STATUSES = Policy(
+    name="paybill-statuses",
+    reason="a status is the operator's word: delete protection and whoever reads it rely on that",
+    match=(Match(group=GROUP, resources=tuple(f"{kind.plural}/status" for kind in KINDS), operations=("UPDATE",)),),
+    only_if=BY_OTHERS,
+    checks=(Check(expression="false", says=f"{ASKED} + ' says what the operator saw{OURS_ONLY}'"),),
+)
+
+POLICIES = (
+    CONFINEMENT,
+    OWN_NAMESPACES,
+    GRANTS,
+    DELETE_PROTECTION,
+    APPROVALS,
+    NAMESPACE_MARKS,
+    GUARDRAIL_MARKS,
+    STATUSES,
+)
+"""All of them, in the order in which people read about them."""
+
+
+def build(place: Place) -> list[dict[str, Any]]:
+    """Every policy and its binding, for one installation."""
+    return [obj for policy in POLICIES for obj in (policy.wire(place), policy.binding())]
