@@ -12,31 +12,35 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import kopf
 
 from paybill import handlers
-from paybill.api.conditions import READY, is_true
+from paybill.api.conditions import READY
 from paybill.api.failures import Failure, Retry
 from paybill.api.kinds import KINDS
 from paybill.audit.log import AuditLog
+from paybill.cluster.breaker import ApiBreaker
 from paybill.cluster.children import Children
-from paybill.cluster.client import Cluster
+from paybill.cluster.client import Cluster, ResourceExpired
 from paybill.cluster.declared import Declared
 from paybill.cluster.events import Events
 from paybill.cluster.lease import Lease, LeaseSettings
 from paybill.cluster.session import open_session
+from paybill.control.adoption import Adoptions
 from paybill.control.database import ControlDatabase
-from paybill.control.epoch import assert_epoch, take_epoch
+from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
+from paybill.control.halts import HaltStore
 from paybill.control.registry import Registry
-from paybill.databases.drop import Fence
 from paybill.desired.resource import Key
+from paybill.doors import Doors
 from paybill.health import served
-from paybill.reconcile import cell, metrics, worker
+from paybill.reconcile import cell, fencing, mass_change, metrics, modes, permission, servers, worker
+from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.queue import Queue, Work
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
@@ -60,6 +64,7 @@ async def run(
     stop: asyncio.Event,
     leading: asyncio.Event | None = None,
     made: Made = lambda _: None,
+    doors: Doors = Doors(),  # noqa: B008 - frozen
 ) -> None:
     """Run the operator until ``stop`` is set; ``leading`` is set once it leads and acts.
 
@@ -67,58 +72,80 @@ async def run(
     """
     leading, standing_by = leading or asyncio.Event(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(served(settings.metrics_host, settings.metrics_port, leading, standing_by))
-        cluster = Cluster(await stack.enter_async_context(open_session(kubeconfig)))
-        opening = asyncio.create_task(_open_control(settings))
+        worlds: list[World] = []
+        controls: list[ControlDatabase] = []
+        await stack.enter_async_context(
+            served(
+                settings.metrics_host, settings.metrics_port, leading, standing_by, lambda: _troubles(worlds, controls)
+            )
+        )
+
+        def take(world: World) -> None:
+            worlds[:] = [world]
+            made(world)
+
+        session = open_session(kubeconfig, around=doors.around_requests, request_seconds=doors.request_seconds)
+        cluster = Cluster(await stack.enter_async_context(session), ApiBreaker())
+        opening = asyncio.create_task(_open_control(settings, doors))
         if not await _unless_stopped(opening, stop):
             return
         control = opening.result()
+        controls.append(control)
         stack.push_async_callback(control.close)
         standing_by.set()
         lease = Lease(
             cluster, LeaseSettings(namespace=settings.namespace, name=LEASE, duration=settings.lease_seconds,
-                                   renew_every=settings.lease_seconds / 6)
+                                   renew_every=settings.lease_seconds / 4)
         )  # fmt: skip
         if not await _unless_stopped(asyncio.create_task(lease.acquire()), stop):
             return
         try:
-            await _lead(settings, cluster, control, lease, stop, leading, made)
+            # Held from the first moment on: with thousands of tenants, knowing them takes longer than a Lease lasts.
+            async with asyncio.TaskGroup() as group:
+                holding = group.create_task(lease.hold())
+                while not await _lead(settings, doors, cluster, control, lease, stop, leading, take):
+                    logger.warning("a tenants' server has seen a greater epoch than ours: taking a new one")
+                holding.cancel()
         finally:
-            with contextlib.suppress(Failure):
-                await lease.release()
+            await lease.release()
 
 
 async def _lead(
     settings: Settings,
+    doors: Doors,
     cluster: Cluster,
     control: ControlDatabase,
     lease: Lease,
     stop: asyncio.Event,
     leading: asyncio.Event,
     made: Made,
-) -> None:
-    """From winning the Lease to losing it, or to the request to stop."""
+) -> bool:
+    """From winning the Lease to losing it, or to the request to stop; False when the epoch has to be taken anew."""
+    lease.assert_held()
     epoch = await take_epoch(control, holder=lease.identity)
     cluster.guard = lease.assert_held
-    world = await _world(settings, cluster, control, epoch, lease)
+    world = await _world(settings, doors, cluster, control, epoch, lease)
     made(world)
-    collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue))
+    collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue), lambda: world.cluster.breaker)
     metrics.REGISTRY.register(collector)
     world.audit.start()
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(lease.hold()), group.create_task(world.events.run())]
-            tasks.append(group.create_task(world.children.run()))
+            tasks = [group.create_task(world.events.run()), group.create_task(world.children.run())]
             await world.children.synced.wait()
-            await _prime(world)
-            tasks.append(group.create_task(worker.run(world, settings.workers)))
-            tasks.append(group.create_task(_watch_declared(world, stop)))
-            leading.set()
-            metrics.LEADING.set(1)
-            logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
-            await stop.wait()
+            await modes.begin(world)
+            primed = await _prime(world)
+            if primed:
+                tasks.append(group.create_task(modes.run(world)))
+                tasks.append(group.create_task(worker.run(world, settings.workers)))
+                tasks.append(group.create_task(_watch_declared(world, stop)))
+                leading.set()
+                metrics.LEADING.set(1)
+                logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
+                await stop.wait()
             for task in tasks:
                 task.cancel()
+        return primed
     finally:
         leading.clear()
         metrics.LEADING.set(0)
@@ -127,12 +154,15 @@ async def _lead(
         await world.servers.close()
 
 
-async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase, epoch: int, lease: Lease) -> World:
+async def _world(
+    settings: Settings, doors: Doors, cluster: Cluster, control: ControlDatabase, epoch: int, lease: Lease
+) -> World:
     queue = Queue()
     registry = Registry(control, settings.installation)
     facts = FactStore(control, settings.installation)
     revisions = Revisions(cluster, settings.namespace, settings.installation)
-    for store in (registry, facts, revisions):
+    brakes = Brakes(store=HaltStore(control, settings.installation))
+    for store in (registry, facts, revisions, brakes):
         await store.load()
 
     def changed(owner: str, key: Key) -> None:
@@ -143,49 +173,62 @@ async def _world(settings: Settings, cluster: Cluster, control: ControlDatabase,
     for claim in registry.all():
         if claim.state == "deleted":
             queue.add(Work("Drop", claim.id), "start", background=True)
-    return World(
+    world = World(
         settings=settings,
         cluster=cluster,
         declared=Declared(),
         children=Children(cluster, settings.installation, changed),
         registry=registry,
         facts=facts,
+        adoptions=Adoptions(control, registry, facts),
         audit=AuditLog(control.pool, epoch=epoch),
-        servers=Servers(settings.installation),
+        servers=Servers(settings.installation, fencing.announcing(control, epoch), doors.servers),
         revisions=revisions,
         events=Events(cluster, "paybill"),
         queue=queue,
+        brakes=brakes,
         epoch=epoch,
-        fence=_fence(control, epoch),
+        fence=fencing.fence(control, epoch),
         assert_leading=lease.assert_held,
     )
+    registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")
+    return world
 
 
-def _fence(control: ControlDatabase, epoch: int) -> Fence:
-    """Asks the control database, because the tenant's server may be another one, right before the SQL that follows."""
-
-    async def check(_: object) -> None:
-        async with control.transaction() as connection:
-            await assert_epoch(connection, epoch)
-
-    return check
-
-
-async def _prime(world: World) -> None:
+async def _prime(world: World) -> bool:
     """Know everything that is declared, and every server, before the first tenant is looked at.
 
     A reconcile that sees half of the picture would report what is not true. A server that does not answer is tried
-    again later; its tenants wait.
+    again later; its tenants wait. False when a server has seen a greater epoch than ours.
     """
-    for model in KINDS:
-        async for page, _ in world.cluster.list_pages(model.kind):
-            for obj in page:
-                handlers.take(world, model.kind, None, obj)
+    # Cells first: they say how many deletions at once are too many.
+    for model in sorted(KINDS, key=lambda model: model.kind != "Cell"):
+        await _list_declared(world, model.kind)
+    mass_change.prime(world)
     for name in sorted(world.declared.cells):
         try:
             await cell.reconcile(world, name, "start", deep=False)
         except Failure as failure:
             logger.warning("Cell %s: %s", name, failure)
+            if failure.reason == servers.BEHIND:
+                return False
+            if failure.reason == "EpochLost":
+                raise worker.LeadershipLost(str(failure)) from failure
+    return True
+
+
+async def _list_declared(world: World, kind: str) -> None:
+    """Every object of one of our kinds; again from the start while the API server is in trouble, as long as we lead."""
+    while True:
+        try:
+            async for page, _ in world.cluster.list_pages(kind):
+                for obj in page:
+                    handlers.take(world, kind, None, obj)
+        except (Retry, ResourceExpired) as failure:
+            logger.warning("list of %ss: %s", kind, failure)
+            await asyncio.sleep(getattr(failure, "after", None) or 1.0)
+        else:
+            return
 
 
 async def _watch_declared(world: World, stop: asyncio.Event) -> None:
@@ -209,12 +252,13 @@ async def _watch_declared(world: World, stop: asyncio.Event) -> None:
     stop.set()
 
 
-async def _open_control(settings: Settings) -> ControlDatabase:
+async def _open_control(settings: Settings, doors: Doors) -> ControlDatabase:
     """Open and migrate the control database; it may come up after us."""
     deadline = asyncio.get_running_loop().time() + OPENING_PATIENCE
     while True:
         try:
-            control = await ControlDatabase.open(settings.control_database(), application_name="paybill-operator")
+            dsn = settings.control_database()
+            control = await ControlDatabase.open(dsn, application_name="paybill-operator", connection=doors.control)
             try:
                 await control.migrate()
             except BaseException:
@@ -241,17 +285,20 @@ async def _unless_stopped(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
     return False
 
 
+def _troubles(worlds: Iterable[World], controls: Iterable[ControlDatabase]) -> Iterator[str]:
+    """What the leader waits for before it can do anything, in words."""
+    for world in worlds:
+        if world.cluster.breaker.open:
+            yield f"requests to the API server are paused: {world.cluster.breaker.why}"
+        if world.audit.away:
+            yield "the audit log cannot be written: changes wait"
+    for control in controls:
+        if control.away:
+            yield f"the control database {control.place} cannot be used: changes wait"
+
+
 def _samples(world: World) -> list[metrics.TenantSample]:
-    found = []
-    for tenant in world.declared.tenants.values():
-        status = tenant.status
-        isolation = status.isolation
-        found.append(
-            metrics.TenantSample(
-                phase=status.phase or "Pending",
-                compute=isolation.compute if isolation else "",
-                database=isolation.database if isolation else "",
-                ready=is_true(status.conditions, READY),
-            )
-        )
-    return found
+    return [
+        metrics.TenantSample(phase=one.phase, compute=one.compute, database=one.database, ready=READY in one.true)
+        for one in world.declared.tenants.glances()
+    ]

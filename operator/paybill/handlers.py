@@ -6,13 +6,22 @@ reconciles are level-based and look at everything themselves.
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import kopf
 
 from paybill.api.kinds import KINDS
+from paybill.reconcile import mass_change
 from paybill.reconcile.queue import Work
+from paybill.reconcile.status import MASS_CHANGE
 from paybill.reconcile.world import World
+
+LONGEST_BACKOFF = 5.0
+"""Seconds between the attempts of one of the watches to begin again."""
 
 
 def register(world: World) -> kopf.OperatorRegistry:
@@ -45,13 +54,26 @@ def take(world: World, kind: str, event: str | None, obj: dict[str, Any]) -> Non
     work = Work("Tenant", obj["spec"]["tenantRef"]["name"]) if kind == "Subscription" else Work(kind, name)
     if event == "DELETED":
         world.declared.remove(kind, name, metadata["uid"])
+        if kind == "Plan":
+            mass_change.plan_gone(world, name)
         world.queue.add(work, f"{kind}/{name} is gone")
         return
     # An event without a type is part of the first list: everything is looked at once, behind what changes now.
     if world.declared.put(kind, obj):
+        _brake(world, kind, metadata)
         generation = metadata.get("generation", 0)
         cause = f"{kind}/{name} generation {generation}" if event else f"start; {kind}/{name} generation {generation}"
         world.queue.add(work, cause, background=event is None)
+
+
+def _brake(world: World, kind: str, metadata: dict[str, Any]) -> None:
+    """What the breakers of the cells have to know before anybody acts on the event."""
+    if kind == "Plan":
+        mass_change.plan_back(world, metadata["name"])
+    if kind in {"Tenant", "Subscription"} and (requested := metadata.get("deletionTimestamp")):
+        mass_change.deletion_seen(world, kind, metadata["uid"], datetime.fromisoformat(requested))
+    if kind == "Cell" and world.brakes.trip_of(metadata["name"]) is not None:
+        world.queue.add(Work(MASS_CHANGE, metadata["name"]), f"Cell/{metadata['name']} changed")
 
 
 def settings() -> kopf.OperatorSettings:
@@ -61,13 +83,22 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
     chosen.queueing.worker_limit = 128
-    chosen.queueing.idle_timeout = 0.5
+    # A worker of Kopf's that waits keeps a place of the limit: at the start, of ten thousand objects, for a minute.
+    chosen.queueing.idle_timeout = 0.02
     chosen.watching.server_timeout = 600
     chosen.watching.chunk_size = 500
     chosen.networking.request_timeout = 15
-    chosen.networking.error_backoffs = (0.2, 1, 2, 5)
+    chosen.networking.error_backoffs = _Backoffs()
     chosen.persistence.diffbase_storage = _NothingToCompare()
     return chosen
+
+
+class _Backoffs:
+    """The waits of a watch that meets errors: without an end, for after the last one Kopf ends, and with it we."""
+
+    def __iter__(self) -> Iterator[float]:
+        for wait in itertools.chain((0.2, 1.0, 2.0), itertools.repeat(LONGEST_BACKOFF)):
+            yield wait * random.uniform(0.75, 1.25)  # noqa: S311 - spreading load
 
 
 class _NothingToCompare(kopf.DiffBaseStorage):

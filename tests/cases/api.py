@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.cases import cell, plan, subscription, tenant
+from tests.cases import approval, cell, plan, subscription, tenant
 from tests.cases.model import Case, Change
 
-CASES: tuple[Case, ...] = (*cell.CASES, *plan.CASES, *tenant.CASES, *subscription.CASES)
-CHANGES: tuple[Change, ...] = (*cell.CHANGES, *plan.CHANGES, *tenant.CHANGES, *subscription.CHANGES)
+CASES: tuple[Case, ...] = (*cell.CASES, *plan.CASES, *tenant.CASES, *subscription.CASES, *approval.CASES)
+CHANGES: tuple[Change, ...] = (*cell.CHANGES, *plan.CHANGES, *tenant.CHANGES, *subscription.CHANGES, *approval.CHANGES)

@@ -91,7 +91,12 @@ BAD_QUOTA_KEYS = (
     "Pods", "pod", "storage", "requests", "limits.storage", "requests.cpus", "limits.pods", "services.clusterips",
     "count/", "count", "requests.gpu", "nvidia.com/gpu", "cpu; drop table", "größe", "requests.memory ", "'pods'",
     "count/Deployments.apps", "hugepages-0Mi", "storageclass.storage.k8s.io/requests.storage",
+    f"count/{'a' * 64}", "requests.example.com/gpu-", f"requests.example.com/{'a' * 64}", "requests.example-.com/gpu",
+    f"requests.{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 62}/gpu", "a..b.storageclass.storage.k8s.io/requests.storage",
 )  # fmt: skip
+
+COUNTED = ("pods", "services.nodeports", "count/jobs.batch", "gold.storageclass.storage.k8s.io/requests.storage")
+"""A real ResourceQuota takes no parts of these."""
 
 GOOD_QUANTITIES = ("0", "1", "500m", "1.5", "8Gi", "1.5Gi", "50G", "1e3", "1E3", "2E", "1e-3", "100k", 40, 0)
 BAD_QUANTITIES = (
@@ -102,8 +107,11 @@ BAD_QUANTITIES = (
 LIMITS = (
     _quota("every quota key of Kubernetes", None, **dict.fromkeys(QUOTA_KEYS, "1")),
     *(_quota(f"quota key {key!r}", "every key must be a resource", **{key: "1"}) for key in BAD_QUOTA_KEYS),
-    *(_quota(f"quantity {value!r}", None, pods=value) for value in GOOD_QUANTITIES),
-    *(_quota(f"quantity {value!r}", "must be a Kubernetes quantity", pods=value) for value in BAD_QUANTITIES),
+    *(_quota(f"quantity {value!r}", None, cpu=value) for value in GOOD_QUANTITIES),
+    *(_quota(f"quantity {value!r}", "must be a Kubernetes quantity", cpu=value) for value in BAD_QUANTITIES),
+    *(_quota(f"{value!r} of {key}", None, **{key: value}) for key in COUNTED for value in (3, "1e3", "1.5Ki", "0.25k")),
+    *(_quota(f"{value!r} of {key}", "what is counted must be a whole number", **{key: value})
+      for key in COUNTED for value in ("500m", "0.5", "0.3Ki", "1e-3", "0.0001k")),
     _quota("a quantity of 33 characters", "may not be more than 32", pods="1" * 33),
     _quota("a quantity with a fraction that YAML reads as a number", "must be of type", **{"requests.cpu": 1.5}),
     _quota("a quantity that is a boolean", "must be of type", pods=True),
@@ -218,11 +226,18 @@ NETWORK = (
     _egress("a selector without labels", "matchLabels: Required value", {"namespaceSelector": {}}),
     _egress("a bad label key", "every key must be a Kubernetes label key",
             {"podSelector": {"matchLabels": {"a b": "x"}}}),
+    *(_egress(f"the label key {key!r}", "every key must be a Kubernetes label key",
+              {"podSelector": {"matchLabels": {key: "x"}}})
+      for key in ("a" * 64, "a..b/c", "a-/c", f"{'a' * 250}.com/c", "a/b/c", "/c", "a/")),
+    *(_egress(f"the label key {key!r}", None, {"podSelector": {"matchLabels": {key: "x"}}})
+      for key in ("a" * 63, f"{'a' * 253}/c", f"a.b/{'c' * 63}")),
     _egress("a bad label value", "should match", {"podSelector": {"matchLabels": {"a": "x y"}}}),
     *(_egress(f"addresses {cidr!r}", "must be a network in CIDR notation", {"ipBlock": {"cidr": cidr}})
       for cidr in ("", "10.0.0.0", "10.0.0.1/8", "10.0.0.0/33", "example.com", "10.0.0/8")),
     _egress("an exception outside", "except must lie within cidr",
             {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["192.168.0.0/16"]}}),
+    _egress("an exception that leaves nothing", "and leave something of it",
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}),
     _egress("an exception that is no network", "must be a network in CIDR notation",
             {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0"]}}),
     _egress("port 0", "should be greater than or equal to 1", {"podSelector": _PODS, "ports": [{"port": 0}]}),

@@ -27,6 +27,12 @@ def _add_on(name: str, quantity: int = 1) -> Object:
 
 
 _MOMENT = "2027-01-01T00:00:00Z"
+EDGES_OF_TIME = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59+23:59", "2027-01-01T00:00:00.5Z")
+BEYOND_TIME = ("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01")
+UNREADABLE_TIMES = (
+    "2027-01-01T00:00:00+24:00", "2027-01-01T00:00:00,5Z", "2027-01-01T00:00:00ZTZ", "2027-01-01T00:00:00.1234567891Z", "2027-01-01t00:00:00z",
+)  # fmt: skip
+"""The API server takes these for a date-time, Python does not."""
 BAD_TIMES = ("", "2027-01-01", "2027-01-01T00:00:00", "tomorrow", "2027-13-01T00:00:00Z", "1798761600")
 
 CASES = (
@@ -51,6 +57,10 @@ CASES = (
     _case("two ends", "cancelTime and cancelAtPeriodEnd exclude each other",
           cancelTime=_MOMENT, cancelAtPeriodEnd=True),
     *(_case(f"time {time!r}", "must be of type date-time", startTime=time) for time in BAD_TIMES),
+    *(_case(f"time {time!r}", None, startTime=time) for time in EDGES_OF_TIME),
+    *(_case(f"time {time!r}", "must be a moment of the years 1 to 9999", startTime=time) for time in BEYOND_TIME),
+    *(_case(f"time {time!r}", "should match", startTime=time) for time in UNREADABLE_TIMES),
+    _case("a time that is a list", "startTime", startTime=[]),
     _case("exceptions from the plan", None,
           entitlements={"set": [{"name": "seats", "integer": 40}], "remove": ["sso", "region"]}),
     _case("an exception without a value", "exactly one value", entitlements={"set": [{"name": "seats"}]}),

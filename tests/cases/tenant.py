@@ -47,6 +47,9 @@ CASES = (
       for name in ("system:authenticated", "system:masters", "system:unauthenticated", "system:serviceaccounts")),
     _owner("the anonymous user", "names that begin with system:", {"kind": "User", "name": "system:anonymous"}),
     _owner("a ServiceAccount by its user name", None, {"kind": "User", "name": "system:serviceaccount:a:b"}),
+    *(_owner(f"ServiceAccount {name!r}", "the name of a ServiceAccount must be", {**_ROBOT, "name": name})
+      for name in ("größe", "a b", "CI", "a..b", "-a")),
+    _owner("a ServiceAccount with dots in its name", None, {**_ROBOT, "name": "ci.v1-2"}),
     _case("a hold without what it blocks", "blocks: Required value", holds=[{"name": "a"}]),
     _case("a hold that blocks something unknown", 'Unsupported value: "Everything"',
           holds=[{"name": "a", "blocks": "Everything"}]),

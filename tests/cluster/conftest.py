@@ -17,9 +17,11 @@ from psycopg.conninfo import make_conninfo
 
 from paybill.audit.chain import verify
 from paybill.audit.reading import rows
+from paybill.doors import Doors
 from paybill.local import bootstrap
 from paybill.local.bootstrap import Installed
 from paybill.settings import Settings
+from tests.cluster.admission_scene import stage  # noqa: F401 - a fixture
 from tests.cluster.api import Api, Object, Reference, user
 from tests.cluster.customers import Customers
 from tests.cluster.journal import Journal
@@ -41,7 +43,7 @@ def installed(control_plane: LocalThread) -> Installed:
 
 
 def _unlimited() -> Object:
-    budgets = {"suspensionsPerHour": 100_000, "deletionsPerHour": 100_000}
+    budgets = {"suspensionsPerHour": 100_000, "deletionsPerHour": 100_000, "massChangeFloor": 100_000}
     cell = bootstrap.cell()
     return {**cell, "spec": {**cell["spec"], "limits": budgets}}
 
@@ -58,7 +60,7 @@ def control_dsn(control_plane: LocalThread) -> str:
 @pytest.fixture(scope="module")
 def module_operator(installed: Installed, control_dsn: str, request: pytest.FixtureRequest) -> Iterator[Operator]:
     """The module's operator, set as the module's SETTINGS say."""
-    chosen: dict[str, Any] = {"lease_seconds": 3.0, "database_resync_seconds": 600.0}
+    chosen: dict[str, Any] = {"lease_seconds": 3.0, "database_resync_seconds": 600.0, "settle_seconds": 0.0}
     chosen |= getattr(request.module, "SETTINGS", {})
     settings = Settings(installation=installed.settings.installation, control_database_url=control_dsn, **chosen)
     operator = Operator(settings, installed.operator_kubeconfig)
@@ -77,6 +79,7 @@ def operator(module_operator: Operator) -> Iterator[Operator]:
     yield module_operator
     module_operator.clock.reset()
     module_operator.made = lambda _: None
+    module_operator.doors = Doors
 
 
 @pytest.fixture

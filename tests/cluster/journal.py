@@ -25,6 +25,8 @@ class Request:
     status: int
     received: str
     answered: str
+    message: str = ""
+    """The API server's words about a failure."""
 
     @property
     def what(self) -> str:
@@ -82,4 +84,5 @@ def _request(entry: dict[str, Any]) -> Request:
         status=entry.get("responseStatus", {}).get("code", 0),
         received=entry["requestReceivedTimestamp"],
         answered=entry["stageTimestamp"],
+        message=entry.get("responseStatus", {}).get("message", ""),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paybill import app
+from paybill.doors import Doors
 from paybill.reconcile.queue import Work
 from paybill.reconcile.world import World, utcnow
 from paybill.settings import Settings
@@ -46,6 +47,7 @@ class Operator:
         self.settings = settings
         self.clock = Clock()
         self.made: Callable[[World], None] = lambda _: None
+        self.doors: Callable[[], Doors] = Doors
         self._kubeconfig = kubeconfig
         self._world: World | None = None
         self._thread: threading.Thread | None = None
@@ -139,8 +141,13 @@ class Operator:
     def _join(self) -> None:
         assert self._thread is not None
         self._thread.join(30)
-        assert not self._thread.is_alive(), "the operator does not end"
+        assert not self._thread.is_alive(), f"the operator does not end: {self._pending()}"
         self._thread = None
+
+    def _pending(self) -> list[str]:
+        """What it still waits for."""
+        tasks = asyncio.all_tasks(self._loop) if self._loop is not None else ()
+        return [f"{task.get_name()} at {task.get_stack(limit=1)}" for task in tasks]
 
     def _live(self) -> None:
         try:
@@ -157,7 +164,14 @@ class Operator:
         leading = asyncio.Event()
         told = asyncio.create_task(self._tell(leading))
         try:
-            await app.run(self.settings, kubeconfig=self._kubeconfig, stop=self._stop, leading=leading, made=self._take)
+            await app.run(
+                self.settings,
+                kubeconfig=self._kubeconfig,
+                stop=self._stop,
+                leading=leading,
+                made=self._take,
+                doors=self.doors(),
+            )
         finally:
             told.cancel()
 

@@ -12,7 +12,7 @@ from paybill.audit.reading import rows
 from tests.cluster import samples, workloads
 from tests.cluster.api import KINDS, Api, holds
 from tests.cluster.customers import Customer, Customers
-from tests.cluster.faults import Crash
+from tests.cluster.faults import Fault, Faults
 from tests.cluster.journal import Journal, Request
 from tests.cluster.running import Operator
 from tests.cluster.test_deletion import gone
@@ -88,11 +88,13 @@ async def test_the_log_is_whole_after_crashes_and_names_what_was_cut_off(
     api: Api, customers: Customers, operator: Operator, control_dsn: str, name: str
 ) -> None:
     await customers.plan(name)
+    faults = Faults(operator.end_soon)
+    operator.doors = faults.doors
+    operator.restart()
     await customers.quiet()
-    crash = Crash(operator, 4, "after")
-    crash.arm()
+    faults.arm(Fault("patch namespaces", when="after"))
     await api.apply(samples.tenant(name), samples.subscription(name, name))
-    await until(lambda: crash.happened)
+    await until(lambda: faults.happened)
     operator.crash()
     operator.start()
     await customers.ready(name)

@@ -1,56 +1,129 @@
-"""The operator ends at any write while it makes a tenant: the next start makes the rest, once."""
+"""The operator ends at any effect, before it or after it, whatever it is doing: the next one makes the rest, once.
+
+Every journey is made to list its effects, at every door; then once more per effect and side of it, each time by another
+tenant, with the operator ending there, or an answer lost, or nothing heard any more.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import AsyncIterator, Sequence
+
 import pytest
 
-from tests.cluster import samples
-from tests.cluster.api import Api, holds
-from tests.cluster.customers import Customers, connect
-from tests.cluster.faults import Crash, When
-from tests.cluster.journal import Journal
+from tests.cluster.api import Api
+from tests.cluster.bench import Bench, differences, points, spread, steady
+from tests.cluster.customers import Customers
+from tests.cluster.faults import Fault, Faults, How, When
+from tests.cluster.journeys import ROADS, Journey, Road
+from tests.cluster.picture import Picture, Postgres
 from tests.cluster.running import Operator
-from tests.cluster.waiting import until
 
-OWNERS = {"owners": [{"kind": "Group", "name": "acme-admins"}]}
-POINTS = [(at, when) for at in range(1, 17) for when in ("before", "after")]
-IN_THE_GATE = {(3, "after"), (4, "after"), (9, "before"), (11, "after")}
+SETTINGS = {"lease_seconds": 15.0}
+"""It is given up when the operator ends; who takes it over from one who did not is tested elsewhere."""
+SIDES: tuple[When, ...] = ("before", "after")
+IN_THE_GATE = 2
+"""Points per journey that the gate crashes at; the exhaustive tier takes all."""
+LOST, SILENT = 8, 2
+"""Points per journey, in the exhaustive tier, at which an answer is lost, and nothing is heard any more."""
+TIMEOUT = 2.0
+"""Seconds after which silence is given up; 15 for Kubernetes and 45 for Postgres outside of tests."""
 
 
-@pytest.mark.parametrize(
-    ("at", "when"),
-    [pytest.param(*point, marks=() if point in IN_THE_GATE else pytest.mark.exhaustive) for point in POINTS],
-)
-async def test_what_was_begun_is_completed(
-    at: int, when: When, api: Api, customers: Customers, operator: Operator, journal: Journal, name: str
-) -> None:
-    await customers.plan(name)
-    await customers.quiet()
-    crash = Crash(operator, at, when)
-    crash.arm()
+@pytest.fixture(scope="module")
+def crashed() -> set[int]:
+    return set()
 
-    await api.apply(samples.tenant(name, **OWNERS), samples.subscription(name, name))
-    await until(lambda: _crashed_or_ready(crash, api, name))
-    crash.skip_unless_it_happened()
-    operator.crash()
+
+@pytest.fixture
+async def bench(
+    api: Api, customers: Customers, operator: Operator, postgres: Postgres, control: Postgres, control_dsn: str,
+    road: tuple[Journey, str, str], crashed: set[int],
+) -> AsyncIterator[Bench]:  # fmt: skip
+    journey, compute, database = road
+    made = Road(customers, control, compute, database)
+    faults = Faults(operator.end_soon)
+    operator.stop()
+    operator.doors = faults.doors
     operator.start()
-
-    customer = await customers.ready(name)
-    async with await connect(await customers.binding(customer)) as app:
-        assert app.info.user == f"pb_{customer.id}_app_a"
-    assert await api.get("RoleBinding", "paybill-owners", customer.namespace) is not None
-    mine = [one["metadata"]["name"] for one in await api.list("Namespace") if _of(one, name)]
-    assert mine == [customer.namespace], "no half-made place is left beside it"
+    await made.make_plans()
     await customers.quiet()
-    journal.begin()
-    operator.look_at("Tenant", name)
-    await until(lambda: operator.call(lambda world: world.queue.idle))
-    assert journal.writes() == []
+    bench = Bench(made, journey, operator, faults, api, postgres, control_dsn, crashed)
+    yield bench
+    faults.arm()
 
 
-def _of(namespace: dict[str, dict[str, dict[str, str]]], tenant: str) -> bool:
-    return namespace["metadata"].get("annotations", {}).get("paybill.dev/tenant-name") == tenant
+def named(road: tuple[Journey, str, str]) -> str:
+    return f"{road[0].name}, {road[1]}/{road[2]}".replace(" ", "-")
 
 
-async def _crashed_or_ready(crash: Crash, api: Api, name: str) -> bool:
-    return crash.happened or holds(await api.get("Tenant", name), "Ready")
+async def surveyed(bench: Bench, *, twice: bool) -> tuple[Picture, list[str]]:
+    """What a tenant is like after the journey, and its effects; ``twice``: and it is the same every time."""
+    await bench.undisturbed()  # the first of a cell makes what all share
+    wanted, effects = await bench.undisturbed()
+    if twice:
+        again, as_many = await bench.undisturbed()
+        assert differences(wanted, again) == []
+        assert steady(as_many, bench.journey) == steady(effects, bench.journey)
+    return wanted, effects
+
+
+def impatient(bench: Bench) -> None:
+    """From now on the operator gives silence up soon."""
+    bench.faults.seconds = bench.faults.patience = TIMEOUT
+    bench.operator.restart()
+
+
+async def spoiled(bench: Bench, faults: Sequence[Fault], wanted: Picture) -> None:
+    """Every one of the faults, each on another tenant's way; all must have come."""
+    missed = [fault.name for fault in faults if not await bench.spoil(fault, wanted)]
+    assert steady(missed, bench.journey) == {}
+    bench.operator.stop()
+    assert {row.epoch for row in bench.unfinished()} <= bench.crashed
+
+
+@pytest.mark.parametrize("road", [road for road in ROADS if road[1] == "Namespace"], ids=named)
+async def test_what_was_begun_is_completed_once_wherever_it_was_cut_off(bench: Bench) -> None:
+    wanted, effects = await bench.undisturbed()
+    found = [Fault(*point, when) for point in points(effects) for when in SIDES]
+    await spoiled(bench, spread(found, IN_THE_GATE), wanted)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("road", ROADS, ids=named)
+async def test_the_operator_may_end_before_and_after_every_effect(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted, effects = await surveyed(bench, twice=True)
+    found = [Fault(*point, when) for point in points(effects) for when in SIDES]
+    if bench.road.compute == "Shared":  # the same code, with fewer and other objects: after each of them will do
+        found = [fault for fault in found if fault.when == "after"]
+    with capsys.disabled():
+        sys.stdout.write(f"{len(effects)} effects, {len(found)} crashes: {', '.join(effects)}\n")
+    await spoiled(bench, found, wanted)
+
+
+@pytest.mark.parametrize("how", ["fail", "hang"])
+@pytest.mark.parametrize("road", [ROADS[0]], ids=named)
+async def test_an_operator_that_lives_on_recovers_by_itself(how: How, bench: Bench) -> None:
+    wanted, effects = await bench.undisturbed()
+    impatient(bench)
+    found = [Fault(*point, when, how) for point in points(effects) for when in SIDES]
+    await spoiled(bench, spread(found, 2), wanted)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("road", ROADS, ids=named)
+async def test_an_answer_may_be_lost(bench: Bench) -> None:
+    wanted, effects = await surveyed(bench, twice=False)
+    found = [Fault(*point, "after", "fail") for point in points(effects)]
+    await spoiled(bench, spread(found, LOST), wanted)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("road", ROADS, ids=named)
+async def test_no_silence_lasts(bench: Bench) -> None:
+    wanted, effects = await surveyed(bench, twice=False)
+    impatient(bench)
+    found = [Fault(*point, when, "hang") for point in points(effects) for when in SIDES]
+    await spoiled(bench, spread(found, SILENT), wanted)

@@ -11,7 +11,6 @@ import pytest
 from tests.cluster import samples, workloads
 from tests.cluster.api import Api, Object, condition, holds, path
 from tests.cluster.customers import Customer, Customers, connect, may_connect
-from tests.cluster.faults import Crash, When
 from tests.cluster.running import Operator
 from tests.cluster.waiting import stays, until
 
@@ -242,77 +241,3 @@ async def test_late_grace_is_read_only(api: Api, customers: Customers, name: str
         ).fetchone()
     assert writes == (False,)
     assert (await customers.entitlements(customer))["access"] == "readonly"
-
-
-POINTS = [(at, when) for at in range(1, 9) for when in ("before", "after")]
-IN_THE_GATE = {(1, "after"), (3, "before"), (4, "after")}
-
-
-@pytest.mark.parametrize(
-    ("at", "when"),
-    [
-        pytest.param(*point, marks=() if point in {(1, "after"), (3, "after")} else pytest.mark.exhaustive)
-        for point in POINTS
-    ],
-)
-async def test_a_crash_while_suspending_leaves_nothing_running(
-    at: int, when: When, api: Api, customers: Customers, operator: Operator
-) -> None:
-    customer = await customers.onboard()
-    await api.create(workloads.deployment(customer.namespace))
-    await until(lambda: _runs(api, customer, {"web": 2}))
-    binding = await customers.binding(customer)
-    await customers.quiet()
-    crash = Crash(operator, at, when)
-    crash.arm()
-
-    await api.edit("Subscription", customer.name, UNPAID)
-    await until(lambda: _crashed_or(crash, api, customer, "Suspended"))
-    crash.skip_unless_it_happened()
-    operator.crash()
-    operator.start()
-
-    await suspended(customers, customer)
-    assert await workloads.pods(api, customer.namespace) == {}
-    assert not await may_connect(binding)
-    assert (await customers.entitlements(customer))["access"] == "suspended"
-
-
-@pytest.mark.parametrize(
-    ("at", "when"),
-    [pytest.param(*point, marks=() if point in IN_THE_GATE else pytest.mark.exhaustive) for point in POINTS],
-)
-async def test_a_crash_while_resuming_leaves_no_workload_behind(
-    at: int, when: When, api: Api, customers: Customers, operator: Operator
-) -> None:
-    """At every write: whatever was done before it, the next start tells every workload that pods may run."""
-    customer = await customers.onboard()
-    for made in (workloads.deployment(customer.namespace), workloads.stateful_set(customer.namespace)):
-        await api.create(made)
-    await until(lambda: _runs(api, customer, {"web": 2, "store": 1}))
-    await api.edit("Subscription", customer.name, UNPAID)
-    await suspended(customers, customer)
-    await customers.quiet()
-    crash = Crash(operator, at, when)
-    crash.arm()
-
-    await api.edit("Subscription", customer.name, PAID)
-    await until(lambda: _crashed_or(crash, api, customer, "Provisioned"))
-    crash.skip_unless_it_happened()
-    operator.crash()
-    operator.start()
-
-    await resumed(customers, customer)
-    told = [
-        await api.get("StatefulSet", "store", customer.namespace),
-        *await api.list("ReplicaSet", customer.namespace),
-    ]
-    assert all(one and "paybill.dev/resumed-time" in one["metadata"]["annotations"] for one in told)
-    await until(lambda: _runs(api, customer, {"web": 2, "store": 1}))
-    quota = await api.get("ResourceQuota", "paybill", customer.namespace)
-    assert quota is not None
-    assert "paybill.dev/pods" not in quota["metadata"].get("annotations", {})
-
-
-async def _crashed_or(crash: Crash, api: Api, customer: Customer, reason: str) -> bool:
-    return crash.happened or holds(await api.get("Tenant", customer.name), "Ready", reason)

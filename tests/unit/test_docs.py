@@ -15,6 +15,7 @@ from prometheus_client import Metric
 
 from paybill.api import conditions
 from paybill.api.kinds import BY_KIND
+from paybill.cluster.breaker import ApiBreaker
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile import metrics, status
 
@@ -23,12 +24,12 @@ CODE = ROOT / "operator" / "paybill"
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
-FAILURES = {"Retry", "Blocked", "Invalid"}
-CARRIERS = {"Fact", "Course", "Change"}
+FAILURES = {"Retry", "Blocked", "Invalid", "Held"}
+CARRIERS = {"Fact", "Course", "Change", "Budget"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""
 PASSED_ON = {
-    "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason", "reason", "phase",
+    "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason", "reason", "phase",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 CAMEL = re.compile(r"[A-Z][A-Za-z]+")
@@ -131,7 +132,7 @@ def test_every_condition_type_is_on_the_page_and_none_that_is_not_used() -> None
 def families() -> Iterator[Metric]:
     sample = metrics.TenantSample(phase="Active", compute="Namespace", database="Schema", ready=True)
     yield from metrics.REGISTRY.collect()
-    yield from metrics.WorldCollector(lambda: [sample], lambda: 0).collect()
+    yield from metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker).collect()
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, SecretKeyReference, SecretReference
 from paybill.api.conditions import Conditions
-from paybill.api.fields import Duration, Line, Name
+from paybill.api.fields import Duration, Line, Name, Time
 from paybill.api.limits import IsolationModel
 from paybill.api.rules import checks, list_map, rule, ruled
 
@@ -114,6 +114,8 @@ class CellLimits(ApiModel):
     """Suspensions in any hour; absent: the greater of 10 and 1 % of the cell's tenants; 0: none."""
     deletions_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """Deletions in any hour; absent: the greater of 5 and 1 % of the cell's tenants; 0: none."""
+    mass_change_floor: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """So many tenants at once are never taken for a mass change, however small the cell; absent: 5."""
 
 
 class Drift(ApiModel):
@@ -167,6 +169,25 @@ class ServerStatus(ApiModel):
     """The server's version, such as 18.6."""
 
 
+class MassChange(ApiModel):
+    """What the cell's breaker holds back, while it does."""
+
+    id: str
+    """The name of this very trip, which a person names to let it happen."""
+    cause: Literal["Suspensions", "Deletions", "Plans"]
+    """What happened to many tenants at once."""
+    since_time: Time
+    """When it was noticed."""
+    counted: int
+    """How many tenants it was when it was noticed."""
+    tenants: int
+    """How many tenants the cell had then."""
+    waiting: int
+    """How many tenants wait for a suspension or deletion now."""
+    first: tuple[str, ...] = Field(default=(), max_length=16)
+    """The first of them by name."""
+
+
 class CellStatus(ApiModel):
     """How the cell is."""
 
@@ -176,6 +197,8 @@ class CellStatus(ApiModel):
     """Tenants placed in the cell."""
     servers: tuple[ServerStatus, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
     """How each shared server is."""
+    mass_change: MassChange | None = None
+    """What is held back because so much is to be stopped or deleted at once; absent: nothing."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled and others."""
 

@@ -77,7 +77,23 @@ Duration = Annotated[
 ]
 """A machine span in Go's notation, more than nothing."""
 
-Time = AwareDatetime
+TIME_PATTERN = (
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
+
+# The format date-time alone lets through lists, the year 0 and a zone of 24 hours; the rule parses what it compares.
+Time = Annotated[
+    AwareDatetime,
+    Field(
+        json_schema_extra={"pattern": TIME_PATTERN}
+        | checks(
+            rule(
+                "self >= timestamp('0001-01-01T00:00:00Z') && self <= timestamp('9999-12-31T23:59:59Z')",
+                'must be a moment of the years 1 to 9999 with a zone, such as "2030-01-01T00:00:00Z"',
+            )
+        )
+    ),
+]
 """A moment, RFC 3339 with a zone."""
 
 Days = Annotated[int, Field(ge=0, le=36_500)]

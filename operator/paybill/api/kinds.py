@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from paybill.api.approval import Approval
 from paybill.api.base import Resource
 from paybill.api.cell import Cell
 from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 
-KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription)
+KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval)
 """Every kind that has a CRD."""
 
 BY_KIND: dict[str, type[Resource]] = {kind.kind: kind for kind in KINDS}

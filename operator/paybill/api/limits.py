@@ -11,7 +11,7 @@ from pydantic import Field
 
 from paybill.api.base import ApiModel
 from paybill.api.fields import Duration, Quantity
-from paybill.api.rules import among, checks, rule, ruled
+from paybill.api.rules import SUBDOMAIN_PATTERN, among, checks, rule, ruled
 
 IsolationModel = Literal["Pooled", "Bridge", "Silo"]
 Compute = Literal["Shared", "Namespace"]
@@ -25,18 +25,21 @@ PRESETS: dict[IsolationModel, tuple[Compute, DatabaseLevel]] = {
 """What an absent layer means, by isolation model."""
 
 _AMOUNT = "cpu|memory|ephemeral-storage"
-_QUALIFIED = "[a-z0-9]([-a-z0-9]{0,62})([.][a-z0-9]([-a-z0-9]{0,62}))*/[A-Za-z0-9]([-_.A-Za-z0-9]{0,62})"
+_DOMAIN = SUBDOMAIN_PATTERN[1:-1]
 QUOTA_KEY_PATTERN = (
     "^("
     f"{_AMOUNT}|requests[.]({_AMOUNT}|storage)|limits[.]({_AMOUNT})"
     "|pods|services|services[.](loadbalancers|nodeports)|secrets|configmaps|persistentvolumeclaims"
     "|replicationcontrollers|resourcequotas"
     "|(requests[.])?hugepages-[1-9][0-9]{0,5}[KMG]i"
-    "|count/[a-z][-a-z0-9]{0,62}([.][a-z0-9][-a-z0-9]{0,62})*"
-    f"|requests[.]{_QUALIFIED}"
-    "|[a-z0-9]([-a-z0-9.]{0,200})[.]storageclass[.]storage[.]k8s[.]io/(requests[.]storage|persistentvolumeclaims)"
+    "|count/[a-z]([-a-z0-9.]{0,61}[a-z0-9])?"
+    f"|requests[.]{_DOMAIN}/[A-Za-z0-9]([-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
+    f"|{_DOMAIN}[.]storageclass[.]storage[.]k8s[.]io/(requests[.]storage|persistentvolumeclaims)"
     ")$"
 )
+# What ResourceQuota does not take in parts: counts, and whatever has a domain without "requests." before it.
+_IN_PARTS = f"^((requests|limits)[.].*|{_AMOUNT}|hugepages-.*)$"
+_WHOLE = "^[0-9]+([.][0-9]{1,3})?[kMGTPE]$|^[0-9]+([.](5|25|75))?[KMGTPE]i$|^[0-9]+([eE][+]?[0-9]{1,2})?$"
 QUOTA_KEY_MESSAGE = (
     "every key must be a resource that ResourceQuota knows, verbatim: requests.cpu, limits.memory, requests.storage, "
     "pods, persistentvolumeclaims, count/deployments.apps, requests.nvidia.com/gpu and the like"
@@ -97,7 +100,15 @@ class Limits(ApiModel):
         default_factory=dict,
         max_length=64,
         json_schema_extra=checks(
-            rule(f"self.all(key, key.size() <= 320 && key.matches('{QUOTA_KEY_PATTERN}'))", QUOTA_KEY_MESSAGE),
+            rule(
+                f"self.all(key, key.size() <= 317 && key.indexOf('/') <= 253 && key.matches('{QUOTA_KEY_PATTERN}'))",
+                QUOTA_KEY_MESSAGE,
+            ),
+            rule(
+                f"self.all(key, string(self[key]).matches('{_WHOLE}') || key.matches('{_IN_PARTS}'))",
+                "what is counted must be a whole number, such as 40: only cpu, memory, ephemeral-storage, hugepages "
+                "and keys that begin with requests. or limits. may be given in parts",
+            ),
         ),
     )
     """The ResourceQuota of the tenant's namespace, key by key verbatim."""

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from paybill.api.base import ApiModel
-from paybill.api.rules import checks, rule, ruled
+from paybill.api.rules import SUBDOMAIN_PATTERN, checks, rule, ruled
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 
 CIDR_MESSAGE = 'must be a network in CIDR notation with no bits beyond its mask, such as "10.0.0.0/8" or "fd00::/8"'
 _CIDR_RULE = "isCIDR(self) && cidr(self).masked() == cidr(self)"
-_LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$"
+_LABEL_KEY = f"^({SUBDOMAIN_PATTERN[1:-1]}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?$"
 
 Cidr = Annotated[str, Field(max_length=43, json_schema_extra=checks(rule(_CIDR_RULE, CIDR_MESSAGE)))]
 
@@ -30,8 +30,9 @@ MatchLabels = Annotated[
         max_length=16,
         json_schema_extra=checks(
             rule(
-                f"self.all(key, key.size() <= 317 && key.matches('{_LABEL_KEY}'))",
-                "every key must be a Kubernetes label key, such as app or app.kubernetes.io/name",
+                f"self.all(key, key.size() <= 317 && key.indexOf('/') <= 253 && key.matches('{_LABEL_KEY}'))",
+                "every key must be a Kubernetes label key, such as app or app.kubernetes.io/name, with at most 63 "
+                "characters after a '/'",
             )
         ),
     ),
@@ -51,8 +52,9 @@ class IPBlock(ApiModel):
     model_config = ruled(
         rule(
             "!has(self.except) || !isCIDR(self.cidr) || "
-            "self.except.all(part, !isCIDR(part) || cidr(self.cidr).containsCIDR(part))",
-            "except must lie within cidr",
+            "self.except.all(part, !isCIDR(part) || (cidr(self.cidr).containsCIDR(part) "
+            "&& cidr(part).prefixLength() > cidr(self.cidr).prefixLength()))",
+            "except must lie within cidr, and leave something of it",
         )
     )
 

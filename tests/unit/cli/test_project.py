@@ -45,4 +45,5 @@ def test_make_help_lists_what_the_readme_names():
 def test_ci_calls_the_readmes_test_command():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert re.search(r"^make test\b", script.read_text(encoding="utf-8"), re.MULTILINE)
+    for command in ("test", "test-exhaustive"):
+        assert re.search(rf"^make {command} ", script.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,0 +1,104 @@
+"""The leading process is killed again and again, at moments nobody chose, while many tenants change.
+
+Another one stands by at the Lease, as a second replica does. In the end everybody is as they want to be, as if nothing
+had happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from paybill.audit.chain import verify
+from paybill.audit.reading import rows
+from paybill.local.bootstrap import Installed
+from tests.cluster.api import Api
+from tests.cluster.bench import PASSING, differences
+from tests.cluster.crowd import Crowd, doubles, leaks, pictures
+from tests.cluster.customers import Customers
+from tests.cluster.faults import Faults, kind_of
+from tests.cluster.journeys import BOTH, Road
+from tests.cluster.picture import Postgres
+from tests.cluster.processes import Process
+from tests.cluster.running import Operator
+from tests.cluster.waiting import until
+
+SETTINGS = {"lease_seconds": 3.0}
+LONGEST_LIFE = 2.0
+"""Seconds that a leader lives at most."""
+CONVERGES = 90.0
+
+
+async def killed_again_and_again(
+    rounds: int, moments: random.Random, operator: Operator, installed: Installed, log: Path
+) -> list[Process]:
+    """So many leaders are killed; returns the one that leads then, and the one that stands by."""
+
+    async def start() -> Process:
+        return await Process.started(operator.settings, installed.operator_kubeconfig, log)
+
+    leader, standby = await start(), await start()
+    for number in range(rounds):
+        assert await leader.said() == "leads", f"in round {number} one ended by itself: see {log}"
+        await asyncio.sleep(moments.uniform(0, LONGEST_LIFE))
+        await leader.end(signal.SIGKILL)
+        leader, standby = standby, await start()
+    return [leader, standby]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "tenants"), [(5, 20), pytest.param(50, 100, marks=pytest.mark.exhaustive)], ids=["short", "long"]
+)
+async def test_nothing_is_lost_leaked_or_doubled(
+    rounds: int, tenants: int, api: Api, customers: Customers, operator: Operator, installed: Installed,
+    postgres: Postgres, control: Postgres, control_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    seed = int(os.environ.get("PAYBILL_TEST_SEED", secrets.randbelow(1_000_000)))
+    roads = [Road(customers, control, *levels) for levels in BOTH]
+    for road in roads:
+        await road.make_plans()
+    operator.stop()
+    crowd = Crowd(api, roads, tenants, seed)
+    living = asyncio.create_task(crowd.live())
+
+    left = await killed_again_and_again(rounds, random.Random(seed), operator, installed, tmp_path / "operators.log")
+
+    crowd.rest()
+    await living
+    try:
+        await crowd.arrived(CONVERGES)
+    finally:
+        for process in reversed(left):
+            await process.end(signal.SIGTERM)
+    with psycopg.connect(control_dsn) as connection:
+        report = verify(rows(connection))
+    with capsys.disabled():
+        said = ", ".join(f"{count} × {what}" for what, count in sorted(crowd.changes.items()))
+        cut_off = len(report.unfinished)
+        sys.stdout.write(f"seed {seed}: {rounds} kills; {said}; {report.rows} rows of audit, {cut_off} steps cut off\n")
+    assert report.problems == ()
+    assert await leaks(api, postgres, control, operator.settings.installation) == []
+    assert await doubles(control) == []
+    for group, (first, *others) in (await pictures(crowd, postgres, control)).items():
+        assert [differences(first, other) for other in others if other != first] == [], group
+    await nothing_is_left_to_do(operator, crowd)
+
+
+async def nothing_is_left_to_do(operator: Operator, crowd: Crowd) -> None:
+    """One more start finds everything as it should be, and writes nothing."""
+    faults = Faults(operator.end_soon)
+    operator.doors = faults.doors
+    operator.start()
+    faults.arm()
+    await until(lambda: operator.idle)
+    # The contract of a Tenant that is gone is told so when it is not young any more.
+    told = {f"patch subscriptions/status {member.name}" for member in crowd.members if member.over}
+    assert [name for name in faults.seen if kind_of(name) not in PASSING and name not in told] == []
