@@ -39,8 +39,8 @@ test: binaries ## Everything: style, types, import laws, generated files, all te
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: test-exhaustive
-test-exhaustive: binaries ## The long runs as well
-	@$(BIN)/pytest $(PYTEST_ARGS)
+test-exhaustive: binaries ## The long runs that `make test` leaves out: every crash point, many rounds, all outages
+	@$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: $(READY) ## Only the tests that start no server
@@ -66,13 +66,15 @@ generated: $(READY) ## Fail when CRDs or reference pages differ from the code
 	@$(BIN)/paybill crds --check --docs
 	@$(BIN)/paybill crds --check --output helm/paybill/files/crds
 	@$(BIN)/paybill rbac --check
+	@$(BIN)/paybill admission --check
 	@$(BIN)/python docs/generate.py --check
 
 .PHONY: crds
-crds: $(READY) ## Write the CRDs and the operator's RBAC, also into the chart
+crds: $(READY) ## Write the CRDs, the operator's RBAC and the admission policies, also into the chart
 	@$(BIN)/paybill crds
 	@$(BIN)/paybill crds --output helm/paybill/files/crds
 	@$(BIN)/paybill rbac
+	@$(BIN)/paybill admission
 
 .PHONY: docs
 docs: $(READY) ## Write the generated reference pages

@@ -79,8 +79,14 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"## {context.command_path}\n"
     yield f"{inspect.cleandoc(command.help or '')}\n"
     if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield from _usage(command, context)
         yield from _commands(command, context)
         return
+    yield from _usage(command, context)
+
+
+def _usage(command: click.Command, context: click.Context) -> Iterator[str]:
     yield f"    {context.command_path} {' '.join(command.collect_usage_pieces(context))}\n"
     rows = [_row(parameter, context) for parameter in command.params if isinstance(parameter, click.Option)]
     if rows:
