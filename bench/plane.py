@@ -20,6 +20,7 @@ from typing import Any
 import click
 import psutil
 
+from paybill.api.failures import Blocked
 from paybill.cluster.client import Cluster
 from paybill.desired.resource import Key
 from paybill.local import controllers, running
@@ -82,13 +83,25 @@ async def control_plane(*, stock: bool = False, kept: Path | None = None) -> Asy
     folder.mkdir(parents=True, exist_ok=True)
     instance = Instance(Home(folder / "bench"), audit_log=folder / "audit.log", **(STOCK if stock else {}))
     try:
-        await instance.start(say)
+        await _start(instance, attempts=1 if kept is None else 3)
         yield instance
     finally:
         await instance.stop()
         if kept is None:
             running.purge(instance.home)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _start(instance: Instance, attempts: int) -> None:
+    """On a busy machine an API server may need longer than it is given to read ten thousand tenants from the disk."""
+    for left in reversed(range(attempts)):
+        try:
+            await instance.start(say)
+            return
+        except Blocked as failure:
+            if not left:
+                raise
+            say(f"once more: {failure.reason}")
 
 
 async def spread(jobs: Iterable[Callable[[], Awaitable[None]]], clients: int = CLIENTS) -> None:

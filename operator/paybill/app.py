@@ -126,6 +126,7 @@ async def _lead(
     cluster.guard = lease.assert_held
     world = await _world(settings, doors, cluster, control, epoch, lease)
     made(world)
+    control.came_back = lambda: _wake(world, "the control database is back")
     collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue), lambda: world.cluster.breaker)
     metrics.REGISTRY.register(collector)
     world.audit.start()
@@ -283,6 +284,12 @@ async def _unless_stopped(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return False
+
+
+def _wake(world: World, cause: str) -> None:
+    """Look at every Tenant that waits for something, behind what people change."""
+    for name in list(world.waiting):
+        world.queue.add(Work("Tenant", name), cause, background=True)
 
 
 def _troubles(worlds: Iterable[World], controls: Iterable[ControlDatabase]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -39,6 +40,15 @@ class PatientConnection(psycopg.AsyncConnection[Row]):
             raise
         finally:
             timer.cancel()
+
+    @property
+    def alive(self) -> bool:
+        """Whether an idle session's socket is silent: anything to read on it means that the server said goodbye."""
+        if self.closed:
+            return False
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+        return not poll.poll(0)
 
     @contextlib.contextmanager
     def patiently(self, seconds: float) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from paybill.audit.chain import Row, verify
+from paybill.audit.chain import verify
 from paybill.audit.reading import rows
 from paybill.reconcile.queue import Work
 from tests.cluster import picture
@@ -144,12 +144,13 @@ class Bench:
             moved = [(old, new) for old, new in zip(facts[1:], now[tenant_id][1:], strict=True) if old and new]
             assert all(old == new for old, new in moved), moved
 
-    def unfinished(self) -> list[Row]:
-        """The steps that were begun and never concluded, by the log, which must be whole."""
+    def unfinished(self) -> list[str]:
+        """The steps that a life which was not cut off has begun and not concluded, by the log, which must be whole."""
         with psycopg.connect(self.dsn) as connection:
             report = verify(rows(connection))
         assert report.problems == ()
-        return list(report.unfinished)
+        mine = [row for row in report.unfinished if row.epoch not in self.crashed]
+        return [f"{row.action} {row.object} of epoch {row.epoch}, seq {row.seq}" for row in mine]
 
 
 def _rests(world: Any, name: str) -> bool:

@@ -48,6 +48,11 @@ ROW = """
            ready_time IS NOT NULL, delete_requested_time IS NOT NULL, drop_after IS NOT NULL
       FROM paybill.tenants WHERE id = %s
 """
+SPENT = """
+    SELECT action, count(DISTINCT object) FROM paybill.audit_log
+     WHERE destructive AND kind = 'intent' AND tenant_id = %s GROUP BY 1 ORDER BY 1
+"""
+"""Of which budgets the tenant has used something, counted as the budgets are: an object once, however often tried."""
 FACTS = """
     SELECT phase, trial_start_time, suspended_time, ended_time, archived_time, abandoned_time, requested_end_time
       FROM paybill.subscription_facts WHERE tenant_uid = (SELECT tenant_uid FROM paybill.tenants WHERE id = %s)
@@ -61,6 +66,8 @@ async def taken(api: Api, postgres: Postgres, control: Postgres, name: str, tena
         found["Subscription"] = await _declared(api, "Subscription", name)
     found |= await _objects(api, tenant_id)
     found |= await in_postgres(postgres, tenant_id)
+    spent = await control.execute(SPENT, (tenant_id,))
+    found["budgets"] = [f"{action}: {count}" for action, count in await spent.fetchall()]
     row = await (await control.execute(ROW, (tenant_id,))).fetchone()
     found["registry"] = _handed_over(list(row or ()), found)
     found["facts"] = [

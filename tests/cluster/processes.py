@@ -48,7 +48,7 @@ class Process:
         """Wait until it says so."""
         assert await self.said(seconds) == "leads"
 
-    async def said(self, seconds: float = 40.0) -> str:
+    async def said(self, seconds: float | None = 40.0) -> str:
         """Its next line on standard output; empty when it has ended."""
         assert self._process.stdout is not None
         async with asyncio.timeout(seconds):

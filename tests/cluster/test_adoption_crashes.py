@@ -119,7 +119,7 @@ async def _settled(control: Postgres, api: Api, customer: Customer) -> bool:
 
 
 async def test_a_drop_that_was_cut_off_at_its_first_step_is_not_undone_but_completed(
-    api: Api, customers: Customers, operator: Operator, control: Postgres, postgres: Postgres, faults: Faults, name: str
+    api: Api, customers: Customers, operator: Operator, control: Postgres, postgres: Postgres, name: str
 ) -> None:
     customer = await waiting(api, customers, name)
     operator.stop()

@@ -15,7 +15,7 @@ from tests.cluster.api import Api
 from tests.cluster.bench import Bench, differences, points, spread, steady
 from tests.cluster.customers import Customers
 from tests.cluster.faults import Fault, Faults, How, When
-from tests.cluster.journeys import ROADS, Journey, Road
+from tests.cluster.journeys import DELETE, ROADS, Journey, Road
 from tests.cluster.picture import Picture, Postgres
 from tests.cluster.running import Operator
 
@@ -79,7 +79,7 @@ async def spoiled(bench: Bench, faults: Sequence[Fault], wanted: Picture) -> Non
     missed = [fault.name for fault in faults if not await bench.spoil(fault, wanted)]
     assert steady(missed, bench.journey) == {}
     bench.operator.stop()
-    assert {row.epoch for row in bench.unfinished()} <= bench.crashed
+    assert bench.unfinished() == []
 
 
 @pytest.mark.parametrize("road", [road for road in ROADS if road[1] == "Namespace"], ids=named)
@@ -110,6 +110,12 @@ async def test_an_operator_that_lives_on_recovers_by_itself(how: How, bench: Ben
     impatient(bench)
     found = [Fault(*point, when, how) for point in points(effects) for when in SIDES]
     await spoiled(bench, spread(found, 2), wanted)
+
+
+@pytest.mark.parametrize("road", [(DELETE, "Namespace", "Schema")], ids=named)
+async def test_a_deletion_that_was_noted_without_an_answer_is_carried_out(bench: Bench) -> None:
+    wanted, _ = await bench.undisturbed()
+    await spoiled(bench, [Fault("control update paybill.tenants", 1, "after", "fail")], wanted)
 
 
 @pytest.mark.exhaustive

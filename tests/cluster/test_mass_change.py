@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from paybill.reconcile import metrics
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds, path
 from tests.cluster.customers import Customer, Customers, may_connect
@@ -31,10 +32,10 @@ async def cell(api: Api, name: str, **limits: int) -> Object:
     return (await api.apply(samples.cell(name, limits=free | limits)))[0]
 
 
-async def onboard(customers: Customers, where: str, number: int, plan: str, *, first: int = 0) -> list[Customer]:
+async def onboard(customers: Customers, where: str, number: int, plan: str) -> list[Customer]:
     """So many customers of a Cell."""
     there = {"cellRef": {"name": where}}
-    made = (customers.onboard(f"{where[-4:]}-{n}", plan=plan, spec=there) for n in range(first, first + number))
+    made = (customers.onboard(f"{where[-4:]}-{n}", plan=plan, spec=there) for n in range(number))
     return list(await asyncio.gather(*made))
 
 
@@ -81,8 +82,9 @@ async def untouched(api: Api, customers: Customers, control: Postgres, crowd: Se
 
 
 async def test_payments_edited_into_the_past_suspend_nobody(
-    api: Api, customers: Customers, crowd: list[Customer], control: Postgres, name: str, control_plane: LocalThread
-) -> None:
+    api: Api, customers: Customers, crowd: list[Customer], control: Postgres, name: str, control_plane: LocalThread,
+    operator: Operator,
+) -> None:  # fmt: skip
     await edit_all(api, crowd, UNPAID)
     await all_held(api, crowd)
 
@@ -95,6 +97,8 @@ async def test_payments_edited_into_the_past_suspend_nobody(
     assert crowd[0].name in said
     events = [one for one in await api.list("Event", "default") if one["involvedObject"]["name"] == name]
     assert [one["reason"] for one in events].count("MassChange") == 1
+
+    assert metrics.REGISTRY.get_sample_value("paybill_mass_change", {"cell": name}) == 1
 
     # A person looks, says no, and then yes: exactly these are stopped, each once.
     refused = await paybill(control_plane.kubeconfig, "resume", "--cell", name, answer="n\n")
@@ -109,7 +113,16 @@ async def test_payments_edited_into_the_past_suspend_nobody(
         await customers.until(one.name, lambda found: holds(found, "Suspended") and holds(found, "Ready"))
     assert await done(control, "tenant.suspend", cell=name) == dict.fromkeys((one.id for one in crowd), 1)
     await customers.until(name, lambda one: not condition(one, "MassChange"), kind="Cell")
-    assert list(await done(control, "massChange.hold", "massChange.allow", cell=name)) == ["None"]
+    assert metrics.REGISTRY.get_sample_value("paybill_mass_change", {"cell": name}) == 0
+    assert (await done(control, "massChange.hold", "massChange.allow", cell=name))["None"] == 2
+
+    # What was allowed is not counted again: neither with the next one, nor after a restart.
+    another = await customers.onboard("next", plan=name, spec={"cellRef": {"name": name}})
+    await api.edit("Subscription", another.name, UNPAID)
+    await customers.until(another.name, lambda found: holds(found, "Suspended") and holds(found, "Ready"))
+    operator.restart()
+    await customers.quiet()
+    assert operator.call(lambda world: world.brakes.trip_of(name)) is None
 
 
 @pytest.mark.exhaustive
@@ -191,6 +204,26 @@ async def test_pruned_contracts_applied_again_leave_everybody_as_they_were(
     for one in crowd:
         await customers.until(one.name, lambda found: holds(found, "Ready", "Provisioned"))
     await untouched(api, customers, control, crowd)
+
+
+@pytest.mark.exhaustive
+async def test_pruned_tenants_that_are_to_be_retained_keep_everything_when_it_is_allowed(
+    api: Api, customers: Customers, crowd: list[Customer], control: Postgres, name: str, control_plane: LocalThread
+) -> None:
+    """The way back from a prune of Tenants: their data is there for an adoption."""
+    bindings = [await customers.binding(one) for one in crowd]
+    await prune(api, "Tenant", [one.name for one in crowd])
+    await all_held(api, crowd)
+
+    await edit_all(api, crowd, {"spec": {"deletionPolicy": "Retain"}}, "Tenant")
+    shown = await paybill_json(control_plane.kubeconfig, "resume", "--cell", name, "--yes")
+
+    assert {one["wouldLose"] for one in shown["tenants"]} == {"nothing: Paybill lets go of it and leaves all as it is"}
+    for one in crowd:
+        await until(lambda one=one: _gone(api, one.name))
+    assert await done(control, "tenant.release", cell=name) == dict.fromkeys((one.id for one in crowd), 1)
+    assert set(await done(control, "tenant.suspend", "tenant.delete", "tenant.drop", cell=name)) == set()
+    assert [await may_connect(binding) for binding in bindings] == [True] * len(crowd)
 
 
 @pytest.mark.exhaustive
@@ -329,19 +362,19 @@ async def test_two_hundred_unpaid_at_once_wait_and_then_go_hour_by_hour_each_onc
     server = samples.server("rows-1", "Rows")
     await api.apply(samples.cell(name, [server], limits={"suspensionsPerHour": an_hour}))
     await customers.plan(name, "Shared", "Rows")
-    crowd = [one for first in range(0, 200, 50) for one in await onboard(customers, name, 50, name, first=first)]
+    crowd = await two_hundred(api, control, name)
     await customers.quiet()
 
     await edit_all(api, crowd, UNPAID)
-    await all_held(api, crowd)
-    await untouched(api, customers, control, crowd)
+    await until(lambda: operator.call(lambda world: len(world.brakes.waiting(name))) == len(crowd), seconds=120)
     trip = await tripped(customers, name)
     assert trip["counted"] == 21
 
     operator.restart()
-    await customers.quiet()
+    await until(lambda: operator.call(lambda world: len(world.brakes.waiting(name))) == len(crowd), seconds=120)
     assert (await tripped(customers, name))["id"] == trip["id"]
-    await untouched(api, customers, control, crowd)
+    assert await done(control, *DESTRUCTIVE, cell=name) == {}
+    await untouched(api, customers, control, crowd[:10])
 
     allowed = await paybill_json(control_plane.kubeconfig, "resume", "--cell", name, "--yes")
     assert {one["name"] for one in allowed["tenants"]} == {one.name for one in crowd}
@@ -353,6 +386,27 @@ async def test_two_hundred_unpaid_at_once_wait_and_then_go_hour_by_hour_each_onc
         for one in crowd:
             operator.look_at("Tenant", one.name)
     assert await done(control, "tenant.suspend", cell=name) == dict.fromkeys((one.id for one in crowd), 1)
+
+
+async def two_hundred(api: Api, control: Postgres, name: str) -> list[Customer]:
+    """So many customers, a few at a time; asked for in the control database, which bears it."""
+    names = [f"{name}-{number}" for number in range(200)]
+    for start in range(0, len(names), 20):
+        part = names[start : start + 20]
+        there = {"cellRef": {"name": name}}
+        await asyncio.gather(
+            *(api.apply(samples.tenant(one, **there), samples.subscription(one, name)) for one in part)
+        )
+    await until(lambda: _ready(control, name, len(names)), seconds=120)
+    found = {one["metadata"]["name"]: one["status"] for one in await api.list("Tenant")}
+    return [Customer(one, found[one]["id"], f"paybill-pool-{name}", name) for one in names]
+
+
+async def _ready(control: Postgres, cell_name: str, number: int) -> bool:
+    found = await control.execute(
+        "SELECT count(*) FROM paybill.tenants WHERE cell = %s AND ready_time IS NOT NULL", (cell_name,)
+    )
+    return await found.fetchone() == (number,)
 
 
 async def _suspended(control: Postgres, cell_name: str, number: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from paybill.doors import Doors
+from paybill.reconcile import metrics
 from tests.cluster import samples, workloads
 from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customers, may_connect
@@ -381,6 +382,8 @@ async def test_the_command_line_halts_and_resumes(
     assert halted.exit_code == 0, halted.output
     assert "nothing is done at all" in halted.output
     await until(lambda: mode_of(operator) == "Observe", seconds=1)
+    assert metrics.REGISTRY.get_sample_value("paybill_mode", {"mode": "Observe"}) == 1
+    assert metrics.REGISTRY.get_sample_value("paybill_mode", {"mode": "Full"}) == 0
     listed = await paybill(kubeconfig, "tenants")
     assert "wrong import" in listed.stderr
     await api.edit("Subscription", customer.name, UNPAID)

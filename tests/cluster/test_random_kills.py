@@ -12,6 +12,7 @@ import random
 import secrets
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -34,24 +35,37 @@ from tests.cluster.waiting import until
 SETTINGS = {"lease_seconds": 3.0}
 LONGEST_LIFE = 2.0
 """Seconds that a leader lives at most."""
-CONVERGES = 90.0
+TAKEOVER, CONVERGES = 60.0, 120.0
 
 
-async def killed_again_and_again(
-    rounds: int, moments: random.Random, operator: Operator, installed: Installed, log: Path
-) -> list[Process]:
-    """So many leaders are killed; returns the one that leads then, and the one that stands by."""
+class Replicas:
+    """Two processes of the operator: one leads, the other one stands by."""
 
-    async def start() -> Process:
-        return await Process.started(operator.settings, installed.operator_kubeconfig, log)
+    def __init__(self, operator: Operator, installed: Installed, log: Path) -> None:
+        self._start = partial(Process.started, operator.settings, installed.operator_kubeconfig, log)
+        self._led: dict[asyncio.Task[str], Process] = {}
 
-    leader, standby = await start(), await start()
-    for number in range(rounds):
-        assert await leader.said() == "leads", f"in round {number} one ended by itself: see {log}"
-        await asyncio.sleep(moments.uniform(0, LONGEST_LIFE))
-        await leader.end(signal.SIGKILL)
-        leader, standby = standby, await start()
-    return [leader, standby]
+    async def fill_up(self) -> None:
+        """Start what is missing."""
+        while len(self._led) < 2:
+            process = await self._start()
+            self._led[asyncio.create_task(process.said(None))] = process
+
+    async def leader(self) -> asyncio.Task[str]:
+        """Wait until one of them leads."""
+        done, _ = await asyncio.wait(self._led, timeout=TAKEOVER, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == ["leads"], "one ended by itself, or nobody leads"
+        return done.pop()
+
+    async def kill_the_leader(self) -> None:
+        await self._led.pop(await self.leader()).end(signal.SIGKILL)
+
+    async def end(self) -> None:
+        """The one that stands by first, or it would lead for a moment."""
+        for task, process in sorted(self._led.items(), key=lambda one: one[0].done()):
+            task.cancel()
+            await process.end(signal.SIGTERM)
+        self._led.clear()
 
 
 @pytest.mark.parametrize(
@@ -68,16 +82,20 @@ async def test_nothing_is_lost_leaked_or_doubled(
     operator.stop()
     crowd = Crowd(api, roads, tenants, seed)
     living = asyncio.create_task(crowd.live())
-
-    left = await killed_again_and_again(rounds, random.Random(seed), operator, installed, tmp_path / "operators.log")
-
-    crowd.rest()
-    await living
+    replicas, moments = Replicas(operator, installed, tmp_path / "operators.log"), random.Random(seed)
     try:
+        for _ in range(rounds):
+            await replicas.fill_up()
+            await replicas.leader()
+            await asyncio.sleep(moments.uniform(0, LONGEST_LIFE))
+            await replicas.kill_the_leader()
+        await replicas.fill_up()
+        crowd.rest()
+        await living
         await crowd.arrived(CONVERGES)
     finally:
-        for process in reversed(left):
-            await process.end(signal.SIGTERM)
+        living.cancel()
+        await replicas.end()
     with psycopg.connect(control_dsn) as connection:
         report = verify(rows(connection))
     with capsys.disabled():

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from paybill.cli.adopt import adopt
 from tests.cluster import samples
-from tests.cluster.adoptions import approve, approve_all, letters, lost, rows, uid_of, write_letters
+from tests.cluster.adoptions import approve, approve_all, deleted, letters, lost, rows, uid_of, write_letters
 from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customer, Customers
 from tests.cluster.running import Operator
@@ -226,7 +226,8 @@ async def test_a_contract_goes_on_in_its_new_object_and_no_other_takes_its_place
     await approve(api, customer.name, customer.id)
 
     found = await customers.until(customer.name, lambda one: one["status"].get("id") == customer.id)
-    await customers.stalled(f"{customer.name}-z", "TenantTaken", kind="Subscription")
+    message = await customers.stalled(f"{customer.name}-z", "TenantTaken", kind="Subscription")
+    assert f"contract of Subscription {customer.name}, which is not there" in message
     found = await customers.until(customer.name, lambda one: holds(one, "SubscriptionMissing"))
     assert found["status"]["phase"] == "Suspended"
 
@@ -238,6 +239,23 @@ async def test_a_contract_goes_on_in_its_new_object_and_no_other_takes_its_place
     await api.edit("Subscription", customer.name, {"spec": {"payment": {"paidUntilTime": samples.FAR}}})
     await customers.until(customer.name, lambda one: holds(one, "Ready", "Provisioned"))
     assert await letters(await customers.binding(customer)) == ["dear all"]
+
+
+@pytest.mark.exhaustive
+async def test_a_contract_deleted_after_its_tenant_makes_room_for_another_one(api: Api, customers: Customers) -> None:
+    customer = await customers.onboard(spec={"deletionPolicy": "Retain"})
+    await deleted(api, customers, customer)
+    await api.delete("Subscription", customer.name)
+    await customers.quiet()
+    await api.apply(samples.tenant(customer.name, id=customer.id))
+    await customers.stalled(customer.name, "AdoptionNotApproved")
+    await approve(api, customer.name, customer.id)
+    await customers.until(customer.name, lambda one: holds(one, "Suspended", "Ended") and holds(one, "Ready"))
+
+    await api.apply(samples.subscription(f"{customer.name}-new", customer.plan, to=customer.name))
+
+    await customers.until(customer.name, lambda one: holds(one, "Ready", "Provisioned"))
+    await is_itself(customers, customer)
 
 
 @pytest.mark.exhaustive

@@ -8,52 +8,25 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from paybill.api.kinds import BY_KIND, KINDS
+from paybill.api.kinds import KINDS
 from paybill.desired import names
 from paybill.reconcile.world import World
 from tests.cluster.api import Api, Object, path
-from tests.cluster.journal import Journal, Request
+from tests.cluster.journal import Journal
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
+from tests.fuzz.answers import refused_by
+from tests.fuzz.hearing import Lines
 from tests.fuzz.shapes import PASSWORD
 from tests.fuzz.steps import OTHERS_FINALIZER, Step
 
 QUIET_SECONDS = 3.0
 TOO_OFTEN = 8
 """Looks at one key within QUIET_SECONDS while nothing changes: more is a loop."""
-EXPECTED = {404, 409}
-"""What the operator's own requests may be answered, beside success."""
-
-
-class Lines(logging.Handler):
-    """Every line that the operator and Kopf log, with its trace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[tuple[int, str, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append((record.levelno, record.name, self.format(record)))
-
-
-@contextlib.contextmanager
-def listening() -> Iterator[Lines]:
-    """Hear everything that is logged meanwhile."""
-    lines, levels = Lines(), {"paybill": logging.INFO, "kopf": logging.WARNING}
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).addHandler(lines)
-        logging.getLogger(name).setLevel(level)
-    try:
-        yield lines
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).removeHandler(lines)
-            logging.getLogger(name).setLevel(level)
+OURS_FIRST = ("Approval", "Subscription", "Tenant", "Plan")
 
 
 @dataclass
@@ -72,8 +45,8 @@ class Campaign:
         """Count what the workers take up."""
         take = world.queue.take
 
-        async def counted() -> Any:
-            work, cause = await take()
+        async def counted(**options: Any) -> Any:
+            work, cause = await take(**options)
             self.looks[f"{work.kind}/{work.name}"] += 1
             return work, cause
 
@@ -199,21 +172,17 @@ class Campaign:
         ]
 
     async def take_all_away(self, seconds: float) -> list[str]:
-        """Delete everything, as somebody does who knows how; returns what does not go. Cells last: drops need them."""
+        """Delete everything, as somebody does who knows how; returns what does not go. Cells last: drops need them.
+
+        Whose server is out of reach cannot be dropped, and says so: it is let go as it is.
+        """
         for obj in await self.all():
-            metadata: Object = {"annotations": {names.PAUSED_ANNOTATION: None}, "ownerReferences": None}
-            finalizers = obj["metadata"].get("finalizers", [])
-            metadata["finalizers"] = [one for one in finalizers if one == names.FINALIZER]
-            if obj["kind"] == "Tenant":
-                metadata["annotations"]["paybill.dev/allow-delete"] = obj["metadata"]["name"]
-            step = Step(action="mark", kind=obj["kind"], name=obj["metadata"]["name"])
-            await self._patch(step, {"metadata": metadata})
-            if obj["kind"] == "Tenant" and obj["spec"].get("deletionPolicy") == "Snapshot":
-                await self._patch(step, {"spec": {"deletionPolicy": "Delete"}})
-        for kinds in (("Approval", "Subscription", "Tenant", "Plan"), ("Cell",)):
-            for kind in (one for one in kinds if one in BY_KIND):
-                for obj in await self.api.list(kind):
-                    await self.api.delete(kind, obj["metadata"]["name"])
+            await self._clear_the_way(obj)
+        for kinds, last_resort in ((OURS_FIRST, False), (OURS_FIRST, True), (("Cell",), False)):
+            for obj in [one for one in await self.all() if one["kind"] in kinds]:
+                if last_resort and obj["kind"] == "Tenant":
+                    await self._patch(_at(obj), {"spec": {"deletionPolicy": "Retain"}})
+                await self.api.delete(obj["kind"], obj["metadata"]["name"])
             with contextlib.suppress(AssertionError):
                 await until(lambda kinds=kinds: self._none(kinds), seconds=seconds)
         return [
@@ -221,8 +190,17 @@ class Campaign:
             for one in await self.all()
         ]
 
+    async def _clear_the_way(self, obj: Object) -> None:
+        """Nobody else's finalizer, no pause, and no backup that this version cannot make."""
+        annotations = {names.PAUSED_ANNOTATION: None, "paybill.dev/allow-delete": obj["metadata"]["name"]}
+        finalizers = [one for one in obj["metadata"].get("finalizers", []) if one == names.FINALIZER]
+        metadata = {"annotations": annotations, "ownerReferences": None, "finalizers": finalizers}
+        await self._patch(_at(obj), {"metadata": metadata})
+        if obj["kind"] == "Tenant" and obj["spec"].get("deletionPolicy") == "Snapshot":
+            await self._patch(_at(obj), {"spec": {"deletionPolicy": "Delete"}})
+
     async def _none(self, kinds: tuple[str, ...]) -> bool:
-        return not any([await self.api.list(kind) for kind in kinds if kind in BY_KIND])
+        return not any([await self.api.list(kind) for kind in kinds])
 
     def told(self, number: int = 60) -> str:
         """The last steps, for who looks for the cause."""
@@ -234,26 +212,8 @@ class Campaign:
         return "\n".join(lines[-number:])
 
 
-def refused_by(journal: Journal) -> list[str]:
-    """What the API server refused to the operator: whoever writes nonsense once writes it again.
-
-    But for a status that it cannot apply because of what others wrote there, if it replaces that right after.
-    """
-    own = [one for one in journal.all() if one.user == journal.user]
-    mended = {(one.resource, one.name, one.answered) for one in own if one.subresource == "status" and one.status < 300}
-    return [str(one) for one in own if _unexpected(one) and not _followed(one, mended)]
-
-
-def _followed(one: Request, mended: set[tuple[str, str, str]]) -> bool:
-    if one.subresource != "status" or one.status != 422:
-        return False
-    return any(one.answered < at for resource, name, at in mended if (resource, name) == (one.resource, one.name))
-
-
-def _unexpected(one: Request) -> bool:
-    if (one.subresource == "eviction" and one.status == 429) or "if the object is being deleted" in one.message:
-        return False  # a PodDisruptionBudget's answer; a delete that came a moment before our finalizer
-    return 400 <= one.status < 500 and one.status not in EXPECTED
+def _at(obj: Object) -> Step:
+    return Step(action="mark", kind=obj["kind"], name=obj["metadata"]["name"])
 
 
 def _left_alone(obj: Object) -> bool:

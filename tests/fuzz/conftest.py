@@ -12,8 +12,8 @@ from paybill.local.bootstrap import Installed
 from paybill.local.home import Home
 from paybill.local.instance import Instance
 from paybill.settings import Settings
-from tests.cluster.conftest import api, control_dsn, journal, module_operator, operator
 from tests.cluster.api import Api, path
+from tests.cluster.conftest import api, control_dsn, journal, module_operator, operator
 from tests.conftest import LocalThread
 
 __all__ = ["api", "control_dsn", "journal", "module_operator", "operator"]

@@ -6,7 +6,6 @@ written down here. References come from small sets of names, so that objects fin
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +18,8 @@ from paybill.api.kinds import BY_KIND, KINDS
 from paybill.api.plan import ADD_ON_FORBIDS
 from paybill.local import bootstrap
 from tests.cases.model import API_VERSION, Object
-from tests.fuzz.values import QUANTITIES, Schema, Shapes, extreme, fitting
+from tests.fuzz.mutation import mutated
+from tests.fuzz.values import QUANTITIES, Schema, Shapes, fitting
 
 SCHEMAS: Mapping[str, Schema] = {kind.kind: crd.schema(kind)["properties"] for kind in KINDS}
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -192,16 +192,6 @@ def _tenant(spec: Object, tenth: int) -> Object:
     return {name: value for name, value in spec.items() if name != "id" or tenth == 0}
 
 
-@st.composite
-def mutated(draw: st.DrawFn, values: st.SearchStrategy[Object], schema: Schema) -> Object:
-    """A value with up to two places of its schema changed to something at the edge."""
-    value = copy.deepcopy(draw(values))
-    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
-        path, node = draw(st.sampled_from(places(schema)))
-        _put(value, path, draw(extreme(node) | fitting(node)))
-    return value
-
-
 @functools.cache
 def objects(kind: type[Resource]) -> st.SearchStrategy[Object]:
     """Objects of a kind with a spec, as somebody might send them."""
@@ -219,42 +209,6 @@ def statuses(kind: type[Resource]) -> st.SearchStrategy[Object]:
 def named(kind: str, name: str, spec: Any) -> Object:
     """An object of a kind."""
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def places(schema: Schema, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], Schema]]:
-    """Every place below a schema's root: the way to it, through the first item of a list, and its own schema."""
-    found = []
-    for name, child in schema.get("properties", {}).items():
-        found += [((*path, name), child), *places(child, (*path, name))]
-    if "items" in schema:
-        found += [((*path, 0), schema["items"]), *places(schema["items"], (*path, 0))]
-    if "additionalProperties" in schema:
-        found += [
-            ((*path, "key"), schema["additionalProperties"]),
-            *places(schema["additionalProperties"], (*path, "key")),
-        ]
-    return found
-
-
-def _put(value: Any, path: tuple[str | int, ...], new: Any) -> None:
-    """Set what is at the end of a way, making the way where there is none."""
-    for step, following in zip(path, (*path[1:], None), strict=True):
-        last = following is None
-        if isinstance(step, int):
-            if not isinstance(value, list):
-                return
-            if not value:
-                value.append(None)
-        elif not isinstance(value, dict):
-            return
-        if last:
-            value[step] = new
-            return
-        if isinstance(step, int):
-            value[step] = value[step] if value[step] is not None else ([] if isinstance(following, int) else {})
-        elif value.get(step) is None:
-            value[step] = [] if isinstance(following, int) else {}
-        value = value[step]
 
 
 assert set(BY_KIND) <= set(NAMES), "every kind is fuzzed: give a new one its names"

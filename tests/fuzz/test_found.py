@@ -14,7 +14,7 @@ from tests.cluster.customers import Customers
 from tests.cluster.journal import Journal
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
-from tests.fuzz.campaign import refused_by
+from tests.fuzz.answers import refused_by
 
 ONE = [{"name": "seats", "integer": 1}]
 

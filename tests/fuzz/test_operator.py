@@ -13,8 +13,9 @@ from paybill.local.bootstrap import Installed
 from tests.cluster.api import Api
 from tests.cluster.journal import Journal
 from tests.cluster.running import Operator
-from tests.fuzz.campaign import Campaign, listening
+from tests.fuzz.campaign import Campaign
 from tests.fuzz.drawing import VARIABLE, apart, numbers
+from tests.fuzz.hearing import listening
 from tests.fuzz.shapes import USELESS_SECRET, USELESS_SERVERS
 from tests.fuzz.steps import Step
 
@@ -57,7 +58,7 @@ async def test_nothing_breaks_it(
         problems = [f"restless: {one}" for one in [await campaign.come_to_rest(60)] if one]
         problems += [f"silent: {one}" for one in await campaign.unexplained()]
         problems += [f"shown: {one}" for one in await campaign.secrets_shown()]
-        problems += [f"stuck: {one}" for one in await campaign.take_all_away(60)]
+        problems += [f"stuck: {one}" for one in await campaign.take_all_away(30)]
         problems += [f"restless at the end: {one}" for one in [await campaign.come_to_rest(60)] if one]
         problems += [f"answer: {one}" for one in campaign.problems_in_answers()]
         problems += [f"log: {one}" for one in campaign.problems_in_log()]

@@ -17,7 +17,7 @@ from paybill.api import conditions
 from paybill.api.kinds import BY_KIND
 from paybill.cluster.breaker import ApiBreaker
 from paybill.lifecycle.phases import Phase
-from paybill.reconcile import metrics, status
+from paybill.reconcile import metrics, servers, status
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "paybill"
@@ -28,6 +28,8 @@ FAILURES = {"Retry", "Blocked", "Invalid", "Held"}
 CARRIERS = {"Fact", "Course", "Change", "Budget"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""
+NAMED = {"BEHIND": servers.BEHIND}
+"""Reasons that have a name in the code."""
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason", "reason", "phase",
 }  # fmt: skip
@@ -86,6 +88,8 @@ def _reason(leaf: ast.expr) -> Iterator[str]:
             yield str(leaf.value)
     elif (text := ast.unparse(leaf)) in FROM_PHASES:
         yield from map(str, Phase)
+    elif text in NAMED:
+        yield NAMED[text]
     else:
         assert text in PASSED_ON, f"{text} may be a reason that this test cannot see: teach it"
 

@@ -30,7 +30,7 @@ _ADOPT = sql.SQL(
 ).format(_ROW)
 _OWN = (
     "UPDATE paybill.subscription_facts SET tenant_uid = %s, updated_time = now()"
-    " WHERE tenant_uid = %s AND installation = %s"
+    " WHERE tenant_uid = %s AND installation = %s RETURNING subscription_uid"
 )
 _CONTINUE = sql.SQL(
     "UPDATE paybill.tenants SET subscription_uid = %(uid)s, subscription_name = %(name)s, continues_uid = NULL"
@@ -62,19 +62,21 @@ class Adoptions:
         ``Blocked("RegistryStateForbids")`` when it is dropped or its drop has begun.
         """
         values = {"name": name, "uid": uid, "approval": approval, "continues": continues, "now": now}
+        owned: list[str] = []
         async with self._db.transaction() as connection:
             await assert_epoch(connection, epoch, self._shard)
             adopted = await _changed(connection, _ADOPT, claim, values)
             if adopted is not None:
-                await connection.execute(_OWN, (uid, claim.tenant_uid, claim.installation))
+                cursor = await connection.execute(_OWN, (uid, claim.tenant_uid, claim.installation))
+                owned = [row[0] for row in await cursor.fetchall()]
         if adopted is None:
             now_is = await self._registry.refresh(claim.id)
             if now_is is None or now_is.drop_started_time is not None:
                 gone = f"tenant {claim.id} is dropped, or its drop has begun: it cannot be adopted any more"
                 raise Blocked("RegistryStateForbids", gone)
             raise _conflict(claim)
-        for facts in self._facts.all():
-            if facts.tenant_uid == claim.tenant_uid:
+        for facts in map(self._facts.get, owned):
+            if facts is not None:
                 self._facts.know(replace(facts, tenant_uid=uid))
         return self._registry.know(adopted)
 

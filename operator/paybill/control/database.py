@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self, TypeAlias
 
 import psycopg
@@ -62,6 +62,8 @@ class ControlDatabase:
     def __init__(self, pool: AsyncConnectionPool[Connection], place: str) -> None:
         self.pool = pool
         self.place = place
+        self.came_back: Callable[[], None] = lambda: None
+        """Called when it can be used again after it could not: for whoever wakes those who wait."""
         self._breaker = Breaker(PAUSES, random.random)
         self._why = ""
 
@@ -93,6 +95,7 @@ class ControlDatabase:
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             kwargs={**parameters, "autocommit": True},
             connection_class=connection,
+            check=_refuse_dead,
             min_size=1,
             max_size=SESSIONS,
             timeout=SESSION_SECONDS,
@@ -142,6 +145,7 @@ class ControlDatabase:
     def _answered(self, ticket: int) -> None:
         if self._breaker.succeeded(ticket, time.monotonic()):
             logger.warning("the control database %s can be used again", self.place)
+            self.came_back()
 
     async def migrate(self) -> None:
         """Bring the schema to what this release knows; safe to run from many processes at once."""
@@ -152,6 +156,13 @@ class ControlDatabase:
     async def close(self) -> None:
         """End all sessions."""
         await self.pool.close()
+
+
+async def _refuse_dead(session: Connection) -> None:
+    """Keep the pool from handing out what the server has ended meanwhile: after a restart that is all it holds."""
+    if not session.alive:
+        await session.close()  # else the pool would take it back
+        raise psycopg.OperationalError("the server has ended this session")
 
 
 def _parameters(dsn: str, application_name: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -127,7 +126,7 @@ class Places:
     async def _answers(self, kept: _Kept) -> bool:
         """Whether an idle session can be used: after a while it is asked, as a frozen server leaves sockets open."""
         session = kept.session
-        if not _alive(session):
+        if not session.alive:
             return False
         if time.monotonic() - kept.since < PATIENCE:
             return True
@@ -177,12 +176,3 @@ class Places:
         kept, self._kept = self._kept, []
         for one in kept:
             await one.session.close()
-
-
-def _alive(session: Session) -> bool:
-    """Whether an idle session's socket is silent: anything to read on it means that the server said goodbye."""
-    if session.closed:
-        return False
-    poll = select.poll()
-    poll.register(session.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    return not poll.poll(0)

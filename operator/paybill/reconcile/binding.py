@@ -6,11 +6,14 @@ know is told apart: a tenant that was adopted brings a contract along, whose Sub
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
 from paybill.lifecycle.binding import Binding, Candidate, bind
-from paybill.lifecycle.phases import OVER
+from paybill.lifecycle.phases import OVER, Phase
 from paybill.reconcile.world import World
 
 
@@ -51,6 +54,19 @@ def candidates(world: World, tenant_name: str) -> list[Candidate]:
             )
         )
     return found
+
+
+async def cancel(world: World, subscription: Subscription) -> None:
+    """Keep that a Subscription which holds no Tenant (any more) was deleted on request: its contract has ended.
+
+    What it was bound to may be adopted later, and then goes on without this contract.
+    """
+    facts, asked = world.facts.get(subscription.metadata.uid), subscription.metadata.deletion_timestamp
+    if facts is None or asked is None or facts.requested_end_time is not None:
+        return
+    phase, ended = (facts.phase, facts.ended_time) if _over(facts) else (str(Phase.ENDED), asked)
+    changed = replace(facts, requested_end_time=asked, phase=phase, ended_time=ended)
+    await world.facts.put(changed, epoch=world.epoch)
 
 
 def _over(facts: Facts | None) -> bool:

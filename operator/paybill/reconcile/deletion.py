@@ -56,6 +56,9 @@ async def reconcile(world: World, tenant: Tenant, claim: Claim | None, cause: st
 async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
     policy = tenant.spec.deletion_policy
     scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
+    if claim.state == "deleted":
+        # Noted before, but its answer was lost: what follows from it has not been begun.
+        _carry_out_soon(world, tenant, claim)
     if claim.state != "claimed":
         return
     ask(world, scope, "tenant.delete")
@@ -84,6 +87,10 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         destructive=True,
     )
     await take(world, scope, [step])
+    _carry_out_soon(world, tenant, claim)
+
+
+def _carry_out_soon(world: World, tenant: Tenant, claim: Claim) -> None:
     world.queue.add(Work("Drop", claim.id), f"Tenant/{tenant.metadata.name} was deleted")
 
 

@@ -34,7 +34,7 @@ def refuse_unless_acting(world: World, doing: str, *, cell: str | None = None) -
 
 
 def refuse_mass_change(world: World, cell: str | None, tenant_id: str | None) -> None:
-    """Raise Held (``MassChangeHeld``) for a destructive step in a cell whose breaker holds, Retry before it had time to.
+    """Raise Held (``MassChangeHeld``) where the cell's breaker holds all that destroys, Retry before it had time to.
 
     A mass change comes in as one event after the other; so nothing is destroyed in the first moments after it was
     noticed that it is due.

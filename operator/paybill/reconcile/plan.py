@@ -46,7 +46,8 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     for member in sorted(wave.admitted | held):
         claim = world.registry.by_id(member)
         if claim is not None:
-            world.queue.add(Work("Tenant", claim.tenant_name), f"Plan/{name} revision {revision}")
+            # In the background: a wave may be hundreds, and a new tenant does not wait for them.
+            world.queue.add(Work("Tenant", claim.tenant_name), f"Plan/{name} revision {revision}", background=True)
     await report.write_status(world, plan, _status(world, plan, revision, members, wave))
     await _forget_unused(world, name, revision, members, scope)
     return None

@@ -52,7 +52,7 @@ async def bring(
         await _patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
         if not site.shared:
-            await _stop(world, site, plan)
+            await _stop(world, site, plan, fresh=fresh)
         # Compute Shared is suspended by its logins alone: there that step is the suspension.
         degraded = await ensure_database(
             world, site, plan, course.effect.access, credentials, fresh=fresh, suspends=site.shared
@@ -126,11 +126,15 @@ async def _resume(
     return degraded
 
 
-async def _stop(world: World, site: Site, plan: PlanSpec) -> None:
-    """Pods out: quota first, enforced, then evictions. Logins go off afterwards, in ensure_database."""
+async def _stop(world: World, site: Site, plan: PlanSpec, *, fresh: bool) -> None:
+    """Pods out: quota first, enforced, then evictions. Logins go off afterwards, in ensure_database.
+
+    In a namespace that was made a moment ago nobody is stopped (a suspended tenant whose cluster was lost): that is no
+    suspension, and spends no budget.
+    """
     stopped = quota.build(site.identity, plan.limits.quota, quota.Pods.STOPPED, world.now())
     with world.children.awaited(key_of(stopped)) as changed:
-        if suspension.quota_state(world, site) is not quota.Pods.STOPPED:
+        if not fresh and suspension.quota_state(world, site) is not quota.Pods.STOPPED:
             row = world.children.get(key_of(stopped))
             seen = row.version if row is not None else None
             await suspension.suspend(world, site, lambda: _stop_pods(world, site, stopped, seen), stopped)

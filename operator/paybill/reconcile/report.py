@@ -35,9 +35,20 @@ async def write_status(world: World, resource: Resource, status: ApiModel) -> bo
         if failure.reason in {"NotFound", "Conflict"}:
             return False
         raise
-    world.declared.put(resource.kind, answer)
+    _take_up(world, resource, answer)
     _announce(world, resource, status)
     return True
+
+
+def _take_up(world: World, resource: Resource, answer: dict[str, Any]) -> None:
+    """Put the answer into the cache, unless it shows an edit that this pass has not looked at.
+
+    The cache takes nothing older than what it has: the event of that edit, still on its way, would be no news any more.
+    """
+    told, looked_at = answer["metadata"], resource.metadata
+    marks = (told.get("labels") or {}, told.get("annotations") or {})
+    if told.get("generation", 0) == looked_at.generation and marks == (looked_at.labels, looked_at.annotations):
+        world.declared.put(resource.kind, answer)
 
 
 def _said(status: ApiModel) -> dict[str, Any]:
@@ -71,7 +82,7 @@ async def hold(world: World, resource: Resource) -> bool:
         if "being deleted" not in failure.message:
             raise
         raise Retry("Conflict", f"{resource.kind} {resource.metadata.name} is being deleted", after=0.05) from failure
-    world.declared.put(resource.kind, answer)
+    _take_up(world, resource, answer)
     return True
 
 

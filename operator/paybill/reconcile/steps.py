@@ -110,19 +110,19 @@ async def _act(world: World, steps: Sequence[Step], tokens: Sequence[StepToken])
 async def _permitted(world: World, scope: Scope, steps: Sequence[Step]) -> AsyncIterator[None]:
     """Until the intents are logged, nobody else counts the budgets that these steps spend."""
     _refuse(world, scope, steps)
-    spending = [step for step in steps if step.budget is not None]
+    spending = [(step.budget, scope.tenant_id or step.target, step.due) for step in steps if step.budget is not None]
     if not spending:
         yield
         return
-    cell, who = scope.cell or "", scope.tenant_id or ""
+    cell = scope.cell or ""
     async with world.spending:
-        for step in spending:
-            await budget.refuse_spent(world, cell, step.budget, who or step.target, step.due)  # type: ignore[arg-type]
+        for spent, who, due in spending:
+            await budget.refuse_spent(world, cell, spent, who, due)
         # Counting may have taken a while.
         _refuse(world, scope, steps)
         yield
-        for step in spending:
-            await budget.spend(world, cell, step.budget, who or step.target)  # type: ignore[arg-type]
+        for spent, who, _ in spending:
+            await budget.spend(world, cell, spent, who)
 
 
 def _refuse(world: World, scope: Scope, steps: Sequence[Step]) -> None:

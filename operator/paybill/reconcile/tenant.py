@@ -32,6 +32,7 @@ from paybill.reconcile import (
 )
 from paybill.reconcile.binding import binding_of
 from paybill.reconcile.contract import Standing
+from paybill.reconcile.queue import Work
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -68,9 +69,19 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     except Failure as stopped:
         failure = stopped
     await tenant_report.tell(world, current, failure)
+    _make_way(world, current, binding)
     if failure is not None:
         raise failure
     return _wake(world, current)
+
+
+def _make_way(world: World, current: Pass, binding: Binding) -> None:
+    """The contract ended in this pass, and another one waits for the Tenant: nothing else would look at it soon."""
+    name = current.tenant.metadata.name
+    now = binding_of(world, name, current.tenant, current.claim).bound
+    if now is not None and binding.bound is not None and now.uid != binding.bound.uid:
+        cause = f"Subscription/{binding.bound.name} is over, Subscription/{now.name} waits"
+        world.queue.add(Work("Tenant", name), cause)
 
 
 def _acted_on(tenant: Tenant) -> bool:

@@ -15,6 +15,7 @@ from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.lifecycle.phases import OVER, Phase
 from paybill.reconcile import report, status
+from paybill.reconcile.binding import cancel
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
 from paybill.reconcile.tenant_pass import Pass, counted_within
@@ -71,13 +72,14 @@ async def refuse(world: World, subscription_name: str, reason: str, tenant_name:
     subscription = world.declared.subscriptions.get(subscription_name)
     if subscription is None or subscription.metadata.deletion_timestamp is not None:
         if subscription is not None:
+            await cancel(world, subscription)
             await report.let_go(world, subscription)
         return
     if reason == "NoTenant" and young(subscription, world.now()):
         return
     messages = {
         "NoTenant": f"Tenant {tenant_name} does not exist: apply it; this Subscription binds to it then",
-        "TenantTaken": f"Tenant {tenant_name} is bound to another Subscription: delete or end that one first",
+        "TenantTaken": _taken(world, tenant_name),
         "TenantReplaced": f"Tenant {tenant_name} is not the one this contract was made with (another UID): make a new "
         "Subscription for it, or let it adopt what the other one had (`paybill adopt`)",
     }
@@ -89,6 +91,17 @@ async def refuse(world: World, subscription_name: str, reason: str, tenant_name:
     await report.write_status(
         world, subscription, status.subscription_status(subscription, standing, bound_to, failure, world.now())
     )
+
+
+def _taken(world: World, tenant_name: str) -> str:
+    """By whom a Tenant is taken: an adopted one may be taken by a Subscription that is not there yet."""
+    adopted = (one for one in world.registry.named(tenant_name) if one.state == "claimed" and one.continues_uid)
+    if (claim := next(adopted, None)) is not None:
+        return (
+            f"Tenant {tenant_name} goes on with the contract of Subscription {claim.subscription_name}, which is not "
+            "there: apply that one again; to end it, delete it then"
+        )
+    return f"Tenant {tenant_name} is bound to another Subscription: delete or end that one first"
 
 
 def once_grown(world: World, tenant_name: str) -> datetime | None:

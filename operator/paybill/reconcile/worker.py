@@ -55,16 +55,20 @@ RECONCILES: dict[str, Reconcile] = {
 
 
 async def run(world: World, workers: int) -> None:
-    """Work until cancelled; raises LeadershipLost or LeaseLost."""
+    """Work until cancelled; raises LeadershipLost or LeaseLost.
+
+    Half of the workers take only what is urgent: a wave of a Plan's change, or a look at the whole fleet, then leaves
+    room for a new tenant at any moment, and not just a place in the line.
+    """
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
-            group.create_task(_work(world), name=f"worker-{number}")
+            group.create_task(_work(world, urgent_only=number < workers // 2), name=f"worker-{number}")
 
 
-async def _work(world: World) -> None:
+async def _work(world: World, *, urgent_only: bool) -> None:
     # Asked, because Python 3.11's wait_for (in psycopg's pool) loses a cancellation that comes with the result.
     while not cancelled():
-        work, cause = await world.queue.take()
+        work, cause = await world.queue.take(urgent_only=urgent_only)
         with about(work, cause):
             await _one(world, work, cause)
 

@@ -65,6 +65,12 @@ def test_a_trial_counts_from_the_anchor_in_the_status():
     assert path(found)[0] == ("PastDue", "03-05")
 
 
+def test_a_trial_that_is_older_than_its_object_made_anew_ends_when_it_did():
+    found = contract(trial_days=90, anchors={"trialEndTime": "2026-03-11T00:00:00Z"})  # from 2025-12-11 on
+    assert look_ahead(found, NOW).phase == "Trialing"
+    assert path(found)[0] == ("PastDue", "03-11")
+
+
 def test_a_suspension_that_began_is_taken_from_the_status():
     found = contract(paid="2026-02-10T00:00:00Z", anchors={"suspendedTime": "2026-02-24T00:00:00Z"})
     assert look_ahead(found, NOW).phase == "Suspended"
