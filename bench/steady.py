@@ -176,7 +176,9 @@ async def _fan_out(one: Bench, seconds: float) -> dict[str, Any]:
 @click.option("--idle-seconds", default=180.0, show_default=True, help="How long to watch an idle installation.")
 @click.option("--fanout-seconds", default=300.0, show_default=True, help="How long to follow a Plan's edit; 0: not.")
 @click.option(
-    "--kept", type=click.Path(path_type=Path), help="Keep the control plane here, and begin with the one that is here."
+    "--kept",
+    type=click.Path(path_type=Path),
+    help="Keep the control plane here; begin with the one that is here, whose Cell is then told once anew.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def main(

@@ -362,8 +362,7 @@ async def test_two_hundred_unpaid_at_once_wait_and_then_go_hour_by_hour_each_onc
     server = samples.server("rows-1", "Rows")
     await api.apply(samples.cell(name, [server], limits={"suspensionsPerHour": an_hour}))
     await customers.plan(name, "Shared", "Rows")
-    crowd = await two_hundred(api, control, name)
-    await customers.quiet()
+    crowd = await two_hundred(api, customers, control, name)
 
     await edit_all(api, crowd, UNPAID)
     await until(lambda: operator.call(lambda world: len(world.brakes.waiting(name))) == len(crowd), seconds=120)
@@ -388,7 +387,7 @@ async def test_two_hundred_unpaid_at_once_wait_and_then_go_hour_by_hour_each_onc
     assert await done(control, "tenant.suspend", cell=name) == dict.fromkeys((one.id for one in crowd), 1)
 
 
-async def two_hundred(api: Api, control: Postgres, name: str) -> list[Customer]:
+async def two_hundred(api: Api, customers: Customers, control: Postgres, name: str) -> list[Customer]:
     """So many customers, a few at a time; asked for in the control database, which bears it."""
     names = [f"{name}-{number}" for number in range(200)]
     for start in range(0, len(names), 20):
@@ -398,6 +397,7 @@ async def two_hundred(api: Api, control: Postgres, name: str) -> list[Customer]:
             *(api.apply(samples.tenant(one, **there), samples.subscription(one, name)) for one in part)
         )
     await until(lambda: _ready(control, name, len(names)), seconds=120)
+    await customers.quiet()
     found = {one["metadata"]["name"]: one["status"] for one in await api.list("Tenant")}
     return [Customer(one, found[one]["id"], f"paybill-pool-{name}", name) for one in names]
 

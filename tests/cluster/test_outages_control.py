@@ -31,7 +31,7 @@ SETTINGS = {"lease_seconds": 15.0, "metrics_port": _free_port()}
 AWAY = {"ControlDatabaseUnreachable", "AuditUnavailable"}
 SAID = {"down", "frozen", "out of connections", "full disk", "read-only"}
 """A slow server and one that is back at once are no reason to say anything."""
-IN_THE_GATE = {"full disk", "out of connections"}
+IN_THE_GATE = {"full disk", "restarted"}
 
 
 class Impatient(PatientConnection):  # type: ignore[type-arg]

@@ -245,6 +245,7 @@ async def test_everything_comes_back_and_nothing_is_made_anew(
     assert contract["status"]["anchors"]["suspendedTime"] == "2026-01-02T03:04:05Z"
     assert not await may_connect(await there.binding(stopped))
     assert await letters(await there.binding(own)) == ["of mine"]
+    assert await may_connect(await there.binding(other)), "of two in one pool namespace both have their Secret"
     assert await rows_of(await there.binding(shared), table) == ["among others"]
 
     await api.edit("Subscription", stopped.name, {"spec": {"payment": {"paidUntilTime": samples.FAR}}})

@@ -42,7 +42,8 @@ class Desk:
         return self
 
     async def claim(self, name: str = "acme", uid: str = "old") -> Claim:
-        initial = {"subscription_uid": f"sub-{uid}", "subscription_name": name}
+        bound = {"subscription_uid": f"sub-{uid}", "subscription_name": name}
+        initial = {**bound, "binding_uid": "secret", "binding_version": "7"}
         claim = await self.registry.claim(name, uid, lambda _: PLACE, self.epoch, **initial)
         await self.facts.put(Facts(f"sub-{uid}", uid, "Suspended", suspended_time=NOW), epoch=self.epoch)
         return claim
@@ -91,6 +92,7 @@ async def test_whatever_is_left_of_a_tenant_gets_its_new_owner(desk, state):
     assert (adopted.drop_after, adopted.delete_requested_time) == (None, None)
     assert (adopted.adopted_by, adopted.adopted_time) == ("approval-uid", NOW)
     assert adopted.placement == claim.placement
+    assert (adopted.binding_uid, adopted.binding_version) == (None, None), "its Secrets are to be looked for"
     assert desk.registry.by_uid("new") is adopted
     assert desk.registry.by_uid("old") is None
     assert (desk.registry.named("acme"), desk.registry.named("acme-again")) == ((), (adopted,))

@@ -25,6 +25,8 @@ _ROW = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 _ADOPT = sql.SQL(
     "UPDATE paybill.tenants SET state = 'claimed', tenant_name = %(name)s, tenant_uid = %(uid)s,"
     " delete_requested_time = NULL, drop_after = NULL, deletion_policy = NULL,"
+    # The Secrets may have gone with the cluster: they are looked for, and made again where they are missing.
+    " binding_uid = NULL, binding_version = NULL,"
     " adopted_time = %(now)s, adopted_by = %(approval)s, continues_uid = %(continues)s"
     " WHERE id = %(id)s AND version = %(version)s AND state <> 'dropped' AND drop_started_time IS NULL RETURNING {}"
 ).format(_ROW)

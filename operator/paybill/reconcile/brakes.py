@@ -18,6 +18,8 @@ from paybill.lifecycle.budget import Ledger
 from paybill.lifecycle.mode import UNREAD, Halt
 from paybill.reconcile.queue import Work
 
+LONGEST_SETTLING = 10
+"""How many times the settling time one waits at most while others keep falling due."""
 LOOK_AGAIN = 600.0
 """Seconds until a held step asks by itself; whoever ends a halt wakes it at once."""
 
@@ -42,12 +44,22 @@ class CellBrakes:
     due: dict[str, datetime] = field(default_factory=dict)
     """Per tenant id, since when it is to be stopped, whether it is by now or not."""
     noticed: dict[str, float] = field(default_factory=dict)
+    newest: float = 0.0
+    """When the last one was noticed."""
     trip: MassChange | None = None
     ledgers: dict[str, Ledger] = field(default_factory=dict)
 
     def notice(self, tenant_id: str) -> None:
         """From now on something that destroys is due for this tenant."""
-        self.noticed.setdefault(tenant_id, time.monotonic())
+        if tenant_id not in self.noticed:
+            self.newest = self.noticed[tenant_id] = time.monotonic()
+
+    def settling(self, tenant_id: str, settle: float) -> float:
+        """Seconds that a tenant still waits: ``settle`` after the cell's newest, who keep coming, but not for ever."""
+        since = self.noticed.get(tenant_id)
+        if since is None:
+            return 0.0
+        return min(self.newest + settle, since + LONGEST_SETTLING * settle) - time.monotonic()
 
     def not_due(self, tenant_id: str) -> None:
         """This tenant is not to be stopped (any more)."""

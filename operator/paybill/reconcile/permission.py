@@ -6,7 +6,6 @@ budgets come last, under a lock of their own (reconcile/budget.py).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from paybill.api.failures import Retry
@@ -47,7 +46,6 @@ def refuse_mass_change(world: World, cell: str | None, tenant_id: str | None) ->
             f"suspended or deleted until a person allows it: `{RESUME} --cell {cell}` shows what it would do, and asks",
             cell=cell,
         )
-    since = world.brakes.cell(cell).noticed.get(tenant_id or "") if cell else None
-    left = 0.0 if since is None else world.settings.settle_seconds - (time.monotonic() - since)
+    left = world.brakes.cell(cell).settling(tenant_id or "", world.settings.settle_seconds) if cell else 0.0
     if left > 0:
         raise Retry("Settling", "it fell due a moment ago; it waits to see whether many do", after=left)
