@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = "paybill-operator"
 OPENING_PATIENCE = 60.0
+KOPF_PATIENCE = 10
+"""Seconds that Kopf gets to end, told to once a second."""
 
 
 Made = Callable[[World], None]
@@ -249,8 +251,23 @@ async def _watch_declared(world: World, stop: asyncio.Event) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await kopf.run_tasks(tasks, ignored=before)
-    stop.set()
+    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
+    try:
+        # None of its tasks ever ends by itself, but for one that is broken: a kind that is not served any more.
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+    finally:
+        await _end(running)
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    """End Kopf, which waits for its tasks without an end, and may wait for one that has missed its cancellation."""
+    for _ in range(KOPF_PATIENCE):
+        running.cancel()
+        done, _pending = await asyncio.wait({running}, timeout=1.0)
+        if done:
+            return
+    logger.warning("Kopf does not end: going on without it")
 
 
 async def _open_control(settings: Settings, doors: Doors) -> ControlDatabase:

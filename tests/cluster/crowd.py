@@ -147,6 +147,9 @@ async def pictures(crowd: Crowd, postgres: Postgres, control: Postgres) -> dict[
             continue
         on = found["status"]["plan"]["name"]
         taken = await picture.taken(crowd.api, postgres, control, member.name, found["status"]["id"])
+        # Its own story: one that was unpaid before it was built never ran, and so was never stopped.
+        del taken["budgets"]
+        ((taken.get("ResourceQuota paybill") or {}).get("annotations") or {}).pop("paybill.dev/stopped-time", None)
         groups.setdefault(f"{member.wanted} on {on}, {member.plan} is wanted", []).append(taken)
     return groups
 

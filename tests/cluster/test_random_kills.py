@@ -106,7 +106,8 @@ async def test_nothing_is_lost_leaked_or_doubled(
     assert await leaks(api, postgres, control, operator.settings.installation) == []
     assert await doubles(control) == []
     for group, (first, *others) in (await pictures(crowd, postgres, control)).items():
-        assert [differences(first, other) for other in others if other != first] == [], group
+        unlike = [differences(first, other) for other in others if other != first]
+        assert unlike == [], f"{group}: {unlike}"
     await nothing_is_left_to_do(operator, crowd)
 
 
