@@ -10,15 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import kopf
-
-from paybill import handlers
+from paybill import handlers, watching
 from paybill.api.conditions import READY
 from paybill.api.failures import Failure, Retry
 from paybill.api.kinds import KINDS
@@ -51,8 +47,6 @@ logger = logging.getLogger(__name__)
 
 LEASE = "paybill-operator"
 OPENING_PATIENCE = 60.0
-KOPF_PATIENCE = 10
-"""Seconds that Kopf gets to end, told to once a second."""
 
 
 Made = Callable[[World], None]
@@ -141,7 +135,7 @@ async def _lead(
             if primed:
                 tasks.append(group.create_task(modes.run(world)))
                 tasks.append(group.create_task(worker.run(world, settings.workers)))
-                tasks.append(group.create_task(_watch_declared(world, stop)))
+                tasks.append(group.create_task(watching.run(world, stop)))
                 leading.set()
                 metrics.LEADING.set(1)
                 logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
@@ -232,42 +226,6 @@ async def _list_declared(world: World, kind: str) -> None:
             await asyncio.sleep(getattr(failure, "after", None) or 1.0)
         else:
             return
-
-
-async def _watch_declared(world: World, stop: asyncio.Event) -> None:
-    """Kopf's part: the watches of our four kinds.
-
-    Kopf takes SIGTERM and SIGINT for itself, and then gives every task of the process 5 s to end: the signals are taken
-    back, so that we stop at once and in our order. A process whose watches have ended must not stay behind and look
-    alive: when Kopf ends, everything does.
-    """
-    before = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=handlers.register(world),
-        settings=handlers.settings(),
-        clusterwide=True,
-        standalone=True,
-    )
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = asyncio.create_task(kopf.run_tasks(tasks, ignored=before), name="kopf")
-    try:
-        # None of its tasks ever ends by itself, but for one that is broken: a kind that is not served any more.
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-    finally:
-        await _end(running)
-
-
-async def _end(running: asyncio.Task[None]) -> None:
-    """End Kopf, which waits for its tasks without an end, and may wait for one that has missed its cancellation."""
-    for _ in range(KOPF_PATIENCE):
-        running.cancel()
-        done, _pending = await asyncio.wait({running}, timeout=1.0)
-        if done:
-            return
-    logger.warning("Kopf does not end: going on without it")
 
 
 async def _open_control(settings: Settings, doors: Doors) -> ControlDatabase:

@@ -24,7 +24,7 @@ class Settings:
     """The operator's own namespace: its Lease, the Plans' revisions, the Secrets that Cells refer to."""
 
     installation: str = "paybill"
-    """The mark on all that this installation makes. One cluster has one installation, and so has one Postgres server."""
+    """The mark on all that this installation makes. A cluster has one installation, and so has a Postgres server."""
 
     service_account: str = "paybill-operator"
     """The ServiceAccount the operator runs as; it binds this account in each tenant's namespace."""

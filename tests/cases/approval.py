@@ -42,7 +42,9 @@ CASES = (
     _case("nobody", "should be at least 1 chars long", approver=""),
     _case("an approver of two lines", "one line of text", approver="alice\nbob"),
     Case("Approval", "no approver", named("Approval", "case", {"digest": DIGEST}), "approver: Required value"),
-    Case("Approval", "a name of 64 characters", {**approval(), "metadata": {"name": "a" * 64}}, "at most 63 characters"),
+    Case(
+        "Approval", "a name of 64 characters", {**approval(), "metadata": {"name": "a" * 64}}, "at most 63 characters"
+    ),
     Case("Approval", "a name with a dot", {**approval(), "metadata": {"name": "a.b"}}, "must be a DNS label"),
 )  # fmt: skip
 

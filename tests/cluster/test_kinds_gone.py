@@ -1,4 +1,4 @@
-"""A kind that is not served any more: the operator ends, rather than look alive without its eyes, and waits at its start."""
+"""A kind is not served any more: the operator ends, rather than look alive without its eyes, and starts when it is."""
 
 from __future__ import annotations
 

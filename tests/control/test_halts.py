@@ -11,7 +11,7 @@ import pytest
 from paybill.api.failures import Blocked
 from paybill.control import take_epoch
 from paybill.control.halts import BY_PERSON, NOTHING_LEFT, HaltStore, MassChange, new_id
-from paybill.lifecycle.breaker import Cause
+from paybill.lifecycle.mass_change import Cause
 from paybill.lifecycle.mode import Halt, Mode
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -31,7 +31,8 @@ FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 NAMED = {"BEHIND": servers.BEHIND}
 """Reasons that have a name in the code."""
 PASSED_ON = {
-    "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason", "reason", "phase",
+    "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
+    "reason", "phase",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 CAMEL = re.compile(r"[A-Z][A-Za-z]+")

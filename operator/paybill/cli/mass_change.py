@@ -24,7 +24,7 @@ from paybill.cli.output import JSON, columns, document, moment
 from paybill.cluster.client import Cluster
 from paybill.desired import names
 from paybill.desired.resource import Key
-from paybill.lifecycle.breaker import RULES, Cause
+from paybill.lifecycle.mass_change import RULES, Cause
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,7 +112,7 @@ async def _serves(cluster: Cluster, upgrade: Upgrade) -> bool:
     if found is None or not _established(found):
         return False
     try:
-        await cluster.list(found["spec"]["names"]["kind"], labels="paybill.dev/none-has-this")
+        await cluster.list(found["spec"]["names"]["kind"], fields="metadata.name=none-has-this")
     except Retry:
         return False
     return True

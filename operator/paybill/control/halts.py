@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 from paybill.api.failures import Retry
 from paybill.control.database import ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
-from paybill.lifecycle.breaker import Cause
+from paybill.lifecycle.mass_change import Cause
 from paybill.lifecycle.mode import Halt, Mode
 
 BY_PERSON, NOTHING_LEFT = "Person", "Nothing left"

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from paybill.api.failures import Failure, Retry
 from paybill.control.halts import HaltStore, MassChange
-from paybill.lifecycle.breaker import RULES, Cause, Tally
 from paybill.lifecycle.budget import Ledger
+from paybill.lifecycle.mass_change import RULES, Cause, Tally
 from paybill.lifecycle.mode import UNREAD, Halt
 from paybill.reconcile.queue import Work
 

@@ -18,7 +18,7 @@ from paybill.control.claims import Claim
 from paybill.control.halts import BY_PERSON, NOTHING_LEFT, new_id
 from paybill.control.halts import MassChange as Trip
 from paybill.desired import names
-from paybill.lifecycle.breaker import RULES, Cause, floor_of
+from paybill.lifecycle.mass_change import RULES, Cause, floor_of
 from paybill.lifecycle.mode import RESUME
 from paybill.reconcile import metrics, report
 from paybill.reconcile.queue import Work

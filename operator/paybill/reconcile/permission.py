@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paybill.api.failures import Retry
-from paybill.lifecycle.breaker import RULES
+from paybill.lifecycle.mass_change import RULES
 from paybill.lifecycle.mode import RESUME
 from paybill.reconcile.brakes import Held
 from paybill.reconcile.world import World

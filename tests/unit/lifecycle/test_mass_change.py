@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paybill.api.cell import CellLimits
-from paybill.lifecycle.breaker import FLOOR, KEPT, RULES, Cause, Tally, floor_of
+from paybill.lifecycle.mass_change import FLOOR, KEPT, RULES, Cause, Tally, floor_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
