@@ -15,9 +15,10 @@ from tests.cluster.api import Api
 from tests.cluster.bench import Bench, differences, points, spread, steady
 from tests.cluster.customers import Customers
 from tests.cluster.faults import Fault, Faults, How, When
-from tests.cluster.journeys import DELETE, ROADS, Journey, Road
+from tests.cluster.journeys import DELETE, PROVISIONING, ROADS, Journey, Road
 from tests.cluster.picture import Picture, Postgres
 from tests.cluster.running import Operator
+from tests.cluster.waiting import until
 
 SETTINGS = {"lease_seconds": 15.0}
 """It is given up when the operator ends; who takes it over from one who did not is tested elsewhere."""
@@ -133,3 +134,17 @@ async def test_no_silence_lasts(bench: Bench) -> None:
     impatient(bench)
     found = [Fault(*point, when, "hang") for point in points(effects) for when in SIDES]
     await spoiled(bench, spread(found, SILENT), wanted)
+
+
+@pytest.mark.parametrize("road", [(PROVISIONING, "Namespace", "Schema")], ids=named)
+async def test_what_was_cut_off_before_our_own_rights_can_be_deleted(bench: Bench) -> None:
+    """Namespace and roles are there, the RoleBinding that lets the operator see the pods is not."""
+    name = await bench.start_out(Fault("patch rolebindings", 1))
+    await until(lambda: bench.faults.happened)
+    bench.crashed.add(bench.operator.world.epoch)
+    bench.operator.crash()
+    await bench.api.delete("Tenant", name)
+
+    bench.operator.start()
+
+    await DELETE.arrive(bench.road, name)

@@ -17,12 +17,12 @@ from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.databases.drop import drop
 from paybill.databases.server import Session
-from paybill.desired import names, quota
+from paybill.desired import names, quota, rbac
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import objects, report, site, status, suspension
+from paybill.reconcile import objects, provision, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -107,8 +107,11 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
     if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
         stopped = quota.build(place.identity, content.limits.quota, quota.Pods.STOPPED, world.now())
+        # Without our own right its pods cannot be read; a crash right after the namespace was made leaves it out.
+        ours = rbac.operator(place.identity, world.settings.namespace, world.settings.service_account)
+        await objects.ensure(world, place.scope, [ours])
         await objects.ensure(world, place.scope, [stopped], destructive=True)
-        await suspension.evict_all(world, place)
+        await provision.patiently(lambda: suspension.evict_all(world, place))
 
 
 async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None:

@@ -49,7 +49,7 @@ async def bring(
     fresh = await (_pool_namespace(world, site) if site.shared else _namespace(world, site))
     credentials = Credentials(world, site, site.database(plan, Access.FULL).login_names)
     if not stand:
-        await _patiently(lambda: credentials.known(fresh=fresh))
+        await patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
         if not site.shared:
             await _stop(world, site, plan, fresh=fresh)
@@ -65,7 +65,7 @@ async def bring(
     await objects.ensure(world, site.scope, owners, fresh=fresh, destructive=_fewer(world, owners))
     if not owners and not site.shared:
         await _remove_owners(world, site)
-    binding = None if stand else await _patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
+    binding = None if stand else await patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
     if site.shared and site.tenant.spec.owners:
         raise Invalid(
             "OwnersNeedNamespace",
@@ -248,7 +248,7 @@ async def _both(first: Any, second: Any) -> tuple[Any, Any]:
     return results[0], results[1]
 
 
-async def _patiently(act: Any) -> Any:
+async def patiently(act: Any) -> Any:
     """Our own RoleBinding takes a moment to reach the authorizer: a Forbidden right after it is not the last word."""
     for pause in (0.02, 0.05, 0.1, 0.2, 0.4):
         try:
