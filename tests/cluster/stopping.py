@@ -1,8 +1,9 @@
 """The operator as a process that stops itself (SIGSTOP) at a named effect, as a frozen machine does at any.
 
-Run as ``python -m tests.cluster.stopping``. ``STOP_AT`` is the name of the effect (doors.py), ``STOP_WHEN`` before or
-after it, from the moment on when the file ``STOP_ARMED`` exists; ``CLOCK_AHEAD`` puts the clock that the Lease is
-written by wrong by so many seconds. ``LIFTED`` takes away what keeps a woken process from acting: to see that it would.
+Run as ``python -m tests.cluster.stopping``. ``STOP_AT`` is how the name of the effect begins (doors.py; ``*`` stands for
+anything), ``STOP_WHEN`` before or after it, from the moment on when the file ``STOP_ARMED`` exists; ``CLOCK_AHEAD`` puts
+the clock that the Lease is written by wrong by so many seconds. ``LIFTED`` takes away what keeps a woken process from
+acting: to see that it would.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +25,6 @@ from paybill.reconcile import provision
 from paybill.reconcile.log import configure
 from paybill.settings import from_environment
 from tests.cluster.doors import watched
-from tests.cluster.faults import kind_of
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Stopper:
         if hasattr(silence, "close"):
             silence.close()
         mine = bool(self._name) and self._armed.exists()
-        mine = mine and (name.startswith(self._name) or kind_of(name) == self._name)
+        mine = mine and fnmatchcase(name, f"{self._name}*")
         if mine and self._when == "before":
             self._stop()
         answer = await act()

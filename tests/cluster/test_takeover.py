@@ -165,7 +165,7 @@ async def test_a_killed_leader_is_replaced_in_time(game: Round, lease_seconds: f
 
 @rounds(3)
 async def test_a_leader_frozen_between_audit_and_act_does_not_act(game: Round, lease_seconds: float) -> None:
-    leader, standby = await begin(game, STOP_AT="control audit intent tenant.suspend", STOP_WHEN="after")
+    leader, standby = await begin(game, STOP_AT="control commit audit*intent tenant.suspend", STOP_WHEN="after")
     await game.stop_paying()
     await until(lambda: leader.stopped, otherwise=lambda: leader.log[-2000:])
 
@@ -225,7 +225,7 @@ async def test_without_lease_check_and_precondition_the_woken_leader_would_suspe
 
 @rounds(2, gate=False)
 async def test_a_leader_frozen_while_it_drops_does_not_keep_the_next_one_out(game: Round, lease_seconds: float) -> None:
-    leader, standby = await begin(game, STOP_AT="server drop", STOP_WHEN="before")
+    leader, standby = await begin(game, STOP_AT="server pending drop", STOP_WHEN="before")
     bindings = {}
     for one in game.names:
         found = await game.api.get("Tenant", one)
