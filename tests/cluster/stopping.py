@@ -1,9 +1,9 @@
 """The operator as a process that stops itself (SIGSTOP) at a named effect, as a frozen machine does at any.
 
-Run as ``python -m tests.cluster.stopping``. ``STOP_AT`` is how the name of the effect begins (doors.py; ``*`` stands for
-anything), ``STOP_WHEN`` before or after it, from the moment on when the file ``STOP_ARMED`` exists; ``CLOCK_AHEAD`` puts
-the clock that the Lease is written by wrong by so many seconds. ``LIFTED`` takes away what keeps a woken process from
-acting: to see that it would.
+Run as ``python -m tests.cluster.stopping``. ``STOP_AT`` is how the name of the effect begins (doors.py; ``*`` is
+anything), ``STOP_WHEN`` before or after it, from the moment on when the file ``STOP_ARMED`` exists. ``CLOCK_AHEAD``
+puts the clock that the Lease is written by wrong by so many seconds. ``LIFTED`` takes away what keeps a woken process
+from acting: to see that it would.
 """
 
 from __future__ import annotations
