@@ -123,8 +123,13 @@ async def test_an_edited_plan_is_a_new_revision_for_all_its_tenants(api: Api, cu
             one.name,
             lambda one: one["status"]["plan"]["revision"] == plan["status"]["revision"] and holds(one, "Ready"),
         )
-    kept = await api.list("ControllerRevision", samples.OPERATOR_NAMESPACE, f"paybill.dev/plan={customers.prefix}")
-    assert [one["data"]["revision"] for one in kept] == [plan["status"]["revision"]]
+    label = f"paybill.dev/plan={customers.prefix}"
+
+    async def only_the_new_one() -> bool:
+        kept = await api.list("ControllerRevision", samples.OPERATOR_NAMESPACE, label)
+        return [one["data"]["revision"] for one in kept] == [plan["status"]["revision"]]
+
+    await until(only_the_new_one)
 
 
 async def _all(api: Api, made: list[Customer], pods: str) -> bool:
