@@ -18,6 +18,11 @@ def refused_by(journal: Journal) -> list[str]:
     return [str(one) for one in own if _unexpected(one) and not _followed(one, mended)]
 
 
+def given_up(one: Request, user: str) -> bool:
+    """Whether the asker hung up before the answer: an operator that is stopped does, and a 500 is logged for it."""
+    return one.user == user and one.status in (500, 504) and one.message.endswith("context canceled")
+
+
 def _followed(one: Request, mended: set[tuple[str, str, str]]) -> bool:
     if one.subresource != "status" or one.status != 422:
         return False
