@@ -57,7 +57,7 @@ class RenderedResource(StackModel):
     """Whether it holds a customer's data: databases, buckets, keys, secrets."""
 
 
-class RenderFailed(RuntimeError):
+class RenderError(RuntimeError):
     """A program cannot be rendered, in words for people."""
 
     def __init__(self, reason: str, message: str) -> None:
