@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 digest = $(shell (echo $(CURDIR); cat $(1)) | (sha256sum 2>/dev/null || shasum -a 256) | cut -c1-16)
 DEPENDENCIES := $(VENV)/.dependencies-$(call digest,requirements.lock)
 READY := $(VENV)/.ready-$(call digest,requirements.lock pyproject.toml)
+# What only the tests of the engines need, the clouds' SDKs among it, is 1.5 GB: the demo does without.
+ENGINES := $(VENV)/.engines-$(call digest,requirements-engines.lock)
 # A virtual environment whose Python is gone is none.
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.dependencies-*)
 TENANTS ?= 500
@@ -32,19 +34,22 @@ down: ## Stop what `make demo` started; its data stays (`.venv/bin/paybill down 
 	@if [ -x $(BIN)/paybill ]; then $(BIN)/paybill down; else echo "nothing is set up, so nothing runs"; fi
 
 .PHONY: test
-test: binaries ## Everything: style, types, import laws, generated files, all tests
+test: binaries $(ENGINES) ## Everything: style, types, import laws, generated files, all tests
 	@failed=""; \
 	for check in lint types generated; do $(MAKE) $$check || failed="$$failed $$check"; done; \
 	$(BIN)/pytest -m "not exhaustive" $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: test-exhaustive
-test-exhaustive: binaries ## The long runs that `make test` leaves out: every crash point, many rounds, all outages
+test-exhaustive: binaries $(ENGINES) ## The long runs that `make test` leaves out: every crash point, many rounds, all outages
 	@$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: $(READY) ## Only the tests that start no server
 	@$(BIN)/pytest tests/unit tests/property $(PYTEST_ARGS)
+
+.PHONY: engines
+engines: $(ENGINES) ## The clouds' SDKs and the emulator, for `paybill render` and the tests of the engines
 
 .PHONY: lint
 lint: $(READY) ## Style, format and import laws
@@ -92,12 +97,14 @@ binaries: $(READY) ## Fetch or build the control-plane programs (minutes, once p
 .PHONY: venv
 venv: $(READY) ## Only the virtual environment
 
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-annotate --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header
+
 .PHONY: lock
-lock: $(READY) ## Renew both lock files from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --extra local --extra dev --universal --python-version 3.11 --upgrade --quiet \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements.lock
-	@uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements.lock --quiet \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file requirements-runtime.lock
+lock: $(READY) ## Renew the lock files from pyproject.toml (needs uv): the widest first, the others agree with it
+	@$(LOCK) --upgrade --extra local --extra dev --extra engines --output-file requirements-engines.lock
+	@$(LOCK) --constraint requirements-engines.lock --extra local --extra dev --output-file requirements.lock
+	@$(LOCK) --constraint requirements-engines.lock --output-file requirements-runtime.lock
 
 .PHONY: hooks
 hooks: ## Run the checks at every commit (needs pre-commit)
@@ -124,6 +131,13 @@ $(DEPENDENCIES):
 	echo "setting up $(VENV) with $$("$$found" --version)"; \
 	"$$found" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+$(ENGINES): $(READY)
+	@echo "adding the clouds' SDKs to $(VENV)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --require-hashes \
+	  -r requirements-engines.lock
+	@rm -f $(VENV)/.engines-*
 	@touch $@
 
 $(READY): $(DEPENDENCIES)
