@@ -36,6 +36,11 @@ class Stack:
         return self.inputs.name
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The marks of every resource that can carry them."""
+        return self.inputs.tags()
+
+    @property
     def silo(self) -> bool:
         """Whether the tenant gets a network of its own."""
         return self.inputs.model == "Silo"
@@ -71,4 +76,20 @@ class Stack:
             protect=True,
             retain_on_delete=self.inputs.retain,
             ignore_changes=list(ignore) or None,
+        )
+
+    def carrying(
+        self, *, slow: bool = False, parent: pulumi.Resource | None = None, after: Sequence[pulumi.Resource] = ()
+    ) -> pulumi.ResourceOptions:
+        """Options of what retained data stands on or is guarded by: networks, groups, policies of a bucket.
+
+        It stays whenever the data stays: clouds refuse to delete a network that a database is in, and a bucket without
+        its policies would be an open one.
+        """
+        return pulumi.ResourceOptions(
+            provider=self.cloud,
+            parent=parent,
+            depends_on=list(after) or None,
+            custom_timeouts=SLOW if slow else USUAL,
+            retain_on_delete=self.inputs.retain,
         )
