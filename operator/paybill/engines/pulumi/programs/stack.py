@@ -29,6 +29,9 @@ class Stack:
     inputs: StackInputs
     cloud: pulumi.ProviderResource
     data_types: set[str] = field(default_factory=set)
+    guarded: bool = True
+    """Whether data resources are protected, by the engine and by the clouds' own deletion protection. False only in the
+    run before a destruction that may take data away: both are lifted by an update, which clouds ask for first."""
 
     @property
     def name(self) -> str:
@@ -73,7 +76,7 @@ class Stack:
             provider=self.cloud,
             depends_on=list(after) or None,
             custom_timeouts=SLOW if slow else USUAL,
-            protect=True,
+            protect=self.guarded,
             retain_on_delete=self.inputs.retain,
             ignore_changes=list(ignore) or None,
         )
