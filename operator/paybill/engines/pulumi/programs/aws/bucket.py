@@ -16,7 +16,11 @@ UNDO_DAYS = 30
 def bucket(stack: Stack, key_arn: pulumi.Input[str]) -> s3.Bucket:
     """The bucket with its settings. They are resources of their own in S3, and stay as long as it does."""
     made = s3.Bucket(
-        "bucket", bucket=bucket_name(stack), force_destroy=False, tags=stack.tags, opts=stack.holding(slow=True)
+        "bucket",
+        bucket=bucket_name(stack),
+        force_destroy=not stack.guarded,  # S3 deletes no bucket that has objects in it
+        tags=stack.tags,
+        opts=stack.holding(slow=True),
     )
     _encrypted(stack, made, key_arn)
     _private(stack, made)

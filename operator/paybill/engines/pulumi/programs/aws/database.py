@@ -56,7 +56,7 @@ def database(stack: Stack, inputs: DatabaseInputs, where: Network, key_arn: pulu
         copy_tags_to_snapshot=True,
         skip_final_snapshot=False,
         final_snapshot_identifier=f"{stack.inputs.suffixed}-final",
-        deletion_protection=True,
+        deletion_protection=stack.guarded,
         auto_minor_version_upgrade=True,
         allow_major_version_upgrade=False,
         tags=stack.tags,
