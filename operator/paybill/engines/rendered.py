@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from paybill.desired.stack import StackModel
+from paybill.desired.stack import StackModel, StackOutputs
 
 SECRET = "[secret]"  # noqa: S105 - what is shown in place of one
 """Stands where a secret value is."""
@@ -55,6 +55,15 @@ class RenderedResource(StackModel):
     """Addresses of the resources it needs, sorted, without the provider."""
     data: bool = False
     """Whether it holds a customer's data: databases, buckets, keys, secrets."""
+
+
+class Rendering(StackModel):
+    """A tenant's whole stack, and what it would hand over."""
+
+    resources: tuple[RenderedResource, ...]
+    """In the order of their addresses, the provider among them."""
+    outputs: StackOutputs = StackOutputs()
+    """Values that a cloud would give are made up; secrets are ``[secret]``."""
 
 
 class RenderError(RuntimeError):

@@ -1,0 +1,84 @@
+"""The process that renders: ``python -m paybill.engines.pulumi.render_worker``, StackInputs on its standard input.
+
+It writes one JSON document, a Rendering or ``{"error": {"reason": …, "message": …}}``, and ends. The SDK keeps what it
+knows in globals of the process, and a cloud's SDK costs hundreds of megabytes: both go when it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from typing import Any
+
+from paybill.desired.stack import FoundationMissing, StackInputs, StackOutputs
+from paybill.engines.pulumi.programs import catalog
+from paybill.engines.pulumi.recording import record
+from paybill.engines.rendered import SECRET, RenderError, Rendering
+
+
+def rendered(inputs: StackInputs) -> Rendering:
+    """What the program declares. It is run twice, for it must not depend on what a preview cannot know."""
+    resources, handed = _run(inputs, preview=False)
+    previewed, _ = _run(inputs, preview=True)
+    differing = {one.address for one in resources} ^ {one.address for one in previewed}
+    if differing:
+        raise RenderError(
+            "PreviewDiffers",
+            f"a preview does not show {', '.join(sorted(differing))}, which depends on what only the cloud knows",
+        )
+    return Rendering(resources=tuple(resources), outputs=_masked(StackOutputs.model_validate(handed)))
+
+
+def _run(inputs: StackInputs, *, preview: bool) -> tuple[list[Any], dict[str, Any]]:
+    return record(
+        lambda: catalog.declare(inputs),
+        project=inputs.project,
+        stack=inputs.stack,
+        region=inputs.region,
+        preview=preview,
+    )
+
+
+def _masked(outputs: StackOutputs) -> StackOutputs:
+    database = outputs.database
+    if database is None or database.admin_password is None:
+        return outputs
+    return outputs.model_copy(update={"database": database.model_copy(update={"admin_password": SECRET})})
+
+
+def main() -> int:
+    """Answer one request; 1 when there is no rendering, with the reason in the answer."""
+    # Whatever a program prints goes where people look for it, and not into the answer.
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        content = rendered(StackInputs.model_validate_json(sys.stdin.buffer.read())).model_dump(mode="json")
+    except FoundationMissing as failure:
+        content = _error("FoundationMissing", str(failure))
+    except (RenderError, catalog.NoProgramError) as failure:
+        content = _error(getattr(failure, "reason", "NoProgram"), str(failure))
+    except ModuleNotFoundError as failure:
+        content = _error(
+            "SDKMissing", f"{failure.name} is not installed: pip install 'paybill[{_extra(failure.name)}]'"
+        )
+    except Exception as failure:  # noqa: BLE001 - a program may raise anything, and its author needs to see where
+        traceback.print_exc()
+        content = _error("ProgramFailed", f"{type(failure).__name__}: {failure}")
+    with answer:
+        json.dump(content, answer)
+    return 1 if "error" in content else 0
+
+
+def _extra(module: str | None) -> str:
+    names = {"pulumi_azure_native": "azure", "cryptography": "kubernetes"}
+    return names.get(module or "", (module or "").removeprefix("pulumi_"))
+
+
+def _error(reason: str, message: str) -> dict[str, Any]:
+    return {"error": {"reason": reason, "message": message}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
