@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from paybill.desired.stack import StackModel, StackOutputs
+from paybill.desired.stack import StackInputs, StackModel, StackOutputs
 
 SECRET = "[secret]"  # noqa: S105 - what is shown in place of one
 """Stands where a secret value is."""
@@ -64,6 +64,17 @@ class Rendering(StackModel):
     """In the order of their addresses, the provider among them."""
     outputs: StackOutputs = StackOutputs()
     """Values that a cloud would give are made up; secrets are ``[secret]``."""
+    examples: dict[str, str] = Field(default_factory=dict)
+    """What of the foundation was asked for and not given, with the examples that stood in for it."""
+
+
+class RenderRequest(StackModel):
+    """What a rendering process is asked."""
+
+    inputs: StackInputs
+    """What the stack follows from."""
+    examples: bool = False
+    """Whether examples stand in for what the foundation does not give."""
 
 
 class RenderError(RuntimeError):

@@ -1,4 +1,4 @@
-"""The process that renders: ``python -m paybill.engines.pulumi.render_worker``, StackInputs on its standard input.
+"""The process that renders: ``python -m paybill.engines.pulumi.render_worker``, a RenderRequest on its standard input.
 
 It writes one JSON document, a Rendering or ``{"error": {"reason": …, "message": …}}``, and ends. The SDK keeps what it
 knows in globals of the process, and a cloud's SDK costs hundreds of megabytes: both go when it ends.
@@ -10,12 +10,40 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from paybill.desired.stack import FoundationMissing, StackInputs, StackOutputs
 from paybill.engines.pulumi.programs import catalog
 from paybill.engines.pulumi.recording import record
-from paybill.engines.rendered import SECRET, RenderError, Rendering
+from paybill.engines.rendered import SECRET, RenderError, Rendering, RenderRequest
+
+
+class Exemplified(dict[str, str]):
+    """A foundation in which examples stand in for what is not given; it remembers which."""
+
+    def __init__(self, given: Mapping[str, str], examples: Mapping[str, str]) -> None:
+        super().__init__(given)
+        self._examples = examples
+        self.used: dict[str, str] = {}
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        """The value that is given, else the example, else ``default``."""
+        value = super().get(name)
+        if not value and name in self._examples:
+            value = self.used[name] = self._examples[name]
+        return value or default
+
+
+def answered(request: RenderRequest) -> Rendering:
+    """The rendering that is asked for."""
+    if not request.examples:
+        return rendered(request.inputs)
+    foundation = Exemplified(request.inputs.foundation, catalog.program(request.inputs.provider).EXAMPLE)
+    # Not validated again: that would make a plain dict of it.
+    found = rendered(request.inputs.model_copy(update={"foundation": foundation}))
+    return found.model_copy(update={"examples": dict(sorted(foundation.used.items()))})
 
 
 def rendered(inputs: StackInputs) -> Rendering:
@@ -54,7 +82,7 @@ def main() -> int:
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        content = rendered(StackInputs.model_validate_json(sys.stdin.buffer.read())).model_dump(mode="json")
+        content = answered(RenderRequest.model_validate_json(sys.stdin.buffer.read())).model_dump(mode="json")
     except FoundationMissing as failure:
         content = _error("FoundationMissing", str(failure))
     except (RenderError, catalog.NoProgramError) as failure:
@@ -64,11 +92,17 @@ def main() -> int:
             "SDKMissing", f"{failure.name} is not installed: pip install 'paybill[{_extra(failure.name)}]'"
         )
     except Exception as failure:  # noqa: BLE001 - a program may raise anything, and its author needs to see where
-        traceback.print_exc()
-        content = _error("ProgramFailed", f"{type(failure).__name__}: {failure}")
+        content = _error("ProgramFailed", f"the program raised {type(failure).__name__}: {failure} ({_place(failure)})")
     with answer:
         json.dump(content, answer)
     return 1 if "error" in content else 0
+
+
+def _place(failure: BaseException) -> str:
+    """Where it was raised: the innermost line of a program, not of the SDK that called it back."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    own = [one for one in frames if "/programs/" in one.filename] or frames
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
 
 
 def _extra(module: str | None) -> str:

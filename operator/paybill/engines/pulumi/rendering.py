@@ -13,7 +13,7 @@ from pathlib import Path
 
 from paybill.desired.stack import StackInputs
 from paybill.engines.environment import worker_environment
-from paybill.engines.rendered import RenderedResource, RenderError, Rendering
+from paybill.engines.rendered import RenderedResource, RenderError, Rendering, RenderRequest
 
 LONGEST_SECONDS = 300.0
 """A cloud's SDK takes ten seconds to load, on a machine that is busy or has read it never before a minute."""
@@ -24,13 +24,17 @@ def render(inputs: StackInputs) -> list[RenderedResource]:
     return list(rendering(inputs).resources)
 
 
-def rendering(inputs: StackInputs) -> Rendering:
-    """The resources and what they would hand over; raises RenderError with a reason and words for people."""
+def rendering(inputs: StackInputs, *, examples: bool = False) -> Rendering:
+    """The resources and what they would hand over; raises RenderError with a reason and words for people.
+
+    ``examples``: whether examples stand in for what the foundation does not give.
+    """
+    request = RenderRequest(inputs=inputs, examples=examples)
     with tempfile.TemporaryDirectory(prefix="paybill-render-") as folder:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "paybill.engines.pulumi.render_worker"],
-                input=inputs.model_dump_json().encode(),
+                input=request.model_dump_json().encode(),
                 capture_output=True,
                 env=worker_environment(Path(folder), Path(folder)),
                 cwd=folder,

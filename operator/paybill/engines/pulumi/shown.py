@@ -65,8 +65,9 @@ def physical_name(type_: str, inputs: dict[str, Any]) -> str:
         return str(metadata.get("name") or "")
     kind = type_.rpartition(":")[2]
     words = [kind[index:] for index, letter in enumerate(kind) if letter.isupper()]
-    own = [f"{word[0].lower()}{word[1:]}{end}" for word in words for end in ("", "Name", "Id")]
-    for field in (*own, *_OTHER_NAMES):
+    called = [f"{word[0].lower()}{word[1:]}" for word in words]
+    own = [f"{word}{end}" for word in called for end in ("Name", "Id")]
+    for field in (*called[:1], *own, *_OTHER_NAMES):
         value = inputs.get(field)
         if isinstance(value, str) and value not in (SECRET, LATER):
             return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, cast
 
@@ -15,11 +15,11 @@ from paybill.engines.pulumi.programs.stack import Handed, Stack
 
 PROGRAMS: Mapping[CellProvider, str] = MappingProxyType(
     {
-        "AWS": "paybill.engines.pulumi.programs.aws.program",
+        "AWS": "paybill.engines.pulumi.programs.aws",
         "Azure": "paybill.engines.pulumi.programs.azure",
         "GCP": "paybill.engines.pulumi.programs.gcp",
         "OCI": "paybill.engines.pulumi.programs.oci",
-        "Kubernetes": "paybill.engines.pulumi.programs.kubernetes.program",
+        "Kubernetes": "paybill.engines.pulumi.programs.kubernetes",
     }
 )
 """The module of each provider that Pulumi serves."""
@@ -27,6 +27,11 @@ PROGRAMS: Mapping[CellProvider, str] = MappingProxyType(
 
 class Program(Protocol):
     """What each module offers."""
+
+    EXAMPLE: Mapping[str, str]
+    """A foundation to render with, offline."""
+    CANNOT: Sequence[str]
+    """What of the must-have settings does not hold, in sentences for the documentation."""
 
     def provider(self, inputs: StackInputs) -> pulumi.ProviderResource:
         """The explicit provider of the stack's resources."""

@@ -8,7 +8,7 @@ What an account's tenants share comes from the Cell's foundation:
 | oidc_provider_arn | all | the IAM OIDC provider of the cluster that the tenant's pods run in |
 | oidc_issuer | all | its issuer, without ``https://`` |
 | permissions_boundary | all | ARN of the policy that no tenant's role may exceed |
-| shared_bucket, shared_key_arn | Pooled | the bucket of all pooled tenants and the key that it is encrypted with |
+| bucket, key_arn | Pooled | the bucket of all pooled tenants and the key that it is encrypted with |
 | vpc_id, vpc_cidr | Silo; Bridge with a server | the cluster's network and its range of addresses |
 | subnet_ids | Bridge with a server | private subnets in at least two zones, separated by commas |
 | availability_zones | Silo | three names, separated by commas |
@@ -19,3 +19,7 @@ What an account's tenants share comes from the Cell's foundation:
 
 Silo networks are peered with the cluster's, of which AWS allows 125 for one network: that bounds a cell's Silo tenants.
 """
+
+from paybill.engines.pulumi.programs.aws.program import CANNOT, EXAMPLE, describe, provider
+
+__all__ = ["CANNOT", "EXAMPLE", "describe", "provider"]

@@ -15,6 +15,32 @@ from paybill.engines.pulumi.programs.aws.partition import arn, bucket_name
 from paybill.engines.pulumi.programs.aws.secret import secret
 from paybill.engines.pulumi.programs.stack import Handed, Stack
 
+CANNOT: tuple[str, ...] = (
+    (
+        "AWS: routes, associations of subnets, aliases and the settings of buckets, roles and secrets carry no tags; "
+        "they are found by what they belong to."
+    ),
+    "AWS: RDS itself makes the secret of a server's administrator; it carries its tags and goes with the server.",
+)
+"""What of the must-have settings does not hold, in sentences for the documentation."""
+
+EXAMPLE: dict[str, str] = {
+    "account_id": "000000000000",
+    "oidc_provider_arn": "arn:aws:iam::000000000000:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/CELL",
+    "oidc_issuer": "oidc.eks.eu-central-1.amazonaws.com/id/CELL",
+    "permissions_boundary": "arn:aws:iam::000000000000:policy/paybill-tenants",
+    "bucket": "cell-pooled-000000000000",
+    "key_arn": "arn:aws:kms:eu-central-1:000000000000:key/cell-pooled",
+    "vpc_id": "vpc-cell",
+    "vpc_cidr": "10.0.0.0/16",
+    "subnet_ids": "subnet-cell-a,subnet-cell-b",
+    "availability_zones": "eu-central-1a,eu-central-1b,eu-central-1c",
+    "ipam_pool_id": "ipam-pool-tenants",
+    "route_table_ids": "rtb-cell-a,rtb-cell-b",
+    "flow_log_bucket_arn": "arn:aws:s3:::cell-flow-logs-000000000000",
+}
+"""A foundation to render with, offline."""
+
 
 def provider(inputs: StackInputs) -> pulumi.ProviderResource:
     """Logs in with the worker's environment variables alone, and to no account but the cell's."""
@@ -38,8 +64,8 @@ def describe(stack: Stack) -> Handed:
         bucket(stack, key_arn)
         name, prefix = bucket_name(stack), ""
     else:
-        key_arn = inputs.required("shared_key_arn")
-        name, prefix = inputs.required("shared_bucket"), f"{inputs.tenant_id}/"
+        key_arn = inputs.required("key_arn")
+        name, prefix = inputs.required("bucket"), f"{inputs.tenant_id}/"
         handed["prefix"] = prefix
     own_secret = secret(stack, key_arn)
     identity = role(stack)

@@ -14,3 +14,7 @@ tenants share comes from its foundation:
 What a cloud does and a cluster does not: backups (Paybill's own remain), a standby in another zone, a key of the
 tenant's own, and deletion protection by anyone but the engine.
 """
+
+from paybill.engines.pulumi.programs.kubernetes.program import CANNOT, EXAMPLE, describe, provider
+
+__all__ = ["CANNOT", "EXAMPLE", "describe", "provider"]

@@ -10,6 +10,17 @@ from paybill.engines.pulumi.programs.kubernetes import credentials, place
 from paybill.engines.pulumi.programs.kubernetes.server import ADMIN, disk, server, settings
 from paybill.engines.pulumi.programs.stack import Handed, Stack
 
+CANNOT: tuple[str, ...] = (
+    "Kubernetes: there is no key of the tenant's own; encryption at rest is the storage class's.",
+    "Kubernetes: nobody backs the disk up; Paybill's own backups remain.",
+    "Kubernetes: there is no standby; a server that loses its node comes back when its disk can be attached elsewhere.",
+    "Kubernetes: nobody but the engine protects against deletion; a cluster's administrator can delete the namespace.",
+)
+"""What of the must-have settings does not hold, in sentences for the documentation."""
+
+EXAMPLE: dict[str, str] = {"storage_class": "encrypted-retain", "operator_namespace": "paybill-system"}
+"""A foundation to render with, offline."""
+
 
 def provider(inputs: StackInputs) -> pulumi.ProviderResource:
     """Logs in with the kubeconfig that the worker's environment names (``KUBECONFIG``).
