@@ -1,1 +1,1 @@
-"""The Terraform engine (terraform or tofu): modules for AWS and IBM with the same inputs and outputs as the programs."""
+"""The Terraform engine (terraform or tofu): modules for AWS and IBM, with the programs' inputs and outputs."""

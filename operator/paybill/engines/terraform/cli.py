@@ -89,7 +89,9 @@ def find(ambient: Mapping[str, str]) -> Binary:
     """The program to run; raises EngineError when there is none, or one that is too old."""
     named = ambient.get(PROGRAM)
     search = ambient.get("PATH", os.defpath)
-    path = next(filter(None, (shutil.which(name, path=search) for name in (named and [named] or ["terraform", "tofu"]))), None)
+    path = next(
+        filter(None, (shutil.which(name, path=search) for name in ((named and [named]) or ["terraform", "tofu"]))), None
+    )
     if path is None:
         looked = f"{PROGRAM} names {named}, which is no program" if named else "neither terraform nor tofu is on PATH"
         happened = f"{looked}: install Terraform or OpenTofu 1.6 or newer, or set {PROGRAM}"

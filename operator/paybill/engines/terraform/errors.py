@@ -138,7 +138,7 @@ KINDS: tuple[Kind, ...] = (
         Exit.USER,
         "StateUnreachable",
         "make the place that the Cell's spec.engine.state.url names, or correct the URL",
-        "s3 bucket \"[^\"]*\" does not exist",
+        's3 bucket "[^"]*" does not exist',
         "nosuchbucket",
     ),
     _kind(
@@ -213,9 +213,15 @@ class Lock:
     created: str = ""
 
 
+class LockedError(EngineError):
+    """The state is locked; ``lock`` says by whom, where that is known."""
+
+    lock: Lock | None = None
+
+
 def lock_in(text: str) -> Lock | None:
     """The lock that an error text tells of."""
-    found = {name: value for name, value in _LOCK_FIELD.findall(_FRAME.sub("", text))}
+    found: dict[str, str] = dict(_LOCK_FIELD.findall(_FRAME.sub("", text)))
     if not found.get("ID"):
         return None
     return Lock(id=found["ID"], who=found.get("Who", ""), created=found.get("Created", ""))
@@ -237,10 +243,9 @@ def failure(doing: str, text: str, *, result: Result | None = None) -> EngineErr
     message = KNOWN.text(f"{doing} failed: {plain}")
     if len(message) > LONGEST:
         message = message[: LONGEST - 2] + " …"
-    return EngineError(
-        kind.exit_code,
-        kind.reason,
-        f"{message}; {kind.advice}",
-        result=result,
-        holder=lock.who if lock else None,
-    )
+    message = f"{message}; {kind.advice}"
+    if kind.exit_code is not Exit.CONFLICT:
+        return EngineError(kind.exit_code, kind.reason, message, result=result)
+    locked = LockedError(kind.exit_code, kind.reason, message, result=result, holder=lock.who if lock else None)
+    locked.lock = lock
+    return locked

@@ -16,25 +16,74 @@ MODULE = "module.stack."
 """Where a stack's resources are in the root that the engine generates."""
 
 DATA_TYPES: frozenset[str] = frozenset(
-    """
-    aws_backup_vault aws_db_cluster_snapshot aws_db_instance aws_db_snapshot aws_docdb_cluster aws_dynamodb_table
-    aws_ebs_snapshot aws_ebs_volume aws_efs_file_system aws_fsx_lustre_file_system aws_fsx_ontap_file_system
-    aws_kms_key aws_kms_replica_key aws_neptune_cluster aws_opensearch_domain aws_rds_cluster aws_redshift_cluster
-    aws_s3_bucket aws_s3_directory_bucket aws_secretsmanager_secret aws_ssm_parameter
-    azurerm_cosmosdb_account azurerm_key_vault azurerm_key_vault_key azurerm_key_vault_secret azurerm_managed_disk
-    azurerm_mssql_database azurerm_postgresql_flexible_server azurerm_postgresql_flexible_server_database
-    azurerm_storage_account azurerm_storage_container azurerm_storage_share
-    google_alloydb_cluster google_bigquery_dataset google_bigquery_table google_compute_disk google_filestore_instance
-    google_firestore_database google_kms_crypto_key google_kms_key_ring google_secret_manager_secret
-    google_spanner_database google_spanner_instance google_sql_database google_sql_database_instance
-    google_storage_bucket
-    ibm_cos_bucket ibm_database ibm_is_volume ibm_kms_key ibm_kms_key_with_policy_overrides ibm_resource_instance
-    ibm_sm_arbitrary_secret
-    kubernetes_persistent_volume kubernetes_persistent_volume_claim kubernetes_persistent_volume_claim_v1
-    oci_core_volume oci_database_autonomous_database oci_database_db_system oci_file_storage_file_system
-    oci_kms_key oci_kms_vault oci_objectstorage_bucket oci_psql_db_system oci_vault_secret
-    postgresql_database
-    """.split()
+    [
+        "aws_backup_vault",
+        "aws_db_cluster_snapshot",
+        "aws_db_instance",
+        "aws_db_snapshot",
+        "aws_docdb_cluster",
+        "aws_dynamodb_table",
+        "aws_ebs_snapshot",
+        "aws_ebs_volume",
+        "aws_efs_file_system",
+        "aws_fsx_lustre_file_system",
+        "aws_fsx_ontap_file_system",
+        "aws_kms_key",
+        "aws_kms_replica_key",
+        "aws_neptune_cluster",
+        "aws_opensearch_domain",
+        "aws_rds_cluster",
+        "aws_redshift_cluster",
+        "aws_s3_bucket",
+        "aws_s3_directory_bucket",
+        "aws_secretsmanager_secret",
+        "aws_ssm_parameter",
+        "azurerm_cosmosdb_account",
+        "azurerm_key_vault",
+        "azurerm_key_vault_key",
+        "azurerm_key_vault_secret",
+        "azurerm_managed_disk",
+        "azurerm_mssql_database",
+        "azurerm_postgresql_flexible_server",
+        "azurerm_postgresql_flexible_server_database",
+        "azurerm_storage_account",
+        "azurerm_storage_container",
+        "azurerm_storage_share",
+        "google_alloydb_cluster",
+        "google_bigquery_dataset",
+        "google_bigquery_table",
+        "google_compute_disk",
+        "google_filestore_instance",
+        "google_firestore_database",
+        "google_kms_crypto_key",
+        "google_kms_key_ring",
+        "google_secret_manager_secret",
+        "google_spanner_database",
+        "google_spanner_instance",
+        "google_sql_database",
+        "google_sql_database_instance",
+        "google_storage_bucket",
+        "ibm_cos_bucket",
+        "ibm_database",
+        "ibm_is_volume",
+        "ibm_kms_key",
+        "ibm_kms_key_with_policy_overrides",
+        "ibm_resource_instance",
+        "ibm_sm_arbitrary_secret",
+        "kubernetes_persistent_volume",
+        "kubernetes_persistent_volume_claim",
+        "kubernetes_persistent_volume_claim_v1",
+        "oci_core_volume",
+        "oci_database_autonomous_database",
+        "oci_database_db_system",
+        "oci_file_storage_file_system",
+        "oci_kms_key",
+        "oci_kms_vault",
+        "oci_objectstorage_bucket",
+        "oci_psql_db_system",
+        "oci_vault_secret",
+        "postgresql_database",
+    ]
 )
 """Types whose destruction loses data, or the key or secret without which it is lost."""
 
@@ -98,11 +147,11 @@ def kept(document: dict[str, Any]) -> tuple[Kept, ...]:
     holding = Holding.of_state(document)
     data = {one["address"] for one in listed if holding.holds_data(one["type"], one["address"])}
     stays = {plain(address) for address in data}
-    for one in listed:
-        needs = {plain(address) for address in one.get("depends_on", ())}
-        if _GUARDS.match(one["type"]) and needs & stays:
-            data_and_guards = plain(one["address"])
-            stays = stays | {data_and_guards}
+    stays |= {
+        plain(one["address"])
+        for one in listed
+        if _GUARDS.match(one["type"]) and stays.intersection(map(plain, one.get("depends_on", ())))
+    }
     stays |= _needed(listed, stays)
     found = [
         Kept(address=one["address"], id=_physical(one), data=one["address"] in data)

@@ -62,9 +62,7 @@ class Plan:
     def result(self, inputs: StackInputs, changes: tuple[Change, ...] | None = None) -> Result:
         """What a preview answers; ``changes``: others than those of the plan, such as its drift."""
         listed = self.changes if changes is None else changes
-        return Result(
-            changes=listed, counts=counts(listed) | {"same": self.same}, digest=self.digest(inputs, listed)
-        )
+        return Result(changes=listed, counts=counts(listed) | {"same": self.same}, digest=self.digest(inputs, listed))
 
 
 def counts(changes: tuple[Change, ...]) -> dict[str, int]:
@@ -110,9 +108,9 @@ def _differing(before: Any, after: Any, unknown: Any, path: tuple[Any, ...]) -> 
     if unknown is True:
         yield path
     elif isinstance(before, dict) and isinstance(after, dict):
-        marks = unknown if isinstance(unknown, dict) else {}
-        for name in sorted({*before, *after, *marks}):
-            yield from _differing(before.get(name), after.get(name), marks.get(name), (*path, name))
+        later = unknown if isinstance(unknown, dict) else {}
+        for name in sorted({*before, *after, *later}):
+            yield from _differing(before.get(name), after.get(name), later.get(name), (*path, name))
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         marks = unknown if isinstance(unknown, list) else []
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
