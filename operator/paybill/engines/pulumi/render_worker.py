@@ -17,6 +17,7 @@ from typing import Any
 from paybill.desired.stack import FoundationMissing, StackInputs, StackOutputs
 from paybill.engines.pulumi.programs import catalog
 from paybill.engines.pulumi.recording import record
+from paybill.engines.pulumi.shown import LATER
 from paybill.engines.rendered import SECRET, RenderError, Rendering, RenderRequest
 
 
@@ -71,9 +72,11 @@ def _run(inputs: StackInputs, *, preview: bool) -> tuple[list[Any], dict[str, An
 
 def _masked(outputs: StackOutputs) -> StackOutputs:
     database = outputs.database
-    if database is None or database.admin_password is None:
+    if database is None:
         return outputs
-    return outputs.model_copy(update={"database": database.model_copy(update={"admin_password": SECRET})})
+    # A program that makes the authority itself makes another one each time.
+    shown = {"admin_password": SECRET if database.admin_password else None, "ca": LATER if database.ca else None}
+    return outputs.model_copy(update={"database": database.model_copy(update=shown)})
 
 
 def main() -> int:
