@@ -31,12 +31,14 @@ from paybill.control.database import ControlDatabase
 from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
+from paybill.control.operations import OperationStore
 from paybill.control.registry import Registry
 from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
 from paybill.reconcile import cell, fencing, mass_change, metrics, modes, permission, servers, worker
 from paybill.reconcile.brakes import Brakes
+from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.queue import Queue, Work
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
@@ -136,6 +138,7 @@ async def _lead(
                 tasks.append(group.create_task(modes.run(world)))
                 tasks.append(group.create_task(worker.run(world, settings.workers)))
                 tasks.append(group.create_task(watching.run(world, stop)))
+                tasks.append(group.create_task(world.operations.run(world)))
                 leading.set()
                 metrics.LEADING.set(1)
                 logger.info("leading with epoch %d: %d tenants in the registry", epoch, len(world.registry.all()))
@@ -159,7 +162,12 @@ async def _world(
     facts = FactStore(control, settings.installation)
     revisions = Revisions(cluster, settings.namespace, settings.installation)
     brakes = Brakes(store=HaltStore(control, settings.installation))
-    for store in (registry, facts, revisions, brakes):
+    operations = Operations(
+        store=OperationStore(control, settings.installation),
+        folder=folder_of(settings.operations_folder, settings.installation),
+        embedded_home=str(settings.embedded_home or ""),
+    )
+    for store in (registry, facts, revisions, brakes, operations.store):
         await store.load()
 
     def changed(owner: str, key: Key) -> None:
@@ -180,6 +188,7 @@ async def _world(
         adoptions=Adoptions(control, registry, facts),
         audit=AuditLog(control.pool, epoch=epoch),
         servers=Servers(settings.installation, fencing.announcing(control, epoch), doors.servers),
+        operations=operations,
         revisions=revisions,
         events=Events(cluster, "paybill"),
         queue=queue,

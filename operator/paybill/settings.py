@@ -47,6 +47,13 @@ class Settings:
     settle_seconds: float = 2.0
     """How long a suspension or deletion waits after it fell due, so that a mass change shows before it is done."""
 
+    embedded_home: Path | None = None
+    """The folder of the tenants' own Postgres servers on this machine; absent: a Cell cannot use engine Embedded."""
+
+    operations_folder: Path | None = None
+    """Where operations of engines work: a private folder that outlives the operator; absent: one in the temporary
+    folder, and an operation of an operator that was killed is recovered instead of taken over."""
+
     metrics_port: int = 0
     """The port of /metrics, /healthz, /standbyz and /readyz; 0 picks a free one and logs it."""
 

@@ -57,6 +57,17 @@ class Engine(ApiModel):
     """Where the engine keeps its state."""
     secrets_provider: Line | None = None
     """What encrypts secrets in the state, such as awskms://alias/paybill."""
+    foundation: dict[str, Annotated[str, Field(max_length=2048)]] = Field(
+        default_factory=dict,
+        max_length=64,
+        json_schema_extra=checks(
+            rule(
+                "self.all(key, key.size() <= 63 && key.matches('^[a-z][a-z0-9_]*$'))",
+                "every name must begin with a lower-case letter and have only these, digits and _",
+            )
+        ),
+    )
+    """What the tenants of this cell share, by the names that the programs use: networks, clusters, key rings."""
     runner: Literal["Subprocess", "Job"] = "Subprocess"
     """Where an operation runs: as a process beside the operator, or as a Job of its own."""
     module_path: Line | None = None

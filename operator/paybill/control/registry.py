@@ -7,6 +7,7 @@ counts that nobody else is changing, and a server is never filled beyond its cap
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,8 @@ from paybill.control.claims import CHANGEABLE, COLUMNS, Claim, Placement, State,
 from paybill.control.database import Connection, ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
 from paybill.control.mirror import Mirror
+from paybill.desired import names
+from paybill.desired.sql_names import pool_database_name
 
 Place = Callable[[Mapping[tuple[str, str], int]], Placement]
 """Chooses a place from the number of tenants per (cell, server); raises ``Blocked`` when none has room."""
@@ -120,9 +123,13 @@ class Registry:
             cursor = connection.cursor(row_factory=class_row(Claim))
             if existing := await (await cursor.execute(_BY_UID, (tenant_uid,))).fetchone():
                 return self._own(existing)
-            chosen = place(counts)
+            chosen, tenant_id = place(counts), self._new_id()
+            if chosen.level == "Server":
+                # A server of the tenant's own is called after the tenant.
+                server = names.own_server(tenant_id)
+                chosen = replace(chosen, server=server, pool_database=pool_database_name(chosen.cell, server))
             row = {
-                "id": self._new_id(), "installation": self._installation,
+                "id": tenant_id, "installation": self._installation,
                 "tenant_name": tenant_name, "tenant_uid": tenant_uid,
                 "cell": chosen.cell, "server": chosen.server, "compute": chosen.compute,
                 "level": chosen.level, "pool_database": chosen.pool_database, **initial,

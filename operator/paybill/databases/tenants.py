@@ -77,7 +77,7 @@ def plan(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapping
 
 
 def _check(pool: PoolDatabase, desired: TenantDatabase, passwords: Mapping[str, str]) -> None:
-    # The levels that get a database or server of their own come through this same door later.
+    # A server of the tenant's own holds one schema like any other; what has a database of its own comes later.
     if desired.level not in ("Rows", "Schema"):
         raise Blocked("NotSupportedYet", f"tenant {desired.id}: database level {desired.level} is not supported yet")
     if pool.name != desired.database or pool.installation != desired.installation:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from paybill.desired import names
+from paybill.desired.stack import DatabaseOutput, StackOutputs
 from paybill.lifecycle.entitlements import Entitlement
 
 
@@ -78,6 +79,26 @@ def provider_binding(identity: names.Identity, operator_namespace: str, data: di
     """The provider's Secret of one tenant: its migration and read-only logins."""
     secret = binding(identity, operator_namespace, data)
     return {**secret, "metadata": {**secret["metadata"], "name": names.provider_binding(identity.id)}}
+
+
+def admin_uri(database: DatabaseOutput) -> str:
+    """The administrator's connection URI of a tenant's own server."""
+    login = f"{quote(database.admin_user, safe='')}:{quote(database.admin_password or '', safe='')}"
+    host = f"[{database.host}]" if ":" in database.host else database.host
+    return f"postgresql://{login}@{host}:{database.port}/postgres?{urlencode({'sslmode': database.sslmode})}"
+
+
+def stack_secret(identity: names.Identity, operator_namespace: str, outputs: StackOutputs) -> dict[str, Any]:
+    """What a tenant's own stack handed over, for the operator alone."""
+    data = {name: value for name, value in outputs.model_dump(exclude={"database"}).items() if isinstance(value, str)}
+    database = outputs.database
+    if database is not None and database.admin_password is not None:
+        data["admin-uri"] = admin_uri(database)
+    if database is not None and database.ca is not None:
+        data["ca.crt"] = database.ca
+    secret = binding(identity, operator_namespace, data)
+    metadata = {**secret["metadata"], "name": names.own_server_secret(identity.id)}
+    return {**secret, "metadata": metadata, "type": "Opaque"}
 
 
 def entitlements(

@@ -72,6 +72,16 @@ def binding(tenant_id: str) -> str:
     return f"t-{tenant_id}-db"
 
 
+def own_server(tenant_id: str) -> str:
+    """What a tenant's own database server is called where shared ones have the name that their Cell gives them."""
+    return f"own-{tenant_id}"
+
+
+def own_server_secret(tenant_id: str) -> str:
+    """The Secret in the operator's namespace with what a tenant's own stack handed over, for the operator alone."""
+    return f"t-{tenant_id}-stack"
+
+
 def provider_binding(tenant_id: str) -> str:
     """The Secret in the operator's namespace with the tenant's ro and mig logins, for the provider alone."""
     return f"t-{tenant_id}-db-provider"

@@ -126,7 +126,7 @@ class StackInputs(StackModel):
         return digest_of({"program": program, "inputs": content})
 
 
-class FoundationMissing(LookupError):
+class FoundationMissing(LookupError):  # noqa: N818 - what happened
     """The Cell does not say something that its tenants' infrastructure is built on."""
 
     def __init__(self, name: str, inputs: StackInputs) -> None:

@@ -14,7 +14,7 @@ from pydantic import Field
 from paybill.desired.stack import Change, StackInputs, StackModel, StackOutputs
 
 Kind = Literal["preview", "up", "refresh", "drift", "destroy", "outputs", "recover"]
-"""``drift`` only looks; ``refresh`` writes what it saw into the state; ``recover`` mends after an operation that died."""
+"""``drift`` only looks; ``refresh`` takes what it saw into the state; ``recover`` mends after one that died."""
 EngineType = Literal["Pulumi", "Terraform", "Embedded"]
 
 
@@ -59,6 +59,8 @@ class Request(StackModel):
     """The digest of the changes that were approved; another one is refused with ``Exit.POLICY``. None: any."""
     destroys_data: bool = False
     """Whether resources that hold data may be destroyed; protected otherwise."""
+    dead_owner: str | None = None
+    """For ``recover``: the holder of the state's lock, as ``Failed.holder`` gave it, that is proven to be gone."""
     deadline_seconds: float = Field(default=3600.0, gt=0)
     """How long it may take."""
     work_dir: str

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from paybill.api.cell import Cell, Server
 from paybill.api.failures import Blocked, Invalid
 
+SUPPORTED = ("Rows", "Schema", "Server")
+"""The database levels that this version can provide."""
 HOLDS = {"Rows": "Rows", "Schema": "Schemas"}
 """What a server must hold for a database level; a pool database holds rows or schemas, never both."""
 
@@ -50,8 +52,19 @@ def _candidates(cells: Mapping[str, Cell], wanted: str | None) -> list[Cell]:
 
 
 def choose_server(cell: Cell, level: str, counts: Mapping[tuple[str, str], int]) -> Place:
-    """The first server of the cell, in the order of its spec, that holds this level and has room."""
+    """The first server of the cell, in the order of its spec, that holds this level and has room.
+
+    A tenant with a server of its own needs none of the cell's, but the engine that makes one: the place's server is
+    empty then, and named with the tenant.
+    """
     name = cell.metadata.name
+    if level == "Server":
+        if cell.spec.engine is None:
+            raise Blocked(
+                "NoEngine",
+                f"Cell {name} has no engine to make a database server of a tenant's own with: add spec.engine",
+            )
+        return Place(cell=name, server="")
     fitting: Sequence[Server] = [server for server in cell.spec.servers if server.holds == HOLDS.get(level)]
     if not fitting:
         raise Blocked(

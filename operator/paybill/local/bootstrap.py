@@ -29,6 +29,7 @@ from paybill.cluster.session import open_session
 from paybill.desired import admission, permissions
 from paybill.desired.names import MANAGER
 from paybill.desired.policy import Place
+from paybill.engines.embedded.folder import kept
 from paybill.local import ports
 from paybill.local.home import write_private
 from paybill.local.instance import Instance
@@ -70,6 +71,17 @@ async def apply_crds(cluster: Cluster) -> None:
     await definitions.carry_out(cluster, await definitions.look(cluster))
 
 
+async def start_keeper(instance: Instance) -> None:
+    """Run the keeper of the tenants' own Postgres servers; it starts those that ran when the instance was stopped."""
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, "-m", "paybill.local.keeper", str(instance.home.path)]
+
+    async def lives() -> bool:
+        return kept(instance.home.servers)
+
+    await instance.supervise("keeper", argv, environment, ready=lives)
+
+
 async def start_operator(instance: Instance, installed: Installed) -> int:
     """Run the operator as a supervised process; returns the port of its /metrics once it leads."""
     port = ports.choose(["operator"], {})["operator"]
@@ -79,6 +91,8 @@ async def start_operator(instance: Instance, installed: Installed) -> int:
         "PAYBILL_NAMESPACE": installed.settings.namespace,
         "PAYBILL_CONTROL_DATABASE_FILE": str(installed.control_file),
         "PAYBILL_METRICS_PORT": str(port),
+        "PAYBILL_EMBEDDED_HOME": str(instance.home.servers),
+        "PAYBILL_OPERATIONS_FOLDER": str(instance.home.path / "operations"),
         # Alone on this machine: whoever held the Lease before is gone, so a short one costs nobody anything.
         "PAYBILL_LEASE_SECONDS": "3",
     }
@@ -121,7 +135,13 @@ def cell() -> dict[str, Any]:
         "apiVersion": "paybill.dev/v1alpha1",
         "kind": "Cell",
         "metadata": {"name": "local"},
-        "spec": {"provider": "Embedded", "default": True, "notices": "EventsOnly", "servers": servers},
+        "spec": {
+            "provider": "Embedded",
+            "default": True,
+            "notices": "EventsOnly",
+            "servers": servers,
+            "engine": {"type": "Embedded"},
+        },
     }
 
 

@@ -50,6 +50,7 @@ async def start(instance: Instance, progress: Progress) -> None:
     progress("installing Paybill: CRDs, RBAC, control database, cell")
     installed = await bootstrap.install(instance)
     progress("starting the operator")
+    await bootstrap.start_keeper(instance)
     await bootstrap.start_operator(instance, installed)
 
 

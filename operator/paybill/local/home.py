@@ -98,6 +98,11 @@ class Home:
         """Postgres' data, unless the account it runs as cannot reach this folder (see postgres.py)."""
         return self.path / "postgres"
 
+    @property
+    def servers(self) -> Path:
+        """The Postgres servers of tenants that have one of their own (see keeper.py)."""
+        return self.path / "servers"
+
     def create(self) -> None:
         """Make the folder and those in it, readable by their owner only."""
         private_folder(self.path)

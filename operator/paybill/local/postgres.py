@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -88,7 +89,7 @@ async def prepare(
         raise Blocked("PasswordLost", f"{secret} is gone; without it the data in {data} cannot be used")
     else:
         await _let_go(data)
-    sockets = accounts.make_folder(_socket_folder(home, account), account)
+    sockets = accounts.make_folder(socket_folder(home, account), account)
     password, passfile = secret.read_text(), home.path / "pgpass"
     write_private(passfile, f"127.0.0.1:{port}:*:{SUPERUSER}:{password}\n")
     return Server(distribution, data, sockets, password, passfile, port, account)
@@ -148,12 +149,16 @@ def _serving(data: Path, pid_file: Path) -> str | None:
     return pid if str(data).encode() in words else None
 
 
-def command(server: Server, *, log: Path, fsync: bool = True) -> Command:
-    """The command that serves the data; ``fsync=False`` is for tests and benches, as with etcd."""
-    settings = _SETTINGS | _SYNCFS | {"port": str(server.port), "unix_socket_directories": str(server.sockets)}
+def command(server: Server, *, log: Path, fsync: bool = True, settings: Mapping[str, str] | None = None) -> Command:
+    """The command that serves the data; ``fsync=False`` is for tests and benches, as with etcd.
+
+    ``settings`` are put over the usual ones.
+    """
+    chosen = _SETTINGS | _SYNCFS | {"port": str(server.port), "unix_socket_directories": str(server.sockets)}
     if not fsync:
-        settings |= _UNSAFE
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        chosen |= _UNSAFE
+    chosen |= settings or {}
+    options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
     return Command(
         name="postgres",
         argv=(str(server.distribution.folder / "postgres"), "-D", str(server.data), *options),
@@ -166,7 +171,8 @@ def command(server: Server, *, log: Path, fsync: bool = True) -> Command:
     )
 
 
-def _socket_folder(home: Home, account: Account | None) -> Path:
+def socket_folder(home: Home, account: Account | None) -> Path:
+    """Where the server's socket is: in its home, or where that path is too long or closed, in the temporary folder."""
     preferred = home.path / "run"
     short = len(os.fsencode(preferred)) <= _SOCKET_FOLDER_BYTES
     if short and (account is None or accounts.can_reach(preferred, account)):

@@ -82,12 +82,18 @@ def purge(home: Home) -> bool:
         raise Blocked("AlreadyRunning", f"the instance in {home.path} runs: stop it first")
     if not home.lock.exists():
         return False  # not ours: nothing is removed that no instance made
-    for elsewhere in home.read_state().get("elsewhere", []):
-        folder = Path(elsewhere)
-        if folder.name.startswith(f"{home.name}-") or folder.name.startswith("paybill-"):
-            shutil.rmtree(folder, ignore_errors=True)
+    for one in (home, *_servers(home)):
+        for elsewhere in one.read_state().get("elsewhere", []):
+            folder = Path(elsewhere)
+            if folder.name.startswith(f"{one.name}-") or folder.name.startswith("paybill-"):
+                shutil.rmtree(folder, ignore_errors=True)
     home.remove()
     return True
+
+
+def _servers(home: Home) -> list[Home]:
+    """The homes of the tenants' own servers."""
+    return [Home(path) for path in sorted(home.servers.iterdir()) if path.is_dir()] if home.servers.is_dir() else []
 
 
 def _signal(home: Home, number: signal.Signals) -> bool:

@@ -79,11 +79,11 @@ async def claim_place(world: World, current: Pass, wanted: changes.PlanPoint | N
 
 
 def _refuse_unsupported(tenant: Tenant, level: str) -> None:
-    if level not in placement.HOLDS:
+    if level not in placement.SUPPORTED:
         raise Blocked(
             "NotSupportedYet",
-            f"Tenant {tenant.metadata.name}: database level {level} is not supported by this version: use Rows or "
-            "Schema",
+            f"Tenant {tenant.metadata.name}: database level {level} is not supported by this version: use one of "
+            f"{', '.join(placement.SUPPORTED)}",
         )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from paybill.api.failures import Blocked, Failure
+from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.databases.drop import drop
@@ -22,7 +22,7 @@ from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import objects, provision, report, site, status, suspension
+from paybill.reconcile import infrastructure, objects, provision, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -125,6 +125,44 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
     if claim.drop_after is not None and claim.drop_after > world.now():
         return claim.drop_after
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
+    if claim.level == "Server":
+        await _destroy(world, claim, scope)
+    else:
+        await _drop(world, claim, scope)
+    await _remove_objects(world, claim, scope)
+    await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
+    world.ready.pop(tenant_id, None)
+    world.brakes.cell(claim.cell).gone(tenant_id)
+    return None
+
+
+async def _destroy(world: World, claim: Claim, scope: Scope) -> None:
+    """Have the tenant's own server destroyed; raises Retry until it is."""
+
+    async def begin() -> bool:
+        await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
+        return await infrastructure.destroyed(world, claim, scope)
+
+    step = Step(
+        action=DELETIONS.action,
+        target=f"Tenant/{claim.tenant_name}",
+        act=begin,
+        inputs={"id": claim.id, "server": claim.server},
+        budget=DELETIONS,
+        due=claim.drop_after,
+    )
+    begun = claim.drop_started_time is not None
+    gone = await infrastructure.destroyed(world, claim, scope) if begun else (await take(world, scope, [step]))[0]
+    if not gone:
+        raise Retry("OperationRunning", f"the server of tenant {claim.id} is being destroyed", after=30.0)
+    await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
+    await world.servers.detach(claim.cell, claim.server)
+    world.operations.attached.pop(claim.id, None)
+
+
+async def _drop(world: World, claim: Claim, scope: Scope) -> None:
+    """Drop what the tenant has on a shared server."""
+    tenant_id = claim.id
     attached = world.servers.get(claim.cell, claim.server)
     step = Step(
         action=DELETIONS.action,
@@ -140,11 +178,6 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
     # Nothing of it was in Postgres, perhaps: then this is where an adoption comes too late.
     await world.registry.begin_drop(tenant_id, world.now(), epoch=world.epoch)
     attached.observed.pop(tenant_id, None)
-    await _remove_objects(world, claim, scope)
-    await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
-    world.ready.pop(tenant_id, None)
-    world.brakes.cell(claim.cell).gone(tenant_id)
-    return None
 
 
 async def _begin(world: World, claim: Claim, attached: Attached, session: Session) -> None:
@@ -155,7 +188,8 @@ async def _begin(world: World, claim: Claim, attached: Attached, session: Sessio
 
 async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
     """The Kubernetes objects: the whole namespace, or with compute Shared only what is the tenant's in the pool."""
-    keys = [Key("Secret", world.settings.namespace, names.provider_binding(claim.id))]
+    ours = (names.provider_binding(claim.id), names.own_server_secret(claim.id))
+    keys = [Key("Secret", world.settings.namespace, name) for name in ours]
     if claim.compute == "Shared":
         pool = names.pool_namespace(claim.cell)
         keys += [Key("Secret", pool, names.binding(claim.id)), Key("ConfigMap", pool, names.entitlements(claim.id))]

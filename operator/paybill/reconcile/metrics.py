@@ -36,6 +36,9 @@ MODE = Gauge("paybill_mode", "1 for the mode that holds, 0 for the others.", ["m
 MASS_CHANGE = Gauge(
     "paybill_mass_change", "1 while the breaker of a cell holds back all that destroys.", ["cell"], registry=REGISTRY
 )
+OPERATIONS = Counter(
+    "paybill_operations", "Operations of engines that ended.", ["engine", "kind", "state"], registry=REGISTRY
+)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

@@ -39,6 +39,8 @@ class Attached:
     observed: Sights = field(default_factory=Sights)
     created: dict[str, TenantDatabase] = field(default_factory=dict)
     """What was created as a whole since the last look at all, and so need not be looked at one by one."""
+    ca: str | None = None
+    """The certificate (PEM) of the authority that signed the server's, for the tenant's app; None: a public one."""
     reachable: bool = True
     made: bool = True
     """Whether its pool was made what it should be; not while nothing may be done."""
@@ -59,6 +61,7 @@ class Attached:
             port=int(address.get("port", "5432")),
             database=self.pool.name,
             sslmode=address.get("sslmode", "prefer"),
+            ca=self.ca,
         )
 
     async def look(self, tenant_id: str) -> ObservedDatabase | None:
@@ -142,7 +145,9 @@ class Servers:
             raise Retry("ServerNotConnected", f"server {name} of Cell {cell} is not connected yet")
         return found
 
-    async def attach(self, cell: str, spec: ServerSpec, dsn: str, *, make: bool = True) -> Attached:
+    async def attach(
+        self, cell: str, spec: ServerSpec, dsn: str, *, make: bool = True, ca: str | None = None
+    ) -> Attached:
         """Connect a server and make its pool database what it should be; again when its address changed.
 
         Without ``make`` the pool is taken as it is, until the first call with it.
@@ -166,7 +171,7 @@ class Servers:
             holds=spec.holds,
             installation=self._installation,
         )
-        attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool, made=make)
+        attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool, made=make, ca=ca)
         try:
             if make:
                 await ensure_pool(server, pool)

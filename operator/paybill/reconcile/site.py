@@ -59,7 +59,8 @@ class Site:
 def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
     """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
     cell = world.declared.cells.get(claim.cell)
-    if cell is not None and all(server.name != claim.server for server in cell.spec.servers):
+    own = claim.level == "Server"
+    if not own and cell is not None and all(server.name != claim.server for server in cell.spec.servers):
         raise Blocked(
             "ServerRemoved",
             f"Cell {claim.cell} no longer lists server {claim.server}, but this Tenant's data is on it: put it back; "

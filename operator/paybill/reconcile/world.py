@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from paybill.audit.log import AuditLog
 from paybill.cluster.children import Children
@@ -25,6 +26,9 @@ from paybill.reconcile.queue import Queue
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
 from paybill.settings import Settings
+
+if TYPE_CHECKING:
+    from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
 
 
 def utcnow() -> datetime:
@@ -49,6 +53,7 @@ class World:
     adoptions: Adoptions
     audit: AuditLog
     servers: Servers
+    operations: Operations
     revisions: Revisions
     events: Events
     queue: Queue

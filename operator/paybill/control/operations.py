@@ -1,0 +1,223 @@
+"""What the control database knows of tenants' own infrastructure: what was applied last, and every operation.
+
+Both are written before and after an engine works, so whoever leads next knows what may exist and whether an operation
+may still be running. One operation per tenant at a time: a unique index is the lock of its stack, and the epoch of the
+statement keeps a leader that was replaced from taking it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from psycopg import errors, sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from paybill.api.failures import Retry
+from paybill.control.database import ControlDatabase
+from paybill.control.epoch import FENCED, assert_epoch
+from paybill.desired.stack import Change
+from paybill.lifecycle import operation as decided
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackFacts:
+    """One tenant's stack. ``handed`` is the digest of what it handed over, which a Secret holds."""
+
+    tenant_id: str
+    engine: str
+    stack: str
+    applied_digest: str | None = None
+    applied_time: datetime | None = None
+    handed: str | None = None
+    retained: tuple[str, ...] = ()
+    drift_checked_time: datetime | None = None
+    drift: tuple[Change, ...] = ()
+    recovery_due: bool = False
+    destroyed_time: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationRow:
+    """One operation, from being asked for to its end."""
+
+    id: str
+    tenant_id: str
+    tenant_name: str
+    cell: str
+    tier: str = ""
+    engine: str
+    kind: decided.Kind
+    cause: str = ""
+    inputs_digest: str
+    expected: str | None = None
+    approved_by: str | None = None
+    state: decided.State = "Waiting"
+    exit_code: int | None = None
+    reason: str | None = None
+    message: str | None = None
+    changes: tuple[Change, ...] = ()
+    changes_digest: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    attempt: int = 1
+    queued_time: datetime
+    started_time: datetime | None = None
+    ended_time: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended."""
+        return self.ended_time is None
+
+    @property
+    def decided(self) -> decided.Operation:
+        """As the decision needs it."""
+        names = {one.name for one in fields(decided.Operation)}
+        return decided.Operation(**{name: getattr(self, name) for name in names})
+
+
+_STACK = tuple(one.name for one in fields(StackFacts))
+_ROW = tuple(one.name for one in fields(OperationRow))
+_TIMES = {name for name in (*_STACK, *_ROW) if name.endswith("_time")}
+_JSON = {"changes", "counts", "drift", "retained"}
+_NUMBERS = {"exit_code", "attempt"}
+
+
+def _type(column: str) -> sql.SQL:
+    if column in _TIMES:
+        return sql.SQL("timestamptz")
+    if column in _JSON:
+        return sql.SQL("jsonb")
+    if column in _NUMBERS:
+        return sql.SQL("integer")
+    return sql.SQL("boolean") if column == "recovery_due" else sql.SQL("text")
+
+
+def _put(table: str, key: str, columns: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL(
+        "INSERT INTO {} (installation, {}) SELECT %s, {} FROM fence ON CONFLICT ({}) DO UPDATE SET {} RETURNING {}"
+    ).format(
+        sql.Identifier("paybill", table),
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.SQL(", ").join(sql.SQL("%s::{}").format(_type(name)) for name in columns),
+        sql.Identifier(key),
+        sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns[1:]),
+        sql.Identifier(key),
+    )
+
+
+_PUT_STACK = _put("stacks", "tenant_id", _STACK)
+_PUT_ROW = _put("operations", "id", _ROW)
+_STACKS = sql.SQL("SELECT {} FROM paybill.stacks WHERE installation = %s").format(
+    sql.SQL(", ").join(map(sql.Identifier, _STACK))
+)
+_NEWEST = sql.SQL(
+    "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s AND kind <> 'drift'"
+    " ORDER BY tenant_id, ended_time IS NULL DESC, queued_time DESC, id DESC"
+).format(sql.SQL(", ").join(map(sql.Identifier, _ROW)))
+_OPEN = sql.SQL("SELECT {} FROM paybill.operations WHERE installation = %s AND ended_time IS NULL").format(
+    sql.SQL(", ").join(map(sql.Identifier, _ROW))
+)
+
+
+class OperationStore:
+    """The stacks and operations of one installation; reads come from memory, writes go to the database first."""
+
+    def __init__(self, db: ControlDatabase, installation: str, *, shard: str = "") -> None:
+        self._db = db
+        self._installation = installation
+        self._shard = shard
+        self._stacks: dict[str, StackFacts] = {}
+        self._newest: dict[str, OperationRow] = {}
+        self._open: dict[str, OperationRow] = {}
+
+    async def load(self) -> None:
+        """Read what is known, in place of what was in memory."""
+        async with self._db.transaction() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            stacks = await (await cursor.execute(_STACKS, (self._installation,))).fetchall()
+            newest = await (await cursor.execute(_NEWEST, (self._installation,))).fetchall()
+            opened = await (await cursor.execute(_OPEN, (self._installation,))).fetchall()
+        self._stacks = {row["tenant_id"]: StackFacts(**_read(row)) for row in stacks}
+        self._newest = {row["tenant_id"]: OperationRow(**_read(row)) for row in newest}
+        self._open = {row["tenant_id"]: OperationRow(**_read(row)) for row in opened}
+
+    def stack(self, tenant_id: str) -> StackFacts | None:
+        """What is known of a tenant's stack; None when there never was one."""
+        return self._stacks.get(tenant_id)
+
+    def stacks(self) -> tuple[StackFacts, ...]:
+        """Every stack."""
+        return tuple(self._stacks.values())
+
+    def newest(self, tenant_id: str) -> OperationRow | None:
+        """The tenant's newest operation that is not a drift check."""
+        return self._newest.get(tenant_id)
+
+    def open_of(self, tenant_id: str) -> OperationRow | None:
+        """The tenant's operation that has not ended, drift checks among them."""
+        return self._open.get(tenant_id)
+
+    def opened(self) -> tuple[OperationRow, ...]:
+        """All operations that have not ended, the oldest first."""
+        return tuple(sorted(self._open.values(), key=lambda row: (row.queued_time, row.id)))
+
+    async def put_stack(self, facts: StackFacts, *, epoch: int) -> StackFacts:
+        """Keep what is known of a stack; writes nothing when it stands already."""
+        if self._stacks.get(facts.tenant_id) == facts:
+            return facts
+        await self._write(_PUT_STACK, facts, _STACK, epoch)
+        self._stacks[facts.tenant_id] = facts
+        return facts
+
+    async def put(self, row: OperationRow, *, epoch: int) -> OperationRow:
+        """Keep an operation. Raises Retry('OperationRunning') when the tenant has another one that has not ended."""
+        other = self._open.get(row.tenant_id)
+        if row.open and other is not None and other.id != row.id:
+            raise Retry("OperationRunning", f"operation {other.id} ({other.kind}) of {row.tenant_name} has not ended")
+        try:
+            await self._write(_PUT_ROW, row, _ROW, epoch)
+        except errors.UniqueViolation as error:
+            raise Retry("OperationRunning", f"another operation of {row.tenant_name} was begun elsewhere") from error
+        if row.open:
+            self._open[row.tenant_id] = row
+        elif other is not None and other.id == row.id:
+            del self._open[row.tenant_id]
+        if row.kind != "drift":
+            self._newest[row.tenant_id] = row
+        return row
+
+    async def change(self, row: OperationRow, *, epoch: int, **changes: Any) -> OperationRow:
+        """The same operation with other values."""
+        return await self.put(replace(row, **changes), epoch=epoch)
+
+    async def _write(
+        self, statement: sql.Composed, value: StackFacts | OperationRow, columns: Iterable[str], epoch: int
+    ) -> None:
+        values = [_written(name, getattr(value, name)) for name in columns]
+        async with self._db.session() as connection:
+            cursor = await connection.execute(FENCED + statement, (self._shard, epoch, self._installation, *values))
+            if await cursor.fetchone() is None:
+                await assert_epoch(connection, epoch, self._shard)
+                raise Retry("RegistryConflict", "the epoch was taken, and given back, while an operation was written")
+
+
+def _written(column: str, value: Any) -> Any:
+    if column in ("changes", "drift"):
+        return Jsonb([one.model_dump(mode="json") for one in value])
+    if column == "retained":
+        return Jsonb(list(value))
+    return Jsonb(dict(value)) if column == "counts" else value
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(row)
+    for column in ("changes", "drift"):
+        if column in found:
+            found[column] = tuple(Change.model_validate(one) for one in found[column])
+    if "retained" in found:
+        found["retained"] = tuple(found["retained"])
+    return found

@@ -1,0 +1,217 @@
+"""A tenant's own infrastructure: what should be applied, which operation that needs, and what it hands over.
+
+A reconcile never waits for an engine. It decides (lifecycle/operation.py), has an operation queued
+(reconcile/operations.py), and comes back when that has ended. A tenant that has its infrastructure is not kept from
+being suspended, paid for or healed by a change of it that waits or fails.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+
+from paybill.api.base import SecretKeyReference
+from paybill.api.cell import Cell, Server
+from paybill.api.failures import Blocked, Failure, Retry
+from paybill.api.plan import PlanSpec
+from paybill.control.claims import Claim
+from paybill.control.operations import OperationRow, StackFacts
+from paybill.desired import approval as approvals
+from paybill.desired import names, stack_inputs
+from paybill.desired.resource import Key
+from paybill.desired.stack import StackInputs
+from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide
+from paybill.lifecycle.phases import Phase
+from paybill.reconcile.steps import Scope
+from paybill.reconcile.tenant_pass import Pass
+from paybill.reconcile.world import World
+
+ADMIN_KEY = "admin-uri"
+"""The key of the stack's Secret that holds the administrator's URI of the tenant's own server."""
+TIERS = {Phase.ACTIVE: "Paying", Phase.TRIALING: "Trial"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One tenant's stack as it should be."""
+
+    inputs: StackInputs
+    cell: Cell
+    engine: str
+
+    @property
+    def digest(self) -> str:
+        """Says which program and inputs should be applied."""
+        own = (self.cell.spec.engine.module_path or self.cell.spec.engine.program_path) if self.cell.spec.engine else ""
+        return self.inputs.digest(f"{self.engine}:{own or 'built-in'}:1")
+
+
+def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted | None:
+    """What a tenant's stack should be; None where it has none. Raises Blocked when its Cell cannot make it."""
+    cell = world.declared.cells.get(claim.cell)
+    if not stack_inputs.has_infrastructure(cell, claim.level):
+        return None
+    if cell is None or cell.spec.engine is None:
+        raise Blocked(
+            "NoEngine",
+            f"Cell {claim.cell} has no engine (or is gone), but this Tenant's {claim.level} was made by one: put "
+            "spec.engine back; nothing is changed until then",
+        )
+    inputs = stack_inputs.build(
+        names.Identity(
+            id=claim.id,
+            tenant_name=claim.tenant_name,
+            tenant_uid=claim.tenant_uid,
+            installation=claim.installation,
+        ),
+        claim.origin_uid, cell, claim.compute, claim.level, plan, policy,  # type: ignore[arg-type]  # read as such
+    )  # fmt: skip
+    return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type)
+
+
+async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> Failure | None:
+    """Have the tenant's infrastructure made, and its own server connected.
+
+    Returns why a change of what is there does not go on; raises the failure when nothing is there yet.
+    """
+    claim = current.claim
+    assert claim is not None  # noqa: S101 - its place was claimed before
+    wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
+    if wanted is None:
+        return None
+    stack = world.operations.store.stack(claim.id)
+    trouble = await _go_on(world, current, claim, wanted, stack)
+    if trouble is not None and (stack is None or stack.applied_digest is None):
+        raise trouble
+    if claim.level == "Server":
+        await attach(world, claim, deep=deep)
+    return trouble
+
+
+async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stack: StackFacts | None) -> Failure | None:
+    now, store = world.now(), world.operations.store
+    newest = store.newest(claim.id)
+    facts = Facts(
+        wanted=wanted.digest,
+        applied=stack.applied_digest if stack is not None else None,
+        recovery_due=stack is not None and stack.recovery_due,
+        last=newest.decided if newest is not None else None,
+        approval_required=required(wanted),
+        approved=approved(world, claim, now),
+    )
+    answer = decide(facts, now)
+    if isinstance(answer, Run):
+        tier = TIERS.get(current.standing.phase or Phase.PENDING, "Other")
+        await begin(world, claim, wanted, answer, cause=current.cause, tier=tier)
+    elif isinstance(answer, Wait) and newest is not None and newest.open:
+        world.operations.remind(newest, wanted)
+    return as_failure(claim, answer, now)
+
+
+def as_failure(claim: Claim, answer: Next, now: datetime) -> Failure | None:
+    """What a reconcile ends with, given the decision."""
+    match answer:
+        case Nothing():
+            return None
+        case Run(kind=kind):
+            return Retry("OperationRunning", f"Tenant {claim.tenant_name}: operation {kind} is queued", after=30.0)
+        case Wait(reason=reason, message=message, until=until):
+            after = 30.0 if until is None else max(1.0, (until - now).total_seconds())
+            return Retry(reason, f"Tenant {claim.tenant_name}: {message}", after=after)
+        case Ask(reason=reason, message=message):
+            return Blocked(reason, f"Tenant {claim.tenant_name}: {message}")
+
+
+def required(wanted: Wanted) -> bool:
+    """Whether the Cell wants a person's word for every change of this model."""
+    return any(one.model == wanted.inputs.model and one.policy == "Required" for one in wanted.cell.spec.approval)
+
+
+def approved(world: World, claim: Claim, now: datetime) -> frozenset[str]:
+    """The digests of changes that Approvals of this very Tenant name, which have not ended."""
+    return frozenset(
+        one.spec.digest
+        for one in world.declared.approvals_of(claim.tenant_name)
+        if one.spec.subject.kind == "Tenant"
+        and one.spec.subject.uid == claim.tenant_uid
+        and one.metadata.deletion_timestamp is None
+        and not approvals.expired(one, now)
+    )
+
+
+async def begin(world: World, claim: Claim, wanted: Wanted, run: Run, *, cause: str, tier: str) -> OperationRow:
+    """Queue one operation of a tenant."""
+    row = OperationRow(
+        id=world.operations.new_id(claim.id),
+        tenant_id=claim.id,
+        tenant_name=claim.tenant_name,
+        cell=claim.cell,
+        tier=tier,
+        engine=wanted.engine,
+        kind=run.kind,
+        cause=cause[:512],
+        inputs_digest=wanted.digest,
+        expected=run.expected,
+        attempt=run.attempt,
+        queued_time=world.now(),
+    )
+    return await world.operations.queue(row, wanted, epoch=world.epoch)
+
+
+async def attach(world: World, claim: Claim, *, deep: bool) -> None:
+    """Connect the tenant's own server by what its stack handed over; raises Retry while it does not answer."""
+    known = world.servers.find(claim.cell, claim.server)
+    stack = world.operations.store.stack(claim.id)
+    handed = stack.handed if stack is not None else None
+    if known is not None and world.operations.attached.get(claim.id) == handed:
+        if deep:
+            await known.look_at_all()
+        return
+    dsn, ca = await _admin_uri(world, claim)
+    reference = SecretKeyReference(name=names.own_server_secret(claim.id), key=ADMIN_KEY)
+    spec = Server(name=claim.server, admin_secret_ref=reference, holds="Schemas")
+    await world.servers.attach(claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca)
+    if handed is not None:
+        world.operations.attached[claim.id] = handed
+
+
+async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
+    """The administrator's URI, and the certificate of whoever signed the server's, where it has one."""
+    key = Key("Secret", world.settings.namespace, names.own_server_secret(claim.id))
+    secret = await world.cluster.get(key)
+    value = ((secret or {}).get("data") or {}).get(ADMIN_KEY)
+    if value is None:
+        raise Retry("SecretMissing", f"{key} with the administrator's URI of Tenant {claim.tenant_name} is not there")
+    uri, ca = base64.b64decode(value).decode(), secret["data"].get("ca.crt") if secret else None
+    if ca is None:
+        return uri, None
+    certificate = base64.b64decode(ca).decode()
+    return f"{uri}&sslrootcert={world.operations.keep_certificate(claim.id, certificate)}", certificate
+
+
+async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
+    """Whether a tenant's infrastructure is gone; has its destruction queued while it is not."""
+    stack = world.operations.store.stack(claim.id)
+    if stack is None or stack.destroyed_time is not None:
+        return True
+    newest = world.operations.store.newest(claim.id)
+    content = world.revisions.get(claim.plan_name, claim.plan_revision)
+    if content is None:
+        raise Blocked("PlanMissing", f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is destroyed")
+    wanted = wanted_of(world, claim, content, "Delete")
+    if wanted is None:
+        return True
+    now = world.now()
+    last = newest.decided if newest is not None else None
+    if last is not None and last.state in ("Waiting", "Running") and newest is not None:
+        world.operations.remind(newest, wanted)
+        raise Retry("OperationRunning", f"operation {last.id} ({last.kind}) has not ended", after=30.0)
+    if last is not None and last.kind == "destroy" and last.state == "Failed":
+        answer = decide(Facts(wanted=wanted.digest, applied=None, last=last), now)
+        if not isinstance(answer, Run):
+            failure = as_failure(claim, answer, now)
+            raise failure if failure is not None else Retry("OperationFailed", last.message or "")
+    attempt = last.attempt + 1 if last is not None and last.kind == "destroy" else 1
+    await begin(world, claim, wanted, Run(kind="destroy", attempt=attempt), cause=scope.cause, tier="Other")
+    return False

@@ -1,0 +1,320 @@
+"""Runs the queued operations of engines: so many per cell, who pays first, each by a worker process of its own.
+
+The row in the control database comes first and the worker second, so a leader that comes after a crash finds out from
+the row what may be running: it takes a worker over that still lives, takes the result of one that ended, and marks an
+operation of which neither is left as lost, which makes a recovery the next one. None is run twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import secrets
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paybill.api.failures import Blocked, Failure, Retry
+from paybill.control.operations import OperationRow, OperationStore, StackFacts
+from paybill.desired import handover, names
+from paybill.desired.resource import Key, key_of
+from paybill.desired.stack import StackOutputs, digest_of
+from paybill.engines import runner
+from paybill.engines.operation import Exit, Request
+from paybill.engines.runner import Ended
+from paybill.lifecycle.fairness import Waiting, pick
+from paybill.reconcile import metrics
+from paybill.reconcile.queue import Work
+from paybill.reconcile.steps import Scope, Step, take
+
+if TYPE_CHECKING:
+    from paybill.reconcile.infrastructure import Wanted
+    from paybill.reconcile.world import World
+
+logger = logging.getLogger(__name__)
+
+AWAIT_SECONDS = 1.0
+"""How often the queue is looked at without a cause: a place in a cell may have become free by its Cell's change."""
+HELD_SECONDS = 15.0
+"""Until an operation that may not be begun now (a halt, a log that cannot be written) is tried again."""
+LOOKS_ONLY = frozenset({"preview", "drift", "outputs"})
+"""Operations of whose death nothing follows."""
+DEADLINES = {"preview": 900.0, "drift": 900.0, "outputs": 300.0}
+LONGEST = 5400.0
+
+
+@dataclass(kw_only=True)
+class Operations:
+    """The operations of one leader. ``attached`` is, per tenant, what its own server was connected by."""
+
+    store: OperationStore
+    folder: Path
+    embedded_home: str = ""
+    attached: dict[str, str] = field(default_factory=dict)
+    _wanted: dict[str, Wanted] = field(default_factory=dict)
+    _tasks: dict[str, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
+    _later: dict[str, float] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @staticmethod
+    def new_id(tenant_id: str) -> str:
+        """A name that no other operation has."""
+        return f"{tenant_id}-{secrets.token_hex(4)}"
+
+    async def queue(self, row: OperationRow, wanted: Wanted, *, epoch: int) -> OperationRow:
+        """Ask for an operation; it is begun when its cell has a place for it."""
+        kept = await self.store.put(row, epoch=epoch)
+        self.remind(kept, wanted)
+        return kept
+
+    def remind(self, row: OperationRow, wanted: Wanted) -> None:
+        """Say again what a queued operation is about: a leader that has just begun knows only its digest."""
+        if row.state == "Waiting" and row.id not in self._wanted:
+            self._wanted[row.id] = wanted
+            self._changed.set()
+
+    async def cancel(self, row: OperationRow) -> None:
+        """Ask a running operation to stop; it ends as cancelled, with what it has done by then."""
+        await runner.cancel(self.folder / row.id)
+
+    def keep_certificate(self, tenant_id: str, certificate: str) -> Path:
+        """A file with an authority's certificate, as libpq wants it."""
+        folder = self.folder / "authorities"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"{tenant_id}.crt"
+        path.write_text(certificate)
+        return path
+
+    async def run(self, world: World) -> None:
+        """Carry out what is queued, until cancelled; first of all what another leader may have left running."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with asyncio.TaskGroup() as group:
+            for row in self.store.opened():
+                if row.state == "Running":
+                    self._begin(group, row, self._take_over(world, row))
+            while True:
+                self._start_due(world, group)
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout(AWAIT_SECONDS):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+
+    def _start_due(self, world: World, group: asyncio.TaskGroup) -> None:
+        now, clock = world.now(), asyncio.get_running_loop().time()
+        waiting: dict[str, list[OperationRow]] = {}
+        for row in self.store.opened():
+            ready = row.state == "Waiting" and row.id in self._wanted and row.id not in self._tasks
+            if ready and self._later.get(row.id, 0.0) <= clock:
+                waiting.setdefault(row.cell, []).append(row)
+        for name, rows in waiting.items():
+            cell = world.declared.cells.get(name)
+            slots = cell.spec.limits.operations if cell is not None else 1
+            free = slots - sum(1 for of, _ in self._tasks.values() if of == name)
+            left = {row.id: row for row in rows}
+            while free > 0 and left:
+                chosen = pick((Waiting(id=r.id, tier=r.tier, queued_time=r.queued_time) for r in left.values()), now)
+                assert chosen is not None  # noqa: S101 - there are some left
+                row = left.pop(chosen.id)
+                self._begin(group, row, self._carry_out(world, row, self._wanted[row.id]))
+                free -= 1
+
+    def _begin(self, group: asyncio.TaskGroup, row: OperationRow, work: Any) -> None:
+        task = group.create_task(work, name=f"operation {row.id}")
+        self._tasks[row.id] = (row.cell, task)
+        task.add_done_callback(lambda _: self._ended(row))
+
+    def _ended(self, row: OperationRow) -> None:
+        self._tasks.pop(row.id, None)
+        self._changed.set()
+
+    async def _carry_out(self, world: World, row: OperationRow, wanted: Wanted) -> None:
+        scope = Scope(cause=row.cause, tenant_id=row.tenant_id, cell=row.cell)
+        step = Step(
+            action=f"stack.{row.kind}",
+            target=f"Stack/{wanted.inputs.project}/{wanted.inputs.stack}",
+            act=lambda: self._work(world, row, wanted),
+            inputs={"digest": row.inputs_digest, "expected": row.expected, "operation": row.id},
+            destructive=row.kind == "destroy",
+        )
+        try:
+            await take(world, scope, [step])
+        except OperationFailed as failure:
+            logger.warning("%s", failure)
+        except Failure as failure:
+            if failure.reason in ("EpochLost", "LeaseLost"):
+                raise
+            logger.info("operation %s waits: %s", row.id, failure)
+            self._later[row.id] = asyncio.get_running_loop().time() + HELD_SECONDS
+
+    async def _work(self, world: World, row: OperationRow, wanted: Wanted) -> None:
+        """The act: the row says it runs before anything does; raises OperationFailed for the log."""
+        request = await self._request(world, row, wanted)
+        running = await self.store.change(row, epoch=world.epoch, state="Running", started_time=world.now())
+        self._wanted.pop(row.id, None)
+        ended = await runner.run(request)
+        await self._conclude(world, running, ended, wanted.inputs.stack)
+
+    async def _take_over(self, world: World, row: OperationRow) -> None:
+        """An operation of a leader that is gone."""
+        try:
+            ended = await runner.adopt(self.folder / row.id)
+        except Blocked as gone:
+            lost = row.kind not in LOOKS_ONLY
+            logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
+            await _persistently(
+                lambda: self.store.change(
+                    row, epoch=world.epoch, state="Lost" if lost else "Failed", ended_time=world.now(),
+                    reason="Lost", exit_code=Exit.TRANSIENT.value,
+                    message="the operator ended while it ran and nothing of it is left",
+                )
+            )  # fmt: skip
+            self._wake(world, row)
+            return
+        stack = self.store.stack(row.tenant_id)
+        try:
+            await self._conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
+        except OperationFailed as failure:
+            logger.warning("%s", failure)
+
+    async def _request(self, world: World, row: OperationRow, wanted: Wanted) -> Request:
+        spec = wanted.cell.spec.engine
+        assert spec is not None  # noqa: S101 - who made `wanted` saw it
+        return Request(
+            id=row.id,
+            kind=row.kind,
+            engine=spec.type,
+            inputs=wanted.inputs,
+            state_url=spec.state.url if spec.state is not None else None,
+            secrets_provider=spec.secrets_provider,
+            path=spec.module_path or spec.program_path,
+            credentials=await _credentials(world, wanted),
+            expected=row.expected,
+            destroys_data=row.expected is not None or not wanted.inputs.retain,
+            deadline_seconds=DEADLINES.get(row.kind, LONGEST),
+            work_dir=str(self.folder / row.id),
+            home=self.embedded_home,
+        )
+
+    async def _conclude(self, world: World, row: OperationRow, ended: Ended, stack: str) -> None:
+        """Write down what came of it, whatever it takes; only then is its folder removed."""
+        done = ended.exit in (Exit.OK, Exit.CHANGES, Exit.DRIFT)
+        result, failed = ended.result, ended.failed
+        outputs = result.outputs if result is not None else None
+        if done and outputs is not None and row.kind != "destroy":
+            await _persistently(lambda: _hand_over(world, row, outputs))
+        facts = self._facts(world, row, ended, stack, done=done)
+        if row.kind not in LOOKS_ONLY or row.kind == "drift":
+            await _persistently(lambda: self.store.put_stack(facts, epoch=world.epoch))
+        reason = failed.reason if failed is not None and not done else None
+        if reason == "DataProtected":
+            reason = "ApprovalRequired"
+        concluded = await _persistently(
+            lambda: self.store.change(
+                row,
+                epoch=world.epoch,
+                state="Succeeded" if done else "Failed",
+                ended_time=world.now(),
+                exit_code=ended.exit.value,
+                reason=reason,
+                message=failed.message[:2000] if failed is not None and not done else None,
+                changes=result.changes if result is not None else (),
+                changes_digest=result.digest if result is not None else None,
+                counts=dict(result.counts) if result is not None else {},
+            )
+        )
+        ended.remove()
+        metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
+        self._wake(world, row)
+        if not done:
+            raise OperationFailed(reason or "OperationFailed", f"operation {row.id} ({row.kind}): {concluded.message}")
+
+    def _facts(self, world: World, row: OperationRow, ended: Ended, stack: str, *, done: bool) -> StackFacts:
+        """What is known of the stack after an operation."""
+        before = self.store.stack(row.tenant_id) or StackFacts(tenant_id=row.tenant_id, engine=row.engine, stack=stack)
+        result, now = ended.result, world.now()
+        if not done:
+            return replace(before, recovery_due=before.recovery_due or ended.recovery_needed)
+        outputs = result.outputs if result is not None else None
+        handed = _digest(outputs) if outputs is not None else before.handed
+        match row.kind:
+            case "up":
+                return replace(
+                    before, applied_digest=row.inputs_digest, applied_time=now, handed=handed, drift=(),
+                    recovery_due=ended.recovery_needed, destroyed_time=None,
+                )  # fmt: skip
+            case "destroy":
+                retained = result.retained if result is not None else ()
+                return replace(before, applied_digest=None, destroyed_time=now, retained=retained, handed=None)
+            case "drift":
+                found = result.changes if result is not None else ()
+                return replace(before, drift_checked_time=now, drift=found)
+            case _:
+                return replace(before, recovery_due=ended.recovery_needed, handed=handed)
+
+    @staticmethod
+    def _wake(world: World, row: OperationRow) -> None:
+        claim = world.registry.by_id(row.tenant_id)
+        deleted = claim is not None and claim.state == "deleted"
+        work = Work("Drop", row.tenant_id) if deleted else Work("Tenant", row.tenant_name)
+        world.queue.add(work, f"operation {row.id} ({row.kind}) ended")
+
+
+class OperationFailed(Failure):
+    """An operation ended badly; it is written down, and this is for the audit log alone."""
+
+
+async def _credentials(world: World, wanted: Wanted) -> dict[str, str]:
+    """What the engine logs in with, from the Cell's Secret; nothing ambient."""
+    credentials = wanted.cell.spec.credentials
+    if credentials is None:
+        return {}
+    key = Key("Secret", world.settings.namespace, credentials.secret_ref.name)
+    secret = await world.cluster.get(key)
+    if secret is None:
+        raise Retry("SecretMissing", f"{key} with the credentials of Cell {wanted.cell.metadata.name} does not exist")
+    return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
+
+
+async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> None:
+    """Keep what a stack handed over in a Secret of the operator's own namespace."""
+    claim = world.registry.by_id(row.tenant_id)
+    if claim is None:
+        return
+    identity = names.Identity(
+        id=claim.id, tenant_name=claim.tenant_name, tenant_uid=claim.tenant_uid, installation=claim.installation
+    )
+    secret = handover.stack_secret(identity, world.settings.namespace, outputs)
+    step = Step(
+        action="secret.apply",
+        target=str(key_of(secret)),
+        act=lambda: world.cluster.apply(secret),
+        inputs={"key": str(key_of(secret)), "fields": sorted(secret["data"])},
+    )
+    await take(world, Scope(cause=f"operation {row.id}", tenant_id=row.tenant_id, cell=row.cell), [step])
+
+
+def _digest(outputs: StackOutputs) -> str:
+    """Tells one handing over from the next, without anything to guess a password by."""
+    content = outputs.model_dump(mode="json")
+    if outputs.database is not None:
+        content["database"]["admin_password"] = outputs.database.admin_password is not None
+    return digest_of(content)
+
+
+async def _persistently(act: Any) -> Any:
+    """Do what must be done before a result is given up: as often as it takes, while we lead."""
+    while True:
+        try:
+            return await act()
+        except Retry as failure:
+            logger.warning("%s; again in 2 s", failure)
+            await asyncio.sleep(2.0)
+
+
+def folder_of(path: Path | None, installation: str) -> Path:
+    """Where operations work when no folder was set."""
+    return path or Path(tempfile.gettempdir()) / f"paybill-operations-{installation}"
