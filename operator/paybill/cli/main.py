@@ -18,6 +18,7 @@ COMMANDS = {
     "tenants": "paybill.cli.tenants:tenants",
     "describe": "paybill.cli.describe:describe",
     "forecast": "paybill.cli.forecast:forecast",
+    "render": "paybill.cli.render:render",
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",

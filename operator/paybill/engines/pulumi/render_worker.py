@@ -20,6 +20,16 @@ from paybill.engines.pulumi.recording import record
 from paybill.engines.pulumi.shown import LATER
 from paybill.engines.rendered import SECRET, RenderError, Rendering, RenderRequest
 
+EXTRAS = {
+    "pulumi_aws": "aws",
+    "pulumi_azure_native": "azure",
+    "pulumi_gcp": "gcp",
+    "pulumi_oci": "oci",
+    "pulumi_kubernetes": "kubernetes",
+    "cryptography": "kubernetes",
+}
+"""Which extra of the distribution brings a module."""
+
 
 class Exemplified(dict[str, str]):
     """A foundation in which examples stand in for what is not given; it remembers which."""
@@ -84,37 +94,39 @@ def main() -> int:
     # Whatever a program prints goes where people look for it, and not into the answer.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    content: dict[str, Any]
     try:
         content = answered(RenderRequest.model_validate_json(sys.stdin.buffer.read())).model_dump(mode="json")
-    except FoundationMissing as failure:
-        content = _error("FoundationMissing", str(failure))
-    except (RenderError, catalog.NoProgramError) as failure:
-        content = _error(getattr(failure, "reason", "NoProgram"), str(failure))
-    except ModuleNotFoundError as failure:
-        content = _error(
-            "SDKMissing", f"{failure.name} is not installed: pip install 'paybill[{_extra(failure.name)}]'"
-        )
     except Exception as failure:  # noqa: BLE001 - a program may raise anything, and its author needs to see where
-        content = _error("ProgramFailed", f"the program raised {type(failure).__name__}: {failure} ({_place(failure)})")
+        told = _told(failure)
+        content = {"error": {"reason": told.reason, "message": str(told)}}
     with answer:
         json.dump(content, answer)
     return 1 if "error" in content else 0
 
 
+def _told(failure: Exception) -> RenderError:
+    match failure:
+        case RenderError():
+            return failure
+        case FoundationMissing():
+            return RenderError("FoundationMissing", str(failure))
+        case catalog.NoProgramError():
+            return RenderError("NoProgram", str(failure))
+        case ModuleNotFoundError(name=str(module)) if not module.startswith("paybill"):
+            return RenderError(
+                "SDKMissing", f"{module} is not installed: pip install 'paybill[{EXTRAS.get(module, 'pulumi')}]'"
+            )
+        case _:
+            said = f"the program raised {type(failure).__name__}: {failure} ({_place(failure)})"
+            return RenderError("ProgramFailed", said)
+
+
 def _place(failure: BaseException) -> str:
     """Where it was raised: the innermost line of a program, not of the SDK that called it back."""
     frames = traceback.extract_tb(failure.__traceback__)
-    own = [one for one in frames if "/programs/" in one.filename] or frames
+    own = [one for one in frames if "/programs/" in one.filename] or list(frames)
     return f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
-
-
-def _extra(module: str | None) -> str:
-    names = {"pulumi_azure_native": "azure", "cryptography": "kubernetes"}
-    return names.get(module or "", (module or "").removeprefix("pulumi_"))
-
-
-def _error(reason: str, message: str) -> dict[str, Any]:
-    return {"error": {"reason": reason, "message": message}}
 
 
 if __name__ == "__main__":

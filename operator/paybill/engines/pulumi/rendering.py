@@ -49,5 +49,6 @@ def rendering(inputs: StackInputs, *, examples: bool = False) -> Rendering:
         said = done.stderr.decode(errors="replace").strip()[-2000:]
         raise RenderError("RenderFailed", f"the rendering process ended with {done.returncode}: {said}") from failure
     if "error" in content:
-        raise RenderError(content["error"]["reason"], content["error"]["message"])
+        reason, message = content["error"]["reason"], content["error"]["message"]
+        raise RenderError(reason, message)
     return Rendering.model_validate(content)
