@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,19 +146,19 @@ class Folder:
         return Stop(**content) if content else None
 
     def begin_stop(self, reason: str) -> None:
-        """Ask it to stop: SIGINT to all its processes. Does nothing when that was done, by whomever.
+        """Ask it to stop: SIGINT to its process group. Does nothing when that was done, by whomever.
 
         A second signal means to leave everything as it is and end, so the first must never be sent twice.
         """
         stop = Stop(reason=reason, at=time.time())
         with contextlib.suppress(FileExistsError):
             self._write("stop.json", vars(stop), new=True)
-            self._signal(signal.SIGINT)
+            self._interrupt()
 
     def kill(self, reason: str) -> None:
         """End it at once, because what it does harms others; what it has begun is left as it is."""
         self.begin_stop(reason)
-        self._signal(signal.SIGKILL)
+        self._kill()
 
     def advance_stop(self) -> None:
         """Send what is due to an operation that was asked to stop and has not; whoever sees it does this."""
@@ -168,15 +167,20 @@ class Folder:
             return
         late = time.time() - stop.at
         if late > record.finish + record.obey:
-            self._signal(signal.SIGKILL)
+            self._kill()
         elif late > record.finish and stop.signals == 1:
             self._write("stop.json", vars(stop) | {"signals": 2})
-            self._signal(signal.SIGINT)
+            self._interrupt()
 
     def orphans(self) -> bool:
         """Whether processes that the worker started still run, now that it does not."""
         identity = self.identity()
         return identity is not None and bool(processes.members(identity))
+
+    def orphans_listen(self) -> bool:
+        """Whether one of them would hear a signal that asks it to stop."""
+        identity = self.identity()
+        return identity is not None and processes.has_group(identity)
 
     def remove(self) -> None:
         """Take the folder away with all that is in it; raises Blocked while anything of it runs."""
@@ -189,10 +193,13 @@ class Folder:
             self.path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def _signal(self, number: signal.Signals) -> None:
-        identity = self.identity()
-        if identity is not None and (self.alive() or processes.members(identity)):
-            processes.signal_group(identity, number)
+    def _interrupt(self) -> None:
+        if (identity := self.identity()) is not None:
+            processes.interrupt(identity)
+
+    def _kill(self) -> None:
+        if (identity := self.identity()) is not None:
+            processes.kill_all(identity)
 
     def _write(self, name: str, content: dict[str, Any], *, new: bool = False) -> None:
         part = self.path / f"{name}.{os.getpid()}.part"

@@ -170,9 +170,11 @@ async def _watch(
             await asyncio.sleep(0)
         if not alive and not orphans:
             break
-        if not alive:
-            # Its tools may be in the middle of something: asked first, like the worker itself.
-            folder.begin_stop("WorkerDied" if folder.exit_code() is None else "LeftRunning")
+        if not alive and folder.orphans_listen():
+            # Tools of a worker that died may be in the middle of something: asked first, as the worker would be.
+            folder.begin_stop("WorkerDied")
+        elif not alive:
+            folder.kill("WorkerDied")  # what only a tool could have told to stop
         elif lines.too_much:
             folder.kill("OutputTooLarge")  # it would fill the disk while it is waited for
         elif time.time() >= record.deadline:
