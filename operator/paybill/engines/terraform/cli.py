@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import queue
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,20 +23,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from paybill.engines.environment import PASSED
 from paybill.engines.folder import Patience
 from paybill.engines.operation import Exit
 from paybill.engines.port import EngineError
 from paybill.engines.redaction import KNOWN
 
-logger = logging.getLogger(__name__)
-
 OLDEST = (1, 6, 0)
 LOCKS_ON_S3 = (1, 10, 0)
 """Since then the S3 backend locks with a file beside the state (use_lockfile), in both programs."""
 PROGRAM = "PAYBILL_TERRAFORM"
-MARGIN = 2.0
-"""Seconds past the deadline before we ask the program to stop: whoever watches the worker does so first."""
-_PASSED = ("PATH", "HOME", "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR")
+MARGIN = 10.0
+"""Seconds past the deadline before we ask the program to stop: whoever watches the worker does so before that."""
+_PASSED = frozenset(PASSED) - {"PAYBILL_PULUMI", "PAYBILL_PULUMI_PLUGINS", PROGRAM} | {"HOME", "TMPDIR"}
 _OURS = {
     "CHECKPOINT_DISABLE": "1",
     "TF_IN_AUTOMATION": "1",
@@ -68,12 +67,12 @@ class Finished:
 
     @property
     def text(self) -> str:
-        """All that it said, its complaints first."""
-        return "\n".join((*self.err, *self.out))
+        """What it complained of, or else all that it said."""
+        return "\n".join(self.err if any(map(str.strip, self.err)) else self.out)
 
 
 def environment(ambient: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
-    """What the program sees: four variables of the worker's, ours, and the credentials; nothing else.
+    """What the program sees: what a worker passes on to tools, ours, and the credentials; nothing else.
 
     Raises EngineError when a credential would change which program runs or what it does.
     """
@@ -122,7 +121,7 @@ class Cli:
     def __init__(
         self, binary: Binary, folder: Path, env: Mapping[str, str], *, deadline: float, patience: Patience
     ) -> None:
-        """``deadline`` is a reading of the monotonic clock."""
+        """``deadline`` is a reading of the monotonic clock; at that moment we ask the program to stop."""
         self.binary = binary
         self.folder = folder
         self._env = dict(env)
@@ -132,16 +131,16 @@ class Cli:
     def run(self, *arguments: str, each: Callable[[str], None] | None = None) -> Finished:
         """Run one command to its end; ``each`` is called with every line of its output as it comes.
 
-        Raises EngineError when the deadline passes (DeadlineExceeded) or the operation is cancelled.
+        Raises EngineError when the deadline passes (DeadlineExceeded) or the operation is interrupted.
         """
         running = _Running(self._start(arguments), each)
         try:
-            if running.follow(self._deadline + MARGIN):
+            if running.follow(self._deadline):
                 return running.finished()
             self._end(running, signal.SIGINT)
         except KeyboardInterrupt:  # of the whole group: the program has got it too
             self._end(running, None)
-            raise EngineError(Exit.TRANSIENT, "Cancelled", _stopped(arguments[0], "was cancelled")) from None
+            raise EngineError(Exit.TRANSIENT, "Interrupted", _stopped(arguments[0], "was interrupted")) from None
         finally:
             running.kill()
         raise EngineError(Exit.TRANSIENT, "DeadlineExceeded", _stopped(arguments[0], "took longer than its deadline"))
@@ -223,7 +222,7 @@ class _Running:
             return
         kept.append(line)
         if kept is self._said.err:
-            logger.info("%s", KNOWN.text(line))
+            sys.stderr.write(KNOWN.text(line) + "\n")  # the operation's log
         elif self._each is not None:
             self._each(line)
 

@@ -21,7 +21,7 @@ def destroy(session: Session) -> Result:
     state = session.state()
     stays = kept(state) if request.inputs.retain and not request.destroys_data else ()
     planned = _plan(session, state, stays)
-    ids = tuple(one.id for one in stays)
+    ids = tuple(dict.fromkeys(one.id for one in stays))  # parts of a bucket have the bucket's id
     result = planned.result(request.inputs).model_copy(update={"retained": ids})
     require_approved(request, result)
     require_untouched(planned, stays, result)

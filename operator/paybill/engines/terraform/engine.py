@@ -11,23 +11,22 @@ import contextlib
 from collections.abc import Mapping
 
 from paybill.desired.stack import Change
-from paybill.engines.folder import Patience
-from paybill.engines.operation import Exit, Progress, Request, Result
+from paybill.engines.operation import Exit, Request, Result
 from paybill.engines.port import EngineError, Tell
 from paybill.engines.terraform import destruction, recovery
 from paybill.engines.terraform.plan import Plan
 from paybill.engines.terraform.policy import require_approved, require_data_kept, require_data_present
-from paybill.engines.terraform.session import Session, ambient
+from paybill.engines.terraform.session import Session, Stopping, ambient
 
-PATIENCE = Patience()
+STOPPING = Stopping()
 
 
 class TerraformEngine:
     """Runs terraform or tofu. ``environment``: the worker's; of it only what cli.py names is passed on."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None, patience: Patience = PATIENCE) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, stopping: Stopping = STOPPING) -> None:
         self._environment = ambient() if environment is None else environment
-        self._patience = patience
+        self._stopping = stopping
 
     def preview(self, request: Request, tell: Tell) -> Result:
         """Say what ``up`` would do; takes no lock and changes nothing."""
@@ -50,7 +49,9 @@ class TerraformEngine:
         if planned.endangered:
             planned = self._unprotected(session, planned)
         session.apply("apply", planned)
-        self._settle(session)
+        with contextlib.suppress(EngineError):  # what was to be done is done
+            # What the cloud filled in while related resources were made would look like drift.
+            session.settle()
         try:
             outputs = session.outputs()
         except EngineError as error:
@@ -86,7 +87,7 @@ class TerraformEngine:
         return recovery.recover(self._begin(request, tell))
 
     def _begin(self, request: Request, tell: Tell) -> Session:
-        session = Session(request, tell, ambient=self._environment, patience=self._patience)
+        session = Session(request, tell, ambient=self._environment, stopping=self._stopping)
         session.init()
         return session
 
@@ -101,12 +102,6 @@ class TerraformEngine:
                 Exit.POLICY, "ChangedSinceApproval", happened, result=again.result(session.request.inputs)
             )
         return again
-
-    def _settle(self, session: Session) -> None:
-        """Take into the state what the cloud filled in while related resources were made; else it looks like drift."""
-        session.tell(Progress(phase="settle"))
-        with contextlib.suppress(EngineError):  # what was to be done is done
-            session.apply("settle", session.plan("settle", "-refresh-only"))
 
 
 def _outline(changes: tuple[Change, ...]) -> set[tuple[str, str]]:

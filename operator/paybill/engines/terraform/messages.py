@@ -6,7 +6,7 @@ Only addresses, types and actions are taken; values, which may be secret, are in
 from __future__ import annotations
 
 import json
-import logging
+import sys
 from collections import defaultdict
 from typing import Any
 
@@ -14,8 +14,6 @@ from paybill.desired.stack import Action, Change
 from paybill.engines.operation import Progress
 from paybill.engines.port import Tell
 from paybill.engines.redaction import KNOWN
-
-logger = logging.getLogger(__name__)
 
 _STEPS: dict[Action, frozenset[str]] = {
     "create": frozenset({"create"}),
@@ -64,7 +62,7 @@ class Transcript:
     def _diagnostic(self, diagnostic: dict[str, Any]) -> None:
         where = f"{diagnostic['address']}: " if diagnostic.get("address") else ""
         text = f"{where}{diagnostic.get('summary', '')}\n{diagnostic.get('detail', '')}".strip()
-        logger.info("%s", KNOWN.text(text))
+        sys.stderr.write(KNOWN.text(text) + "\n")  # the operation's log
         if diagnostic.get("severity") == "error":
             self._errors.append(text)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from paybill.desired.stack import Action, Change, StackInputs, changes_digest
 from paybill.engines.operation import Result
-from paybill.engines.terraform.holding import Holding
+from paybill.engines.terraform.holding import Holding, resources
 
 _ACTIONS: dict[tuple[str, ...], Action] = {
     ("create",): "create",
@@ -24,6 +24,10 @@ _ACTIONS: dict[tuple[str, ...], Action] = {
     ("forget",): "delete",
     ("create", "forget"): "replace",
 }
+
+
+_VOLATILE = frozenset({"earliest_restorable_time", "latest_restorable_time"})
+"""Fields that the cloud moves on by itself; they are no drift."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +81,22 @@ def read(document: dict[str, Any], *, state: str) -> Plan:
     outputs = document.get("output_changes", {}).values()
     return Plan(
         changes=_changes(listed, holding),
-        drift=_changes(document.get("resource_drift", ()), holding),
-        same=sum(one["change"]["actions"] == ["no-op"] for one in listed),
+        drift=tuple(filter(_is_drift, _changes(document.get("resource_drift", ()), holding))),
+        same=_same(document, listed),
         hands_over=any(one.get("actions") != ["no-op"] for one in outputs),
         state=state,
     )
+
+
+def _same(document: dict[str, Any], listed: list[dict[str, Any]]) -> int:
+    """Resources that stay as they are; a plan that only refreshes lists none, so it is those that did not drift."""
+    if listed or not document.get("prior_state"):
+        return sum(one["change"]["actions"] == ["no-op"] for one in listed)
+    return len(resources(document["prior_state"]))
+
+
+def _is_drift(change: Change) -> bool:
+    return change.action != "update" or not set(change.fields) <= _VOLATILE
 
 
 def _changes(listed: list[dict[str, Any]], holding: Holding) -> tuple[Change, ...]:

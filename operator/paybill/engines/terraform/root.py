@@ -94,12 +94,10 @@ def document(
         "terraform": terraform,
         "variable": {"inputs": {"type": "any", "description": "What the infrastructure follows from."}},
         "module": {"stack": {name: f"${{var.inputs.{name}}}" for name in passed}},
-        "output": {
-            name: {"value": f"${{module.stack.{name}}}", "sensitive": True}
-            for name in HANDED
-            if name in found.declared.outputs
-        },
     }
+    outputs = [name for name in HANDED if name in found.declared.outputs]
+    if outputs:  # an empty block is an error
+        content["output"] = {name: {"value": f"${{module.stack.{name}}}", "sensitive": True} for name in outputs}
     if found.provider is not None:
         name, source = found.provider
         terraform["required_providers"] = {name: {"source": source}}

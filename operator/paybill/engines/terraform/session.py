@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from paybill.engines.port import EngineError, Tell
 from paybill.engines.redaction import KNOWN
 from paybill.engines.terraform import errors, plan, root
 from paybill.engines.terraform.backends import backend
-from paybill.engines.terraform.cli import Cli, Finished, environment, find
+from paybill.engines.terraform.cli import MARGIN, Cli, Finished, environment, find
 from paybill.engines.terraform.holding import DATA_OUTPUT
 from paybill.engines.terraform.messages import Transcript
 from paybill.engines.terraform.plan import Plan
@@ -26,10 +27,19 @@ _SAVED = "saved.tfplan"
 _UNSAVED_STATE = "errored.tfstate"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """How an operation is stopped that takes too long."""
+
+    margin: float = MARGIN
+    """Seconds past its deadline before we stop it; whoever watches the worker should have by then."""
+    patience: Patience = field(default_factory=Patience)
+
+
 class Session:
     """The program in a folder of its own, for one request."""
 
-    def __init__(self, request: Request, tell: Tell, *, ambient: Mapping[str, str], patience: Patience) -> None:
+    def __init__(self, request: Request, tell: Tell, *, ambient: Mapping[str, str], stopping: Stopping) -> None:
         """Write the root and find the program; nothing is run yet. Raises EngineError."""
         KNOWN.learn_request(request)
         self.request = request
@@ -44,8 +54,8 @@ class Session:
             binary,
             self.folder,
             environment(ambient, _regions(request) | request.credentials),
-            deadline=time.monotonic() + request.deadline_seconds,
-            patience=patience,
+            deadline=time.monotonic() + request.deadline_seconds + stopping.margin,
+            patience=stopping.patience,
         )
 
     def init(self) -> None:
@@ -86,6 +96,13 @@ class Session:
             result = Result(changes=done, counts=plan.counts(done), digest=planned.digest(self.request.inputs))
             error.result = result.model_copy(update={"pending": tuple(sorted(set(pending)))})
             raise
+
+    def settle(self) -> None:
+        """Take into the state what exists, without looking at it first: nothing but the state is written."""
+        self.tell(Progress(phase="settle"))
+        said = Transcript("settle", self.tell)
+        ran = self.cli.run("apply", "-json", "-input=false", "-refresh-only", "-auto-approve", each=said.take)
+        self._checked("settling", ran, said)
 
     def _save_state(self) -> tuple[str, ...]:
         """Bring a state to its place that could not be written; when that fails too, what only it knows of."""
