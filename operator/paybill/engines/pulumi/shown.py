@@ -16,8 +16,6 @@ from paybill.engines.rendered import SECRET
 LATER = "[known later]"
 """Stands where a value is that only the cloud will give."""
 
-_OTHER_NAMES = ("name", "identifier", "resourceName", "displayName")
-
 
 def values(sent: Struct) -> dict[str, Any]:
     """The fields of a resource, sorted by name."""
@@ -63,12 +61,16 @@ def physical_name(type_: str, inputs: dict[str, Any]) -> str:
     metadata = inputs.get("metadata")
     if isinstance(metadata, dict):
         return str(metadata.get("name") or "")
-    kind = type_.rpartition(":")[2]
-    words = [kind[index:] for index, letter in enumerate(kind) if letter.isupper()]
-    called = [f"{word[0].lower()}{word[1:]}" for word in words]
-    own = [f"{word}{end}" for word in called for end in ("Name", "Id")]
-    for field in (*called[:1], *own, *_OTHER_NAMES):
+    for field in _own_fields(type_.rpartition(":")[2]):
         value = inputs.get(field)
         if isinstance(value, str) and value not in (SECRET, LATER):
             return value
     return ""
+
+
+def _own_fields(kind: str) -> list[str]:
+    words = [kind[index:] for index, letter in enumerate(kind) if letter.isupper()]
+    called = [f"{word[0].lower()}{word[1:]}" for word in words]
+    named = [f"{word}{end}" for end in ("ResourceName", "Name") for word in called]
+    # Last what is an id as often as a name: the account_id of a Google account is its name.
+    return ["name", *called[:1], *named, "identifier", "resourceName", *(f"{word}Id" for word in called), "displayName"]
