@@ -51,7 +51,7 @@ class StandIn:
         raise EngineError(Exit.USER, "Loud", f"it said {' and '.join((*request.credentials.values(), MADE))}")
 
     def raising(self, request: Request, tell: Tell, argument: str) -> Result:
-        raise {"RuntimeError": RuntimeError, "OSError": OSError, "ImportError": ImportError}[argument](
+        raise {"RuntimeError": RuntimeError, "OSError": OSError, "ModuleNotFoundError": ModuleNotFoundError}[argument](
             f"with {request.credentials.get('PASSWORD')}"
         )
 

@@ -83,7 +83,7 @@ def test_what_a_program_prints_neither_breaks_the_answers_nor_shows_a_secret(tmp
     [
         ("RuntimeError", Exit.USER, "WorkerError"),
         ("OSError", Exit.TRANSIENT, "WorkerError"),
-        ("ImportError", Exit.USER, "EngineMissing"),
+        ("ModuleNotFoundError", Exit.USER, "EngineMissing"),
     ],
 )
 def test_unforeseen_error_is_told_by_its_type_only(tmp_path: Path, error: str, expected: Exit, reason: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,15 @@ def lives(pid: int) -> bool:
     """Whether a process with this id runs; one that only waits to be collected by its parent does not."""
     stat = _stat(pid)
     return stat is not None and stat[_STATE] not in _ENDED
+
+
+def started_at(pid: int) -> float:
+    """When ``pid`` started, in seconds since the epoch; raises ProcessLookupError when it is no more."""
+    stat = _stat(pid)
+    if stat is None:
+        raise ProcessLookupError(pid)
+    up = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - up + int(stat[_STARTED]) / os.sysconf("SC_CLK_TCK")
 
 
 def is_same(known: Identity) -> bool:

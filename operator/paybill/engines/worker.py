@@ -117,7 +117,7 @@ def _carry_out(request: Request, folder: Folder, engines: Mapping[EngineType, st
     except KeyboardInterrupt:
         happened = f"{request.kind} of stack {request.inputs.stack} was stopped"
         return _failed(answers, EngineError(Exit.TRANSIENT, "Interrupted", f"{happened} before it was done"))
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         message = f"The {request.engine} engine cannot be loaded: {error.name or 'a package'} is not installed"
         return _failed(answers, EngineError(Exit.USER, "EngineMissing", message))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the operator must be told how it ended

@@ -1,0 +1,88 @@
+"""The engine that runs Pulumi programs, through its Automation API and its CLI."""
+
+from __future__ import annotations
+
+from paybill.engines.operation import Progress, Request, Result
+from paybill.engines.port import Tell
+from paybill.engines.pulumi import recovery
+from paybill.engines.pulumi.events import Events
+from paybill.engines.pulumi.run import OPTIONS, Run, result_of
+from paybill.engines.pulumi.state import State
+
+
+class PulumiEngine:
+    """See Engine. One object serves one operation."""
+
+    def preview(self, request: Request, tell: Tell) -> Result:
+        """Say what ``up`` would do. A stack that does not exist is not made for it."""
+        run = Run(request, tell)
+        stack = run.open()
+        state = run.state() if stack is not None else State({})
+        run.refuse_pending(state)
+        return run.preview(stack or run.call(run.workspace.imagined), state)
+
+    def up(self, request: Request, tell: Tell) -> Result:
+        """Make it so: looked at once more first, because the approval is of what is done and not of a wish."""
+        run = Run(request, tell)
+        stack = run.make()
+        state = run.state()
+        run.refuse_pending(state)
+        looked = run.preview(stack, state)
+        run.refuse_other(looked)
+        run.refuse_losses(looked.changes)
+        done = run.apply(stack)
+        return done.model_copy(update={"digest": looked.digest, "outputs": run.workspace.outputs(stack)})
+
+    def refresh(self, request: Request, tell: Tell) -> Result:
+        """Take what exists into the state."""
+        run = Run(request, tell)
+        stack = run.open()
+        if stack is None:
+            return Result()
+        run.refuse_pending(run.state())
+        events = Events(tell, "refresh", looking=False)
+        run.locked(lambda: stack.refresh(on_event=events, **OPTIONS), events)
+        return result_of(events)
+
+    def drift(self, request: Request, tell: Tell) -> Result:
+        """Compare what exists with the state; neither is written to, and no lock is taken."""
+        run = Run(request, tell)
+        stack = run.open()
+        if stack is None:
+            return Result()
+        events = Events(tell, "drift", looking=True)
+        run.call(lambda: stack.preview_refresh(on_event=events, **OPTIONS), events)
+        return result_of(events)
+
+    def destroy(self, request: Request, tell: Tell) -> Result:
+        """Take everything away but what is retained, which only leaves the state."""
+        run = Run(request, tell, guarded=False)
+        stack = run.open()
+        if stack is None:
+            return Result()
+        state = run.state()
+        run.refuse_pending(state)
+        if request.destroys_data and not request.inputs.retain and state.protected:
+            # The clouds' own deletion protection is a field of the resource: only an update lifts it.
+            tell(Progress(phase="unguard"))
+            run.apply(stack)
+            state = run.state()
+        run.refuse_other(Result(digest=run.digest(state.deletions(), state), changes=state.deletions()))
+        run.refuse_losses(state.deletions())
+        return run.destroy(stack, state)
+
+    def outputs(self, request: Request, tell: Tell) -> Result:
+        """What the stack hands over, as the state has it."""
+        run = Run(request, tell)
+        stack = run.open()
+        return Result() if stack is None else Result(outputs=run.call(lambda: run.workspace.outputs(stack)))
+
+    def recover(self, request: Request, tell: Tell) -> Result:
+        """Free a lock whose owner is gone, and find what a creation that was cut off may have made."""
+        run = Run(request, tell)
+        stack = run.open()
+        if stack is None:
+            return Result()
+        finder = run.program.finder()
+        counts = run.locked(lambda: recovery.mend(run.workspace, run.state(), finder, tell), recovering=True)
+        return Result(counts=counts, pending=tuple(one.urn for one in run.state().pending))

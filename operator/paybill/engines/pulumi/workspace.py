@@ -1,0 +1,125 @@
+"""A tenant's stack as an operation has it: opened, read, and handed to the Automation API.
+
+Each operation has a workspace of its own. What is remembered between operations is in the state alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from pulumi.automation import LocalWorkspace, Stack, UpdateSummary
+from pulumi.automation._stack import StackInitMode  # not exported; Stack.create makes no subclass
+from pulumi.automation.errors import StackNotFoundError
+from pydantic import ValidationError
+
+from paybill.desired.stack import StackOutputs
+from paybill.engines.operation import Exit, Request
+from paybill.engines.port import EngineError
+from paybill.engines.pulumi import settings
+from paybill.engines.pulumi.command import Command, find
+from paybill.engines.pulumi.program import Program
+from paybill.engines.pulumi.state import State
+from paybill.engines.redaction import KNOWN
+
+
+class TenantStack(Stack):
+    """A stack whose operations do not read the history: the SDK would list all of it after each one."""
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:  # noqa: ARG002 - the SDK's signature
+        """Not what the history says; nothing here asks for that."""
+        return UpdateSummary(
+            kind="", start_time=dt.datetime.now(dt.UTC), message="", environment={}, config={}, result=""
+        )
+
+
+class Workspace:
+    """Where the CLI runs for one request."""
+
+    def __init__(self, request: Request, program: Program) -> None:
+        self.request = request
+        self.program = program
+        url = settings.state_url(request)
+        self._folders = settings.Folders(request)
+        self.command = Command(find(), scratch=self._folders.scratch)
+        self._local = self._workspace(url)
+        self._name = request.inputs.stack
+
+    def open(self, *, create: bool = False) -> TenantStack | None:
+        """The stack; None when it does not exist and is not to be made."""
+        try:
+            return TenantStack(self._name, self._local, StackInitMode.SELECT)
+        except StackNotFoundError:
+            return TenantStack(self._name, self._local, StackInitMode.CREATE) if create else None
+
+    def imagined(self) -> TenantStack:
+        """A stack of that name in a state that nobody else sees: to look at one that does not exist yet."""
+        # Where it would be is left untouched: a preview changes nothing, and may not be allowed to.
+        return TenantStack(self._name, self._workspace(f"file://{self._folders.empty_state}"), StackInitMode.CREATE)
+
+    def state(self) -> State:
+        """What the state says now."""
+        # The SDK's export would decrypt all secrets into its memory and a pipe.
+        answer = self._cli(["stack", "export"])
+        return State(json.loads(answer).get("deployment") or {})
+
+    def unprotect_all(self) -> None:
+        """Lift the engine's protection of every resource in the state."""
+        self._cli(["state", "unprotect", "--all", "--yes"])
+
+    def refresh_pending(self, imports: dict[str, str]) -> None:
+        """Take the pending creations in ``imports`` (URN to id) into the state, forget the others, and refresh."""
+        known = [f"--import-pending-creates={urn},{id_}" for urn, id_ in sorted(imports.items())]
+        self._cli(["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *known])
+
+    def forget(self) -> None:
+        """Remove the stack itself, which must have no resources."""
+        self._local.remove_stack(self._name)
+
+    def outputs(self, stack: TenantStack) -> StackOutputs:
+        """What the stack hands over; raises EngineError (OutputsInvalid) when it is not that."""
+        values: dict[str, Any] = {}
+        for name, output in stack.outputs().items():
+            values[name] = output.value
+            if output.secret:
+                KNOWN.learn(*_secrets(name, output.value))
+        try:
+            return StackOutputs.model_validate(values)
+        except ValidationError as error:
+            # Where and what is wrong with it, but never the value.
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            message = f"The program of stack {self._name} hands over what a stack cannot: {wrong}"
+            raise EngineError(Exit.USER, "OutputsInvalid", message) from None
+
+    def _workspace(self, url: str) -> LocalWorkspace:
+        return LocalWorkspace(
+            work_dir=str(self._folders.project),
+            pulumi_home=str(self._folders.home),
+            program=self.program,
+            env_vars=settings.environment(self.request, self._folders, url=url),
+            secrets_provider=self.request.secrets_provider or None,
+            project_settings=settings.project_settings(self.request, url=url),
+            stack_settings={self.request.inputs.stack: settings.stack_settings(self.request)},
+            pulumi_command=self.command,
+        )
+
+    def _cli(self, args: list[str]) -> str:
+        environment = {**(self._local.env_vars or {}), "PULUMI_HOME": str(self._folders.home)}
+        answer = self.command.run([*args, "--stack", self._name], self._local.work_dir, environment)
+        return answer.stdout
+
+
+def _secrets(name: str, value: Any) -> list[str]:
+    """The secret texts of a secret output. Of a database only the password: people read hosts and names."""
+    match value:
+        case str():
+            return [value]
+        case dict() if name == "database":
+            return [str(value["admin_password"])] if value.get("admin_password") else []
+        case dict():
+            return [text for each in value.values() for text in _secrets("", each)]
+        case list():
+            return [text for each in value for text in _secrets("", each)]
+        case _:
+            return []
