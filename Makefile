@@ -61,6 +61,12 @@ lint: $(READY) ## Style, format and import laws
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
+.PHONY: types-clouds
+types-clouds: $(READY) ## mypy of the clouds' programs with their SDKs (minutes and gigabytes when its cache is cold)
+	@for cloud in aws azure gcp kubernetes oci; do \
+	  echo "$$cloud"; $(BIN)/mypy --config-file mypy-clouds.ini -p paybill.engines.pulumi.programs.$$cloud; \
+	done
+
 .PHONY: format
 format: $(READY) ## Put the code into its format
 	@$(BIN)/ruff check --fix-only .

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
+
 from paybill.api.limits import IsolationModel
 from paybill.cli.render import example
 from paybill.desired.stack import StackInputs
@@ -19,12 +21,15 @@ from paybill.engines.rendered import RenderedResource, Rendering, RenderRequest
 
 MODELS: tuple[IsolationModel, ...] = get_args(IsolationModel)
 PROVIDER = "pulumi:providers:"
-CLOUDS = tuple(
-    cloud
-    for cloud in ("AWS", "Azure", "GCP", "OCI", "Kubernetes")
-    if importlib.util.find_spec(f"paybill.engines.pulumi.programs.{cloud.lower()}")
-)
-"""The clouds that there is a program for."""
+SDKS = {
+    "AWS": "pulumi_aws",
+    "Azure": "pulumi_azure_native",
+    "GCP": "pulumi_gcp",
+    "Kubernetes": "pulumi_kubernetes",
+    "OCI": "pulumi_oci",
+}
+CLOUDS = tuple(cloud for cloud in SDKS if importlib.util.find_spec(SDKS[cloud]))
+"""The clouds whose SDK is installed: all of them with requirements-engines.lock."""
 RETAINED, LOST, AGAIN = "retained", "lost", "again"
 
 _MANY = """
@@ -34,6 +39,11 @@ from paybill.engines.rendered import RenderRequest
 print(json.dumps({name: answered(RenderRequest.model_validate(one)).model_dump(mode="json")
                   for name, one in json.load(sys.stdin).items()}))
 """
+
+
+def needs(cloud: str) -> pytest.MarkDecorator:
+    """The mark of tests that render this cloud."""
+    return pytest.mark.skipif(cloud not in CLOUDS, reason=f"{SDKS[cloud]} is not installed")
 
 
 def inputs(cloud: str, model: str, **changes: Any) -> StackInputs:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from paybill.engines.rendered import SECRET
-from tests.engines.rendered import MODELS, at, drawn, only, resources
+from tests.engines.rendered import MODELS, at, drawn, needs, only, resources
+
+pytestmark = needs("AWS")
 
 TENANT = "k3x9m2qd"
 DEDICATED = ("Bridge", "Silo")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from paybill.engines.rendered import SECRET
-from tests.engines.rendered import at, drawn, only, resources
+from tests.engines.rendered import at, drawn, needs, only, resources
+
+pytestmark = needs("Kubernetes")
 
 POD = "spec.template.spec"
 CONTAINER = f"{POD}.containers.0"

@@ -18,7 +18,9 @@ from paybill.cli.render_view import VIEWS, as_json
 from paybill.desired.stack import StackInputs
 from paybill.engines.pulumi.rendering import render, rendering
 from paybill.engines.rendered import RenderError
-from tests.engines.rendered import drawn, inputs
+from tests.engines.rendered import drawn, inputs, needs
+
+pytestmark = [needs("AWS"), needs("Kubernetes")]
 
 NEVER_IMPORTS = """
 import sys

@@ -24,7 +24,7 @@ CODE = ROOT / "operator" / "paybill"
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
-FAILURES = {"Retry", "Blocked", "Invalid", "Held"}
+FAILURES = {"Retry", "Blocked", "Invalid", "Held", "RenderError"}
 CARRIERS = {"Fact", "Course", "Change", "Budget"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""

@@ -79,7 +79,7 @@ def _made(type_: Any, known: Any, path: str, depth: int) -> Any:
     return known
 
 
-def _classes(parent: type) -> Iterator[type]:
+def _classes(parent: type[pulumi.Resource]) -> Iterator[type[pulumi.Resource]]:
     for cls in parent.__subclasses__():
         yield cls
         yield from _classes(cls)

@@ -35,7 +35,7 @@ def record(
     def declared() -> pulumi.Output[Any]:
         return pulumi.Output.from_input(program()).apply(handed.update)
 
-    pulumi.runtime.test(declared)()
+    pulumi.runtime.test(declared)()  # type: ignore[no-untyped-call]
     if monitor.repeated:
         raise RenderError(
             "DuplicateResource",
@@ -88,7 +88,8 @@ class Monitor(mocks.MockMonitor):
             if address in self.rendered:
                 self.repeated.add(address)
             self.rendered[address] = _rendered(address, request)
-        return super().RegisterResource(request)
+        answer: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        return answer
 
 
 def _rendered(address: str, request: resource_pb2.RegisterResourceRequest) -> RenderedResource:

@@ -38,7 +38,7 @@ def _value(value: Any) -> Any:
             return value
 
 
-def _marked(mark: str, rest: dict[str, Any]) -> Any:
+def _marked(mark: object, rest: dict[Any, Any]) -> Any:
     match mark:
         case rpc._special_secret_sig:
             return SECRET

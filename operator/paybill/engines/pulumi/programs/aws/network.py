@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pulumi
 from pulumi_aws import ec2, vpc
@@ -62,7 +63,7 @@ def _subnets(stack: Stack, own: ec2.Vpc, routes: ec2.RouteTable) -> list[ec2.Sub
             f"network-{index}",
             vpc_id=own.id,
             availability_zone=zone,
-            cidr_block=own.cidr_block.apply(lambda cidr, index=index: subnet_range(cidr, index)),
+            cidr_block=own.cidr_block.apply(partial(subnet_range, index=index)),
             map_public_ip_on_launch=False,
             tags=stack.tags | {"Name": f"{stack.name}-{index}"},
             opts=stack.carrying(slow=True),
