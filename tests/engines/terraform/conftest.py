@@ -1,5 +1,6 @@
 """A real terraform, a provider mirror and an emulated AWS; what is absent is skipped by name."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,9 +8,11 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,3 +230,52 @@ def stub(tmp_path: Path) -> Callable[[str, str], str]:
         return str(path)
 
     return make
+
+
+class Making:
+    """A Silo tenant that is being made on the emulated cloud in the background: most of it is waiting for RDS."""
+
+    def __init__(self, bench: Bench, given: StackInputs) -> None:
+        self.bench = bench
+        self.inputs = given
+        self._ended: Future[tuple[Result, Result]] = Future()
+        threading.Thread(target=self._make, name="silo", daemon=True).start()
+
+    def _make(self) -> None:
+        try:
+            approved = self.bench.run("preview", self.inputs)
+            self._ended.set_result((approved, self.bench.run("up", self.inputs, expected=approved.digest)))
+        except BaseException as error:  # noqa: BLE001 - raised again in each test that waits
+            self._ended.set_exception(error)
+
+    def result(self) -> tuple[Result, Result]:
+        """The preview and what came of it, when it is done."""
+        return self._ended.result(timeout=900)
+
+
+FOUNDATION = {
+    "oidc_provider_arn": f"arn:aws:iam::123456789012:oidc-provider/oidc.eks.{REGION}.amazonaws.com/id/CELL",
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/paybill-tenant",
+    "client_cidrs": "10.0.0.0/16",
+}
+
+
+@pytest.fixture(scope="session")
+def silo(cloud: Cloud, with_mirror: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Making:
+    """The one Silo of a test run, from the built-in module for AWS."""
+    bench = Bench(
+        root=tmp_path_factory.mktemp("silo"),
+        environment=with_mirror,
+        path=None,
+        state_url="s3://states/silo",
+        credentials=cloud.credentials,
+    )
+    return Making(bench, inputs(foundation=FOUNDATION))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early(request: pytest.FixtureRequest) -> None:
+    """Begin with the Silo before the other tests, if any test wants it: it is waited for while they run."""
+    if any("silo" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        with contextlib.suppress(pytest.skip.Exception):  # said by the tests that want it
+            request.getfixturevalue("silo")
