@@ -48,6 +48,12 @@ def _unlimited() -> Object:
     return {**cell, "spec": {**cell["spec"], "limits": budgets}}
 
 
+@pytest.fixture(scope="session")
+def keeper(control_plane: LocalThread) -> None:
+    """The keeper of the tenants' own Postgres servers, as `paybill up` runs it."""
+    control_plane.call(bootstrap.start_keeper(control_plane.instance))
+
+
 @pytest.fixture(scope="module")
 def control_dsn(control_plane: LocalThread) -> str:
     """A control database of the module's own."""
@@ -58,9 +64,16 @@ def control_dsn(control_plane: LocalThread) -> str:
 
 
 @pytest.fixture(scope="module")
-def module_operator(installed: Installed, control_dsn: str, request: pytest.FixtureRequest) -> Iterator[Operator]:
+def module_operator(
+    installed: Installed, control_dsn: str, control_plane: LocalThread, tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Operator]:  # fmt: skip
     """The module's operator, set as the module's SETTINGS say."""
     chosen: dict[str, Any] = {"lease_seconds": 3.0, "database_resync_seconds": 600.0, "settle_seconds": 0.0}
+    chosen |= {
+        "embedded_home": control_plane.instance.home.servers,
+        "operations_folder": tmp_path_factory.mktemp("operations"),
+    }
     chosen |= getattr(request.module, "SETTINGS", {})
     settings = Settings(installation=installed.settings.installation, control_database_url=control_dsn, **chosen)
     operator = Operator(settings, installed.operator_kubeconfig)

@@ -157,6 +157,9 @@ class Move(ApiModel):
     """When it began."""
 
 
+Verified = Literal["Render", "Emulator", "Cloud"]
+
+
 class Infrastructure(ApiModel):
     """What an engine made for the tenant."""
 
@@ -166,7 +169,7 @@ class Infrastructure(ApiModel):
     """The engine's name for the tenant's stack."""
     operation: str | None = None
     """The operation that is running, or ran last."""
-    verified: Literal["Render", "Emulator", "Cloud"] | None = None
+    verified: Verified | None = None
     """How far the program was verified."""
 
 

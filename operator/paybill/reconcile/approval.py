@@ -34,7 +34,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         return None
     single = approval.spec.subject.kind == "Tenant"
     try:
-        used = _adopted(world, approval) if single else await _everything(world, approval)
+        used = (_adopted(world, approval) or _built(world, approval)) if single else await _everything(world, approval)
     except Failure as stopped:
         await _tell(world, approval, None, stopped)
         raise
@@ -60,6 +60,15 @@ def _adopted(world: World, approval: Approval) -> datetime | None:
     return claim.adopted_time if claim is not None and claim.adopted_by == approval.metadata.uid else None
 
 
+def _built(world: World, approval: Approval) -> datetime | None:
+    """When the changes of infrastructure that this Approval names were made."""
+    claim = world.registry.by_uid(approval.spec.subject.uid or "")
+    newest = world.operations.store.newest(claim.id) if claim is not None else None
+    if newest is None or newest.state != "Succeeded" or newest.expected != approval.spec.digest:
+        return None
+    return newest.ended_time
+
+
 def _waits(world: World, approval: Approval) -> Failure | None:
     """Why an Approval of one Tenant was not used: it waits, or it fits nothing that could ever be done."""
     subject, now = approval.spec.subject, world.now()
@@ -68,8 +77,18 @@ def _waits(world: World, approval: Approval) -> Failure | None:
     tenant = world.declared.tenants.get(subject.name)
     if tenant is None or tenant.metadata.uid != subject.uid:
         return Retry("NoTenant", f"there is no Tenant {subject.name} with UID {subject.uid}")
+    claim = world.registry.by_uid(tenant.metadata.uid)
+    newest = world.operations.store.newest(claim.id) if claim is not None else None
+    if newest is not None and approval.spec.digest in (newest.changes_digest, newest.expected):
+        return Retry("Waiting", f"Tenant {subject.name} is looked at")
+    if newest is not None and newest.changes_digest is not None:
+        return Blocked(
+            "DigestMismatch",
+            f"its digest is not that of the changes that wait for Tenant {subject.name}, {newest.changes_digest}: "
+            "`paybill preview` shows them",
+        )
     ids = {tenant.spec.id} if tenant.spec.id else {one.id for one in adoption.orphans(world, tenant)}
-    if world.registry.by_uid(tenant.metadata.uid) is not None or not ids:
+    if claim is not None or not ids:
         return Blocked("NothingToAdopt", f"Tenant {subject.name} asks for nothing that could be adopted")
     if approval.spec.digest not in {approvals.adoption(one, tenant.metadata.uid) for one in ids}:
         wanted = ", ".join(sorted(ids))

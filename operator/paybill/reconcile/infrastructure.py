@@ -70,23 +70,22 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
     return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type)
 
 
-async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> Failure | None:
+async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> None:
     """Have the tenant's infrastructure made, and its own server connected.
 
-    Returns why a change of what is there does not go on; raises the failure when nothing is there yet.
+    ``current.unapplied`` then says why a change of what is there does not go on; raised when nothing is there yet.
     """
     claim = current.claim
     assert claim is not None  # noqa: S101 - its place was claimed before
     wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
     if wanted is None:
-        return None
+        return
     stack = world.operations.store.stack(claim.id)
-    trouble = await _go_on(world, current, claim, wanted, stack)
+    trouble = current.unapplied = await _go_on(world, current, claim, wanted, stack)
     if trouble is not None and (stack is None or stack.applied_digest is None):
         raise trouble
     if claim.level == "Server":
         await attach(world, claim, deep=deep)
-    return trouble
 
 
 async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stack: StackFacts | None) -> Failure | None:

@@ -261,6 +261,9 @@ class Operations:
         deleted = claim is not None and claim.state == "deleted"
         work = Work("Drop", row.tenant_id) if deleted else Work("Tenant", row.tenant_name)
         world.queue.add(work, f"operation {row.id} ({row.kind}) ended")
+        if row.expected is not None:
+            for approval in world.declared.approvals_of(row.tenant_name):
+                world.queue.add(Work("Approval", approval.metadata.name), f"operation {row.id} ended")
 
 
 class OperationFailed(Failure):

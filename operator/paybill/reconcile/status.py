@@ -18,6 +18,7 @@ from paybill.api.limits import Feature
 from paybill.api.subscription import Anchors, Next, ProviderStatus, Subscription, SubscriptionStatus
 from paybill.api.tenant import (
     BindingReference,
+    Infrastructure,
     Placement,
     ResolvedIsolation,
     Tenant,
@@ -118,8 +119,11 @@ def tenant_status(
     failure: Failure | None,
     degraded: tuple[str, ...],
     now: datetime,
+    *,
+    infrastructure: Infrastructure | None = None,
+    beside: tuple[Fact, ...] = (),
 ) -> TenantStatus:
-    """The status of a Tenant after a reconcile."""
+    """The status of a Tenant after a reconcile; ``beside``: conditions of its own infrastructure, which it may have."""
     generation = tenant.metadata.generation
     complete = failure is None and course.build
     provisioned = claim is not None and claim.ready_time is not None
@@ -128,7 +132,7 @@ def tenant_status(
     else:
         reason = "Suspended" if course.stopped else "Provisioned"
         done = Fact(type=c.READY, status=c.TRUE, reason=reason, message=course.message)
-    facts = [*outcome(failure, done), *_aspects(claim, standing, course, change, complete=complete)]
+    facts = [*outcome(failure, done), *_aspects(claim, standing, course, change, complete=complete), *beside]
     if degraded:
         facts.append(Fact(type=DEGRADED, status=c.TRUE, reason="ManagedServer", message="; ".join(degraded)))
     elif failure is None:
@@ -138,6 +142,7 @@ def tenant_status(
         observed_generation=generation,
         phase=tenant_phase(course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned),
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
+        infrastructure=infrastructure,
         **_place(claim),
     )
 

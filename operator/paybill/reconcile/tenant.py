@@ -121,7 +121,7 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if (claim.plan_name, claim.plan_revision) != (current.claim.plan_name, current.claim.plan_revision):
         # It was settled by the revision before: what the new one entitles to is handed over in this very pass.
         standing = await _settle(world, current, binding)
-    unchanged = await infrastructure.ensure(world, current, plan, deep=deep)
+    await infrastructure.ensure(world, current, plan, deep=deep)
     place = site.of(world, tenant, current.claim, current.cause)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded
@@ -130,8 +130,8 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
         raise Blocked(current.change.reason, current.change.message)
     if trouble is not None:
         raise trouble
-    if unchanged is not None:
-        raise unchanged
+    if current.unapplied is not None:
+        raise current.unapplied
 
 
 async def _settle(world: World, current: Pass, binding: Binding) -> Standing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from paybill.api.failures import Failure
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.lifecycle.change import Change
@@ -36,3 +37,5 @@ class Pass:
     course: Course
     change: Change | None = None
     degraded: tuple[str, ...] = ()
+    unapplied: Failure | None = None
+    """Why its infrastructure is not what is wanted; None where it is, or where there is none."""

@@ -14,7 +14,7 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.lifecycle.phases import OVER, Phase
-from paybill.reconcile import report, status
+from paybill.reconcile import infrastructure_report, report, status
 from paybill.reconcile.binding import cancel
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
@@ -62,7 +62,16 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
         world,
         fresh,
         status.tenant_status(
-            fresh, current.claim, current.standing, current.course, current.change, failure, current.degraded, now
+            fresh,
+            current.claim,
+            current.standing,
+            current.course,
+            current.change,
+            failure,
+            current.degraded,
+            now,
+            infrastructure=infrastructure_report.shown(world, current.claim),
+            beside=infrastructure_report.facts(world, current.claim, current.unapplied),
         ),
     )
 
