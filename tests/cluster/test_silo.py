@@ -10,11 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from paybill.cli.main import main
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customer, Customers, connect, may_connect, secret
-from tests.cluster.halting import PAID, UNPAID, done
+from tests.cluster.halting import PAID, UNPAID, done, later, paybill, paybill_json
 from tests.cluster.journal import Journal
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
@@ -184,9 +186,7 @@ async def test_it_is_deleted_with_its_server_and_its_data(
 
 
 async def _dropped(control: Postgres, customer: Customer) -> bool:
-    row = await (
-        await control.execute("SELECT state FROM paybill.tenants WHERE id = %s", (customer.id,))
-    ).fetchone()
+    row = await (await control.execute("SELECT state FROM paybill.tenants WHERE id = %s", (customer.id,))).fetchone()
     return row == ("dropped",)
 
 
@@ -292,3 +292,77 @@ async def test_many_at_once_are_made_a_few_at_a_time(
 
     await until(all_ready, seconds=120)
     assert most == 2
+
+
+async def test_what_is_changed_behind_our_back_is_told_and_put_right_where_the_cell_says_so(
+    api: Api, customers: Customers, control: Postgres, control_plane: LocalThread, operator: Operator, name: str
+) -> None:
+    there = {"cellRef": {"name": name}}
+    drift = {"policy": "Report", "every": "10m"}
+    await api.apply(samples.cell(name, engine={"type": "Embedded"}, drift=drift))
+    customer = await onboard(api, customers, name, **there)
+    wanted = server_of(control_plane, customer) / "wanted.json"
+    wanted.write_text(wanted.read_text().replace('"connections":5', '"connections":6'))
+
+    later(operator, minutes=13)
+    operator.look_at("Tenant", name, deep=True)
+
+    found = await customers.until(name, lambda one: holds(one, "Drifted", "Differs"), seconds=SECONDS)
+    assert "connections" in condition(found, "Drifted")["message"]
+    assert holds(found, "Ready"), "a difference that is only reported stops nobody"
+    events = await api.list("Event", "default")
+    assert [one["reason"] for one in events if one["involvedObject"]["name"] == name].count("Drifted") == 1
+    assert [kind for kind, _ in await operations(control, customer)] == ["up", "drift"]
+
+    await api.edit("Cell", name, {"spec": {"drift": {"policy": "Remediate"}}})
+    operator.look_at("Tenant", name, deep=True)
+
+    await customers.until(name, lambda one: not condition(one, "Drifted") and holds(one, "Ready"), seconds=SECONDS)
+    assert '"connections":5' in wanted.read_text()
+    assert [kind for kind, _ in await operations(control, customer)] == ["up", "drift", "up"]
+
+
+async def test_a_preview_that_is_asked_for_changes_nothing_and_stops_nobody(
+    api: Api, customers: Customers, control: Postgres, control_plane: LocalThread, control_dsn: str, name: str
+) -> None:
+    customer = await onboard(api, customers, name)
+    asked = ["preview", name, "--database", control_dsn]
+
+    shown = await paybill_json(control_plane.kubeconfig, *asked)
+
+    assert (shown["kind"], shown["state"], shown["changes"]) == ("preview", "Succeeded", [])
+    assert holds(await api.get("Tenant", name), "Ready")
+    await customers.quiet()
+    assert [kind for kind, _ in await operations(control, customer)] == ["up", "preview"]
+    nobody = await paybill(control_plane.kubeconfig, "preview", "nobody-of-that-name", "--database", control_dsn)
+    assert nobody.exit_code == 1
+    assert "there is no Tenant" in nobody.output
+
+
+async def test_the_word_is_given_on_the_command_line(
+    api: Api, customers: Customers, control: Postgres, control_plane: LocalThread, control_dsn: str, name: str
+) -> None:
+    engine, policy = {"type": "Embedded"}, [{"model": "Silo", "policy": "Required"}]
+    await api.apply(samples.cell(name, engine=engine, approval=policy), silo(name))
+    await api.apply(samples.tenant(name, cellRef={"name": name}), samples.subscription(name, name))
+    await customers.stalled(name, "ApprovalRequired", seconds=SECONDS)
+    database = ["--database", control_dsn]
+    kubeconfig = control_plane.kubeconfig
+
+    other = await paybill(kubeconfig, "approve", name, "--yes", "--digest", "sha256:" + "0" * 64, *database)
+    refused = await paybill(kubeconfig, "approve", name, *database, answer="n\n")
+    dry = await paybill_json(kubeconfig, "approve", name, "--dry-run", *database)
+    await customers.quiet()
+
+    assert (other.exit_code, refused.exit_code) == (1, 1)
+    assert [one["action"] for one in dry["changes"]] == ["create"]
+    assert holds(await api.get("Tenant", name), "Stalled", "ApprovalRequired")
+    allowed = await paybill(kubeconfig, "approve", name, *database, answer="y\n")
+    assert allowed.exit_code == 0, allowed.output
+    await customers.ready(name, seconds=SECONDS)
+    found = await control.execute(
+        "SELECT approved_by FROM paybill.operations WHERE tenant_name = %s AND kind = 'up'", (name,)
+    )
+    assert await found.fetchone() == ("paybill-local-admin",)
+    listed = await asyncio.to_thread(CliRunner().invoke, main, ["operations", name, *database])
+    assert "Succeeded" in listed.output

@@ -123,6 +123,13 @@ _OPEN = sql.SQL("SELECT {} FROM paybill.operations WHERE installation = %s AND e
 )
 
 
+_PRUNE = sql.SQL(
+    "DELETE FROM paybill.operations o USING fence WHERE o.tenant_id = %s AND o.kind = 'drift'"
+    " AND o.ended_time < now() - interval '7 days'"
+)
+_KNOWN = "SELECT 1 FROM paybill.operations WHERE id = %s"
+
+
 class OperationStore:
     """The stacks and operations of one installation; reads come from memory, writes go to the database first."""
 
@@ -133,6 +140,7 @@ class OperationStore:
         self._stacks: dict[str, StackFacts] = {}
         self._newest: dict[str, OperationRow] = {}
         self._open: dict[str, OperationRow] = {}
+        self._seen: set[str] = set()
 
     async def load(self) -> None:
         """Read what is known, in place of what was in memory."""
@@ -165,6 +173,16 @@ class OperationStore:
         """All operations that have not ended, the oldest first."""
         return tuple(sorted(self._open.values(), key=lambda row: (row.queued_time, row.id)))
 
+    async def known(self, operation_id: str) -> bool:
+        """Whether there was ever an operation of this id."""
+        if operation_id not in self._seen:
+            async with self._db.session() as connection:
+                found = await (await connection.execute(_KNOWN, (operation_id,))).fetchone()
+            if found is None:
+                return False
+            self._seen.add(operation_id)
+        return True
+
     async def put_stack(self, facts: StackFacts, *, epoch: int) -> StackFacts:
         """Keep what is known of a stack; writes nothing when it stands already."""
         if self._stacks.get(facts.tenant_id) == facts:
@@ -189,6 +207,11 @@ class OperationStore:
         if row.kind != "drift":
             self._newest[row.tenant_id] = row
         return row
+
+    async def forget_looks(self, tenant_id: str, *, epoch: int) -> None:
+        """Leave out what a tenant's looks for drift found long ago: the newest ones say all that is of interest."""
+        async with self._db.session() as connection:
+            await connection.execute(FENCED + _PRUNE, (self._shard, epoch, tenant_id))
 
     async def change(self, row: OperationRow, *, epoch: int, **changes: Any) -> OperationRow:
         """The same operation with other values."""

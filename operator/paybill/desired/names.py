@@ -29,6 +29,11 @@ FRESH_ANNOTATION = "paybill.dev/fresh"
 ALLOW_DELETE_ANNOTATION = "paybill.dev/allow-delete"
 """On a Tenant whose contract runs, with the Tenant's own name: somebody means its deletion."""
 
+PREVIEW_ANNOTATION = "paybill.dev/preview"
+"""On a Tenant: a word of eight hexadecimal digits; each new one asks for a preview of its infrastructure."""
+CANCEL_ANNOTATION = "paybill.dev/cancel-operation"
+"""On a Tenant: the id of an operation of its infrastructure that is to stop."""
+
 QUOTA = "paybill"
 LIMITS = "paybill"
 NETWORK_POLICY = "paybill"

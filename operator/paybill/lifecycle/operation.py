@@ -2,13 +2,13 @@
 
 The order is fixed. One operation at a time; what a dead one left is mended first; nothing is started when what is
 wanted is what was applied; what failed is tried again by what it failed of; and what needs a person's word is previewed
-first and waits for an Approval that names exactly what the preview found.
+first and waits for an Approval that names exactly what the preview found. A try that follows such a word keeps to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -23,6 +23,9 @@ FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=10)
 PERSON_PAUSE = timedelta(minutes=15)
 """What only people can mend is tried again this seldom, should they have mended it elsewhere."""
+LOOKS_ONLY = frozenset({"preview", "outputs", "drift"})
+LOOKS: frozenset[Kind] = frozenset({"preview", "drift", "outputs"})
+"""Of the death of these nothing follows."""
 PREVIEW_LASTS = timedelta(hours=24)
 """A preview this old says nothing about today."""
 
@@ -35,12 +38,14 @@ class Operation:
     kind: Kind
     state: State
     inputs_digest: str
+    expected: str | None = None
     exit_code: int | None = None
     reason: str | None = None
     message: str | None = None
     changes: tuple[Change, ...] = ()
     changes_digest: str | None = None
     attempt: int = 1
+    """How often it was tried since something of these inputs last went well, this time among them."""
     queued_time: datetime
     ended_time: datetime | None = None
 
@@ -101,61 +106,104 @@ Next = Nothing | Run | Wait | Ask
 def decide(facts: Facts, now: datetime) -> Next:
     """The next thing to do for one stack."""
     last = facts.last
-    if last is not None and last.state in ("Waiting", "Running"):
-        what = "waits for a place" if last.state == "Waiting" else "runs"
-        return Wait(reason="OperationRunning", message=f"operation {last.id} ({last.kind}) {what}")
-    if (last is not None and last.state == "Lost" and last.kind != "recover") or facts.recovery_due:
-        return _again(Run(kind="recover"), last, now)
+    if (first := _first(last, now, recovery_due=facts.recovery_due)) is not None:
+        return first
     if facts.applied == facts.wanted:
         return Nothing()
     if last is not None and last.inputs_digest == facts.wanted:
         return _after(facts, last, now)
+    return _afresh(facts)
+
+
+def dismantle(last: Operation | None, now: datetime, *, recovery_due: bool = False) -> Run | Wait | Ask:
+    """The next thing to do for a stack that must go."""
+    if (first := _first(last, now, recovery_due=recovery_due)) is not None:
+        return first
+    if last is not None and last.state == "Failed" and last.kind == "destroy":
+        return _again(Run(kind="destroy"), last, now)
+    return Run(kind="destroy", attempt=last.attempt if last is not None and last.kind == "recover" else 1)
+
+
+def _first(last: Operation | None, now: datetime, *, recovery_due: bool) -> Run | Wait | Ask | None:
+    """What comes before everything else: the end of the operation that there is, and the mending of a dead one."""
+    if last is not None and last.state in ("Waiting", "Running"):
+        what = "waits for a place" if last.state == "Waiting" else "runs"
+        return Wait(reason="OperationRunning", message=f"operation {last.id} ({last.kind}) {what}")
+    lost = last is not None and last.state == "Lost" and last.kind not in LOOKS
+    return _again(Run(kind="recover"), last, now) if lost or recovery_due else None
+
+
+def _afresh(facts: Facts) -> Run:
     return Run(kind="preview" if facts.approval_required else "up")
 
 
 def _after(facts: Facts, last: Operation, now: datetime) -> Next:
     """The last operation was about the very same inputs."""
-    if last.state == "Failed" and last.reason != "ApprovalRequired":
-        kind: Kind = "preview" if last.reason == "ChangedSinceApproval" else last.kind
-        run = Run(kind=kind)
-        return run if last.reason == "ChangedSinceApproval" else _again(run, last, now)
-    asks = last.kind == "preview" or last.reason == "ApprovalRequired"
-    if not asks:
-        return Run(kind="preview" if facts.approval_required else "up")
-    if last.ended_time is not None and now - last.ended_time > PREVIEW_LASTS:
+    if last.reason == "ApprovalRequired" or (last.kind == "preview" and last.state == "Succeeded"):
+        return _found(facts, last, now)
+    if last.state == "Succeeded":
+        return replace(_afresh(facts), attempt=last.attempt)
+    if last.reason == "ChangedSinceApproval":
+        preview = Run(kind="preview", attempt=last.attempt + 1)
+        # Twice in a row: an engine that says one thing and does another must not spin.
+        return preview if last.attempt == 1 else _again(preview, last, now)
+    return _again(_same(facts, last), last, now)
+
+
+def _same(facts: Facts, last: Operation) -> Run:
+    """What failed, once more; an ``up`` only within what a person allowed, where one must."""
+    if last.kind != "up":
+        return Run(kind=last.kind)
+    if last.expected is not None and last.expected in facts.approved:
+        return Run(kind="up", expected=last.expected)
+    return Run(kind="preview") if last.expected is not None else _afresh(facts)
+
+
+def _found(facts: Facts, last: Operation, now: datetime) -> Next:
+    """It is known what would be done: whether it may."""
+    until = last.ended_time + PREVIEW_LASTS if last.ended_time is not None else None
+    unnamed = last.kind != "preview" and last.changes_digest is None
+    if unnamed or (until is not None and now >= until):
         return Run(kind="preview")
+    up = Run(kind="up", expected=last.changes_digest, attempt=last.attempt)
     if last.changes_digest is not None and last.changes_digest in facts.approved:
-        return Run(kind="up", expected=last.changes_digest)
-    if last.kind == "preview" and not facts.approval_required and not any(_grave(one) for one in last.changes):
-        return Run(kind="up", expected=last.changes_digest)
+        return up
+    harmless = not last.changes or not (facts.approval_required or any(map(_grave, last.changes)))
+    if last.kind == "preview" and harmless:
+        return up
     return Ask(
         reason="ApprovalRequired",
         message=f"{summary(last.changes)}: look at it with `paybill preview`, allow it with `paybill approve` "
         f"(digest {last.changes_digest})",
-        until=last.ended_time + PREVIEW_LASTS if last.ended_time is not None else None,
+        until=until,
     )
 
 
-def _again(run: Run, last: Operation | None, now: datetime) -> Next:
+def _again(run: Run, last: Operation | None, now: datetime) -> Run | Wait | Ask:
     """Try once more, now or when the pause that fits the failure is over."""
     if last is None or last.ended_time is None or last.state != "Failed":
         return run
-    again = Run(kind=run.kind, expected=run.expected, attempt=last.attempt + 1)
+    again = replace(run, attempt=last.attempt + 1)
     until = last.ended_time + pause(last)
     if now >= until:
         return again
     reason, message = last.reason or "OperationFailed", last.message or f"operation {last.id} failed"
-    if last.exit_code in (USER, POLICY) or reason == "Cancelled":
+    if _for_people(last):
         return Ask(reason=reason, message=message, until=until)
     return Wait(reason=reason, message=message, until=until)
 
 
 def pause(last: Operation) -> timedelta:
     """How long to wait after a failed operation."""
-    if last.exit_code in (USER, POLICY) or last.reason == "Cancelled":
+    if _for_people(last):
         return PERSON_PAUSE
     doubled: timedelta = FIRST_PAUSE * (1 << min(last.attempt - 1, 10))
     return min(doubled, LONGEST_PAUSE)
+
+
+def _for_people(last: Operation) -> bool:
+    """Whether trying again mends nothing unless somebody did something."""
+    return (last.exit_code in (USER, POLICY) and last.reason != "ChangedSinceApproval") or last.reason == "Cancelled"
 
 
 def _grave(change: Change) -> bool:

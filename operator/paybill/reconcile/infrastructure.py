@@ -8,9 +8,11 @@ being suspended, paid for or healed by a change of it that waits or fails.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from paybill.api import duration
 from paybill.api.base import SecretKeyReference
 from paybill.api.cell import Cell, Server
 from paybill.api.failures import Blocked, Failure, Retry
@@ -21,6 +23,7 @@ from paybill.desired import approval as approvals
 from paybill.desired import names, stack_inputs
 from paybill.desired.resource import Key
 from paybill.desired.stack import StackInputs
+from paybill.lifecycle.drift import next_look, remediates
 from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile.steps import Scope
@@ -29,6 +32,7 @@ from paybill.reconcile.world import World
 
 ADMIN_KEY = "admin-uri"
 """The key of the stack's Secret that holds the administrator's URI of the tenant's own server."""
+_WORD = re.compile("[0-9a-f]{8}")
 TIERS = {Phase.ACTIVE: "Paying", Phase.TRIALING: "Trial"}
 
 
@@ -99,13 +103,61 @@ async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stac
         approval_required=required(wanted),
         approved=approved(world, claim, now),
     )
-    answer = decide(facts, now)
+    answer = _also_drift(wanted, stack, facts, now) or decide(facts, now)
+    if not isinstance(answer, Run) and (newest is None or not newest.open):
+        await _asked_for(world, current, claim, wanted)
+    if isinstance(answer, Run) and answer.kind == "drift":
+        await begin(world, claim, wanted, answer, cause="due", tier="Background")
+        return None
     if isinstance(answer, Run):
         tier = TIERS.get(current.standing.phase or Phase.PENDING, "Other")
         await begin(world, claim, wanted, answer, cause=current.cause, tier=tier)
-    elif isinstance(answer, Wait) and newest is not None and newest.open:
+    elif newest is not None and newest.open:
         world.operations.remind(newest, wanted)
+        await _cancelled(world, current, newest)
     return as_failure(claim, answer, now)
+
+
+def _also_drift(wanted: Wanted, stack: StackFacts | None, facts: Facts, now: datetime) -> Run | None:
+    """A look at what exists that is due, or what follows from the last one; only where all else is done."""
+    if stack is None or facts.applied != facts.wanted or not isinstance(decide(facts, now), Nothing):
+        return None
+    drift = wanted.cell.spec.drift
+    if remediates(drift.policy, drifted=bool(stack.drift)):
+        return Run(kind="up")
+    due = look_due(wanted.cell, stack)
+    return Run(kind="drift") if due is not None and due <= now else None
+
+
+def look_due(cell: Cell, stack: StackFacts) -> datetime | None:
+    """When the tenant's infrastructure is to be compared with what was applied."""
+    drift = cell.spec.drift
+    every = duration.parse(drift.every)
+    return next_look(stack.tenant_id, drift.policy, every, stack.applied_time, stack.drift_checked_time)
+
+
+def wake(world: World, claim: Claim | None) -> datetime | None:
+    """When a steady tenant must be looked at for the sake of its infrastructure."""
+    stack = world.operations.store.stack(claim.id) if claim is not None else None
+    cell = world.declared.cells.get(claim.cell) if claim is not None else None
+    if stack is None or cell is None or world.operations.store.open_of(stack.tenant_id) is not None:
+        return None
+    return look_due(cell, stack)
+
+
+async def _asked_for(world: World, current: Pass, claim: Claim, wanted: Wanted) -> None:
+    """Begin a preview that somebody asked for by an annotation, once. It stands in nobody's way."""
+    word = current.tenant.metadata.annotations.get(names.PREVIEW_ANNOTATION, "")
+    operation = f"{claim.id}-{word}"
+    if not _WORD.fullmatch(word) or await world.operations.store.known(operation):
+        return
+    run = Run(kind="preview")
+    await begin(world, claim, wanted, run, cause="it was asked for", tier="Paying", operation=operation)
+
+
+async def _cancelled(world: World, current: Pass, newest: OperationRow) -> None:
+    if current.tenant.metadata.annotations.get(names.CANCEL_ANNOTATION) == newest.id:
+        await world.operations.cancel(world, newest)
 
 
 def as_failure(claim: Claim, answer: Next, now: datetime) -> Failure | None:
@@ -139,10 +191,12 @@ def approved(world: World, claim: Claim, now: datetime) -> frozenset[str]:
     )
 
 
-async def begin(world: World, claim: Claim, wanted: Wanted, run: Run, *, cause: str, tier: str) -> OperationRow:
-    """Queue one operation of a tenant."""
+async def begin(
+    world: World, claim: Claim, wanted: Wanted, run: Run, *, cause: str, tier: str, operation: str = ""
+) -> OperationRow:
+    """Queue one operation of a tenant; ``operation`` is its id where somebody has chosen it."""
     row = OperationRow(
-        id=world.operations.new_id(claim.id),
+        id=operation or world.operations.new_id(claim.id),
         tenant_id=claim.id,
         tenant_name=claim.tenant_name,
         cell=claim.cell,
@@ -152,10 +206,17 @@ async def begin(world: World, claim: Claim, wanted: Wanted, run: Run, *, cause: 
         cause=cause[:512],
         inputs_digest=wanted.digest,
         expected=run.expected,
+        approved_by=_approver(world, claim, run.expected),
         attempt=run.attempt,
         queued_time=world.now(),
     )
     return await world.operations.queue(row, wanted, epoch=world.epoch)
+
+
+def _approver(world: World, claim: Claim, expected: str | None) -> str | None:
+    """Who allowed the changes of this digest."""
+    found = (one for one in world.declared.approvals_of(claim.tenant_name) if one.spec.digest == expected)
+    return next((one.spec.approver for one in found), None) if expected is not None else None
 
 
 async def attach(world: World, claim: Claim, *, deep: bool) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paybill.api.failures import Blocked, Failure, Retry
+from paybill.cluster.events import News
 from paybill.control.operations import OperationRow, OperationStore, StackFacts
 from paybill.desired import handover, names
 from paybill.desired.resource import Key, key_of
@@ -25,6 +26,7 @@ from paybill.engines import runner
 from paybill.engines.operation import Exit, Request
 from paybill.engines.runner import Ended
 from paybill.lifecycle.fairness import Waiting, pick
+from paybill.lifecycle.operation import summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
@@ -56,6 +58,8 @@ class Operations:
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _tasks: dict[str, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
     _later: dict[str, float] = field(default_factory=dict)
+    _stopping: set[str] = field(default_factory=set)
+    """Running operations that are asked to stop; taken out once that is under way."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @staticmethod
@@ -75,9 +79,17 @@ class Operations:
             self._wanted[row.id] = wanted
             self._changed.set()
 
-    async def cancel(self, row: OperationRow) -> None:
-        """Ask a running operation to stop; it ends as cancelled, with what it has done by then."""
-        await runner.cancel(self.folder / row.id)
+    async def cancel(self, world: World, row: OperationRow) -> None:
+        """Take a waiting operation out of the queue, or ask a running one to stop: it ends as cancelled."""
+        if row.state == "Waiting" and row.id not in self._tasks:
+            self._wanted.pop(row.id, None)
+            await self.store.change(
+                row, epoch=world.epoch, state="Failed", ended_time=world.now(), reason="Cancelled",
+                message="it was cancelled before it began",
+            )  # fmt: skip
+        elif row.state == "Running" and row.id not in self._stopping:
+            self._stopping.add(row.id)
+            asyncio.get_running_loop().call_soon(self._changed.set)
 
     def keep_certificate(self, tenant_id: str, certificate: str) -> Path:
         """A file with an authority's certificate, as libpq wants it."""
@@ -96,6 +108,8 @@ class Operations:
                     self._begin(group, row, self._take_over(world, row))
             while True:
                 self._start_due(world, group)
+                while self._stopping:
+                    group.create_task(runner.cancel(self.folder / self._stopping.pop()))
                 self._changed.clear()
                 try:
                     async with asyncio.timeout(AWAIT_SECONDS):
@@ -227,6 +241,9 @@ class Operations:
             )
         )
         ended.remove()
+        if row.kind == "drift":
+            await _persistently(lambda: self.store.forget_looks(row.tenant_id, epoch=world.epoch))
+        self._tell(world, concluded, facts)
         metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
         self._wake(world, row)
         if not done:
@@ -254,6 +271,19 @@ class Operations:
                 return replace(before, drift_checked_time=now, drift=found)
             case _:
                 return replace(before, recovery_due=ended.recovery_needed, handed=handed)
+
+    @staticmethod
+    def _tell(world: World, row: OperationRow, facts: StackFacts) -> None:
+        """An Event for what people want to hear of at once."""
+        tenant = world.declared.tenants.get(row.tenant_name)
+        if tenant is None:
+            return
+        if row.state == "Failed":
+            message = f"operation {row.id} ({row.kind}): {row.message}"
+            world.events.post(News(about=tenant, reason=row.reason or "OperationFailed", message=message, warning=True))
+        elif row.kind == "drift" and facts.drift:
+            found = summary(facts.drift)
+            world.events.post(News(about=tenant, reason="Drifted", message=f"drift: {found}", warning=True))
 
     @staticmethod
     def _wake(world: World, row: OperationRow) -> None:

@@ -174,4 +174,4 @@ def _wake(world: World, current: Pass) -> datetime | None:
     resync = schedule.resync_after(identity, len(world.declared.tenants), world.now())
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
-    return schedule.wake_at(world.now(), resync, deadline)
+    return schedule.wake_at(world.now(), resync, deadline, infrastructure.wake(world, current.claim))
