@@ -38,7 +38,7 @@ KINDS: tuple[Kind, ...] = (
         "give the passphrase that the state was made with",
     ),
     _kind(
-        r"cannot be (deleted|replaced)[^\n]*protected|is protected|protected (it|resource)",
+        r"marked for protection|cannot be (deleted|replaced)[^\n]*protected|is protected",
         Exit.POLICY,
         "DataProtected",
         "what is protected is destroyed only when the deletion of its data was decided",
@@ -93,7 +93,7 @@ KINDS: tuple[Kind, ...] = (
         "adopt or remove what has the name, or raise the tenant's generation",
     ),
     _kind(
-        r"(unable to|could not|failed to) (open|list|read) bucket|nosuchbucket|bucket .*does not exist"
+        r"(unable to|could not|failed to) (open|list|read) (bucket|state)|nosuchbucket|bucket .*does not exist"
         r"|no such file or directory.*\.pulumi|could not (load|read) (the )?(checkpoint|meta)",
         Exit.USER,
         "StateUnreachable",

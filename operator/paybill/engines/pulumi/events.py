@@ -96,7 +96,7 @@ class Events:
             action=action,
             address=step.urn,
             type=step.type,
-            fields=tuple(sorted(step.detailed_diff or step.diffs or ())),
+            fields=_fields(step),
             data=holds_data(step.type, protected=any(one.protect for one in (step.old, step.new) if one is not None)),
         )
         with self._lock:
@@ -112,3 +112,12 @@ class Events:
     def _summed_up(self, counts: Mapping[OpType, int]) -> None:
         for step, count in counts.items():
             self.counts[_ACTIONS.get(OpType(step), OpType(step).value)] += count
+
+
+def _fields(step: StepEventMetadata) -> tuple[str, ...]:
+    """The paths that differ; of providers that do not say so, the fields whose inputs are others."""
+    told = step.detailed_diff or step.diffs or step.keys
+    if not told and step.old is not None and step.new is not None:
+        old, new = step.old.inputs or {}, step.new.inputs or {}
+        told = [name for name in {*old, *new} if old.get(name) != new.get(name) and not name.startswith("__")]
+    return tuple(sorted(told or ()))
