@@ -20,12 +20,7 @@ def build(
     secret_id: pulumi.Input[str],
 ) -> identity.Policy:
     """The rights to one bucket (below ``prefix``, where it is shared) and to read one secret."""
-    inputs = stack.inputs
-    who = (
-        f"request.principal.type = 'workload', request.principal.cluster_id = '{inputs.required('cluster_id')}', "
-        f"request.principal.namespace = '{inputs.namespace}', "
-        f"request.principal.service_account = '{inputs.service_account}'"
-    )
+    who = _pods(stack)
     # A pattern: what begins so. Ids have one length, so none begins with another.
     below = f", target.object.name = /{prefix}*/" if prefix else ""
     statements: list[pulumi.Input[str]] = [
@@ -49,9 +44,19 @@ def build(
         identity.PolicyArgs(
             compartment_id=compartment,
             name=stack.name,
-            description=f"Pods of tenant {inputs.tenant_uid}",
+            description=f"Pods of tenant {stack.inputs.tenant_uid}",
             statements=statements,
             freeform_tags=stack.tags,
         ),
         stack.options(),
+    )
+
+
+def _pods(stack: Stack) -> str:
+    """The tenant's pods, as conditions of a policy."""
+    inputs = stack.inputs
+    return (
+        f"request.principal.type = 'workload', request.principal.cluster_id = '{inputs.required('cluster_id')}', "
+        f"request.principal.namespace = '{inputs.namespace}', "
+        f"request.principal.service_account = '{inputs.service_account}'"
     )

@@ -66,19 +66,7 @@ def build(stack: Stack, compartment: pulumi.Input[str]) -> Grounds:
         ),
         stack.carrying(slow=True),
     )
-    # The default list lets in SSH from everywhere; without rules it lets in nothing.
-    core.DefaultSecurityList(
-        "network-default",
-        core.DefaultSecurityListArgs(
-            manage_default_resource_id=vcn.default_security_list_id,
-            compartment_id=compartment,
-            display_name=f"{stack.name}-nothing",
-            egress_security_rules=[],
-            ingress_security_rules=[],
-            freeform_tags=stack.tags,
-        ),
-        stack.carrying(),
-    )
+    _shut(stack, compartment, vcn)
     subnet = core.Subnet(
         "subnet",
         core.SubnetArgs(
@@ -97,30 +85,26 @@ def build(stack: Stack, compartment: pulumi.Input[str]) -> Grounds:
     return Grounds(subnet_id=subnet.id, security_group_id=_security_group(stack, compartment, vcn), vcn_id=vcn.id)
 
 
-def _routes(stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn) -> core.RouteTable:
-    """Ways to the cluster and to Oracle's services; none to the internet, none to other tenants."""
-    inputs = stack.inputs
-    services = core.ServiceGateway(
-        "services",
-        core.ServiceGatewayArgs(
+def _shut(stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn) -> None:
+    """Empty the default list of rules, which lets in SSH from everywhere; without rules it lets in nothing."""
+    core.DefaultSecurityList(
+        "network-default",
+        core.DefaultSecurityListArgs(
+            manage_default_resource_id=vcn.default_security_list_id,
             compartment_id=compartment,
-            vcn_id=vcn.id,
-            display_name=stack.name,
-            services=[core.ServiceGatewayServiceArgs(service_id=inputs.required("services_id"))],
+            display_name=f"{stack.name}-nothing",
+            egress_security_rules=[],
+            ingress_security_rules=[],
             freeform_tags=stack.tags,
         ),
         stack.carrying(),
     )
-    joined = core.DrgAttachment(
-        "gateway",
-        core.DrgAttachmentArgs(
-            drg_id=inputs.required("drg_id"),
-            display_name=stack.name,
-            network_details=core.DrgAttachmentNetworkDetailsArgs(type="VCN", id=vcn.id),
-            freeform_tags=stack.tags,
-        ),
-        stack.carrying(slow=True),
-    )
+
+
+def _routes(stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn) -> core.RouteTable:
+    """Ways to the cluster and to Oracle's services; none to the internet, none to other tenants."""
+    inputs = stack.inputs
+    services, joined = _gateways(stack, compartment, vcn)
     return core.RouteTable(
         "routes",
         core.RouteTableArgs(
@@ -143,6 +127,35 @@ def _routes(stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn) -> core
         ),
         stack.carrying(after=[joined]),
     )
+
+
+def _gateways(
+    stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn
+) -> tuple[core.ServiceGateway, core.DrgAttachment]:
+    """The door to Oracle's services, and the one to the other networks."""
+    inputs = stack.inputs
+    services = core.ServiceGateway(
+        "services",
+        core.ServiceGatewayArgs(
+            compartment_id=compartment,
+            vcn_id=vcn.id,
+            display_name=stack.name,
+            services=[core.ServiceGatewayServiceArgs(service_id=inputs.required("services_id"))],
+            freeform_tags=stack.tags,
+        ),
+        stack.carrying(),
+    )
+    joined = core.DrgAttachment(
+        "gateway",
+        core.DrgAttachmentArgs(
+            drg_id=inputs.required("drg_id"),
+            display_name=stack.name,
+            network_details=core.DrgAttachmentNetworkDetailsArgs(type="VCN", id=vcn.id),
+            freeform_tags=stack.tags,
+        ),
+        stack.carrying(slow=True),
+    )
+    return services, joined
 
 
 def _security_group(stack: Stack, compartment: pulumi.Input[str], vcn: core.Vcn) -> pulumi.Output[str]:
