@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -27,6 +28,7 @@ from paybill.engines.terraform.engine import TerraformEngine
 from paybill.engines.terraform.session import Stopping
 
 REGION = "eu-central-1"
+ACCOUNT = "123456789012"
 AWS = "registry.terraform.io/hashicorp/aws"
 MIRRORS = (
     Path.home() / ".terraform.d/plugins",
@@ -253,16 +255,10 @@ class Making:
         return self._ended.result(timeout=900)
 
 
-FOUNDATION = {
-    "oidc_provider_arn": f"arn:aws:iam::123456789012:oidc-provider/oidc.eks.{REGION}.amazonaws.com/id/CELL",
-    "permissions_boundary": "arn:aws:iam::123456789012:policy/paybill-tenant",
-    "client_cidrs": "10.0.0.0/16",
-}
-
-
 @pytest.fixture(scope="session")
 def silo(cloud: Cloud, with_mirror: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Making:
     """The one Silo of a test run, from the built-in module for AWS."""
+    foundation = _cell(cloud)
     bench = Bench(
         root=tmp_path_factory.mktemp("silo"),
         environment=with_mirror,
@@ -270,7 +266,33 @@ def silo(cloud: Cloud, with_mirror: dict[str, str], tmp_path_factory: pytest.Tem
         state_url="s3://states/silo",
         credentials=cloud.credentials,
     )
-    return Making(bench, inputs(foundation=FOUNDATION))
+    return Making(bench, inputs(foundation=foundation))
+
+
+def _cell(cloud: Cloud) -> dict[str, str]:
+    """What the tenants of the cell share: a cluster's network, and a bucket for the records of networks."""
+    ec2 = cloud.client("ec2")
+    network = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    table = ec2.create_route_table(VpcId=network)["RouteTable"]["RouteTableId"]
+    issuer = f"oidc.eks.{REGION}.amazonaws.com/id/CELL"
+    return {
+        "account_id": ACCOUNT,
+        "oidc_provider_arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}",
+        "oidc_issuer": issuer,
+        "permissions_boundary": f"arn:aws:iam::{ACCOUNT}:policy/paybill-tenant",
+        "vpc_id": network,
+        "vpc_cidr": "10.0.0.0/16",
+        "route_table_ids": table,
+        "availability_zones": ", ".join(f"{REGION}{zone}" for zone in "abc"),
+        "network_cidr": "10.64.0.0/24",
+        "flow_log_bucket_arn": "arn:aws:s3:::states",
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell that starts us in the background lets us ignore SIGINT, and everything that we start as well."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

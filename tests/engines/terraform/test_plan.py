@@ -39,13 +39,13 @@ def test_what_stays_and_what_is_only_read_is_no_change():
 
     assert found.changes == ()
     assert found.same == 1
-    assert found.empty
+    assert not found.applyable
 
 
 def test_a_change_of_outputs_alone_is_something_to_apply():
     found = planned(output_changes={"bucket": {"actions": ["create"]}})
 
-    assert not found.empty
+    assert found.applyable
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ The tests run in this order and go on from one another, because making a Silo ta
 import json
 
 from paybill.engines.operation import Exit
-from tests.engines.terraform.conftest import REGION, Making, inputs
+from tests.engines.terraform.conftest import ACCOUNT, REGION, Making, inputs
 
-BUCKET = f"pb-abcd1234-123456789012-{REGION}"
+NAME = "pb-abcd1234-g1"
+BUCKET = f"{NAME}-{ACCOUNT}"
 EMULATOR_DRIFT = {"module.stack.aws_db_parameter_group.tenant[0]"}
 """moto shows parameters to one in two refreshes; AWS does not do that."""
 
@@ -21,7 +22,7 @@ def test_what_was_approved_is_made(silo: Making):
     preview, result = silo.result()
 
     assert result.digest == preview.digest
-    assert result.counts == {"create": 38, "same": 0}
+    assert result.counts == {"create": 36, "same": 0}
     assert {change.type for change in result.changes if change.data} == {
         "aws_db_instance",
         "aws_kms_key",
@@ -37,20 +38,20 @@ def test_it_hands_over_where_everything_is(silo: Making, cloud):
     assert outputs.bucket == BUCKET
     assert outputs.prefix is None
     assert outputs.database is not None
-    assert outputs.database.admin_user == "paybill_admin"
+    assert outputs.database.admin_user == "paybill"
     assert outputs.database.admin_password is None
     assert outputs.database.sslmode == "verify-full"
     password = cloud.client("secretsmanager").get_secret_value(SecretId=outputs.database.admin_secret)
-    assert json.loads(password["SecretString"])["username"] == "paybill_admin"
+    assert json.loads(password["SecretString"])["username"] == "paybill"
     assert cloud.client("kms").describe_key(KeyId=outputs.key)["KeyMetadata"]["KeyState"] == "Enabled"
     assert cloud.client("ec2").describe_vpcs(VpcIds=[outputs.network])["Vpcs"]
-    assert outputs.identity == "arn:aws:iam::123456789012:role/pb-abcd1234"
+    assert outputs.identity == "arn:aws:iam::123456789012:role/pb-abcd1234-g1"
 
 
 def test_the_database_is_encrypted_private_protected_and_backed_up(silo: Making, cloud):
     key = silo.result()[1].outputs.key
     rds = cloud.client("rds")
-    (found,) = rds.describe_db_instances(DBInstanceIdentifier="pb-abcd1234")["DBInstances"]
+    (found,) = rds.describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"]
 
     assert found["StorageEncrypted"]
     assert found["KmsKeyId"] == key
@@ -61,8 +62,9 @@ def test_the_database_is_encrypted_private_protected_and_backed_up(silo: Making,
     assert found["IAMDatabaseAuthenticationEnabled"]
     assert found["CopyTagsToSnapshot"]
     assert found["BackupRetentionPeriod"] == 7
-    parameters = rds.describe_db_parameters(DBParameterGroupName="pb-abcd1234-pg18")["Parameters"]
-    assert {one["ParameterName"]: one["ParameterValue"] for one in parameters}["rds.force_ssl"] == "1"
+    parameters = rds.describe_db_parameters(DBParameterGroupName=f"{NAME}-pg18")["Parameters"]
+    set_here = {one["ParameterName"]: one.get("ParameterValue") for one in parameters}
+    assert (set_here["rds.force_ssl"], set_here["ssl_min_protocol_version"]) == ("1", "TLSv1.2")
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_tls_only(silo: Making, cloud):
@@ -76,24 +78,26 @@ def test_the_bucket_is_private_encrypted_versioned_and_tls_only(silo: Making, cl
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     ownership = s3.get_bucket_ownership_controls(Bucket=BUCKET)["OwnershipControls"]["Rules"]
     assert ownership == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-    (statement,) = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    statements = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
+    assert {one["Effect"] for one in statements} == {"Deny"}
+    assert {one["Sid"] for one in statements} == {"OnlyTLS", "OnlyTLS12", "NoOtherTenant"}
 
 
-def test_the_key_rotates_and_only_the_tenant_and_its_services_use_it(silo: Making, cloud):
+def test_the_key_rotates_and_is_used_through_services_only(silo: Making, cloud):
     kms, key = cloud.client("kms"), silo.result()[1].outputs.key
 
     assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
     policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
-    using = [one for one in policy["Statement"] if {"kms:Decrypt", "kms:*"} & set(one["Action"])]
-    assert {one["Sid"] for one in using} == {"Tenant", "Services"}
-    assert all(one["Condition"] for one in using)
+    by_name = {one["Sid"]: one for one in policy["Statement"]}
+    assert "kms:Decrypt" not in by_name["Administration"]["Action"]
+    assert "kms:*" not in by_name["Administration"]["Action"]
+    assert set(by_name["UseThroughServices"]["Condition"]["StringEquals"]) == {"kms:ViaService"}
+    assert by_name["NoOtherTenant"]["Effect"] == "Deny"
 
 
 def test_the_role_trusts_one_service_account_by_sub_and_aud(silo: Making, cloud):
     silo.result()
-    role = cloud.client("iam").get_role(RoleName="pb-abcd1234")["Role"]
+    role = cloud.client("iam").get_role(RoleName=NAME)["Role"]
 
     issuer = f"oidc.eks.{REGION}.amazonaws.com/id/CELL"
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -170,11 +174,11 @@ def test_destroying_retains_data_what_guards_it_and_what_it_rests_on(silo: Makin
     assert f"arn:aws:s3:::{BUCKET}" in result.retained
     assert outputs.key in result.retained
     assert outputs.secret in result.retained
-    assert any(one.endswith(":db:pb-abcd1234") for one in result.retained)
+    assert any(one.endswith(f":db:{NAME}") for one in result.retained)
     assert any(one.endswith(outputs.network) for one in result.retained)
     assert len(set(result.retained)) == len(result.retained)
     gone = {change.type for change in result.changes}
-    assert {"aws_iam_role", "aws_iam_role_policy", "aws_vpc_endpoint", "aws_flow_log"} <= gone
+    assert {"aws_iam_role", "aws_iam_role_policy", "aws_flow_log"} <= gone
     assert not any(kind.startswith(("aws_s3_", "aws_db_", "aws_kms_", "aws_secrets")) for kind in gone)
 
 
@@ -182,7 +186,7 @@ def test_what_was_retained_is_still_there_and_still_guarded(silo: Making, cloud)
     outputs = silo.result()[1].outputs
 
     assert all(cloud.client("s3").get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values())
-    assert cloud.client("rds").describe_db_instances(DBInstanceIdentifier="pb-abcd1234")["DBInstances"]
+    assert cloud.client("rds").describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"]
     assert cloud.client("kms").describe_key(KeyId=outputs.key)["KeyMetadata"]["KeyState"] == "Enabled"
 
 

@@ -50,7 +50,7 @@ def _plan(session: Session, state: dict[str, Any], stays: tuple[Kept, ...]) -> P
     staying = {one.address for one in stays}
     going = [one["address"] for one in resources(state) if one["address"] not in staying]
     if stays and not going:  # without a target, all would go
-        return Plan(changes=(), drift=(), same=len(stays), hands_over=False, state=session.state_version())
+        return Plan(changes=(), drift=(), same=len(stays), applyable=False, state=session.state_version())
     targets = [f"-target={address}" for address in going] if stays else []
     return session.plan("plan", "-destroy", *targets)
 

@@ -44,7 +44,7 @@ class TerraformEngine:
         require_approved(request, result)
         require_data_present(planned, request, result)
         require_data_kept(planned, request, result)
-        if planned.empty:
+        if not planned.applyable:
             return result.model_copy(update={"outputs": session.outputs()})
         if planned.endangered:
             planned = self._unprotected(session, planned)
@@ -65,7 +65,8 @@ class TerraformEngine:
         planned = session.plan("refresh", "-refresh-only")
         result = planned.result(request.inputs, planned.drift)
         require_data_present(planned, request, result)
-        session.apply("refresh", planned)
+        if planned.applyable:
+            session.apply("refresh", planned)
         return result
 
     def drift(self, request: Request, tell: Tell) -> Result:

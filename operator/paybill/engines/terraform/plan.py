@@ -38,15 +38,10 @@ class Plan:
     drift: tuple[Change, ...]
     same: int
     """Resources that stay as they are."""
-    hands_over: bool
-    """Whether what the stack hands over changes."""
+    applyable: bool
+    """Whether terraform would take it for an apply: something changes, if only what the stack hands over."""
     state: str
     """The version of the state it was made of."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to apply."""
-        return not self.changes and not self.hands_over
 
     @property
     def endangered(self) -> tuple[Change, ...]:
@@ -78,12 +73,11 @@ def read(document: dict[str, Any], *, state: str) -> Plan:
     """The plan that ``terraform show -json`` printed; ``state``: the version of the state it was made of."""
     holding = Holding.of_plan(document)
     listed = [one for one in document.get("resource_changes", ()) if one.get("mode") == "managed"]
-    outputs = document.get("output_changes", {}).values()
     return Plan(
         changes=_changes(listed, holding),
         drift=tuple(filter(_is_drift, _changes(document.get("resource_drift", ()), holding))),
         same=_same(document, listed),
-        hands_over=any(one.get("actions") != ["no-op"] for one in outputs),
+        applyable=_applyable(document),
         state=state,
     )
 
@@ -93,6 +87,14 @@ def _same(document: dict[str, Any], listed: list[dict[str, Any]]) -> int:
     if listed or not document.get("prior_state"):
         return sum(one["change"]["actions"] == ["no-op"] for one in listed)
     return len(resources(document["prior_state"]))
+
+
+def _applyable(document: dict[str, Any]) -> bool:
+    if "applyable" in document:  # since Terraform 1.8
+        return bool(document["applyable"])
+    listed = [one["change"] for one in document.get("resource_changes", ()) if one.get("mode") == "managed"]
+    changed = any(one.get("actions") != ["no-op"] for one in (*listed, *document.get("output_changes", {}).values()))
+    return changed or bool(document.get("resource_drift"))
 
 
 def _is_drift(change: Change) -> bool:

@@ -34,7 +34,8 @@ def recover(session: Session) -> Result:
     planned = _look(session)
     result = planned.result(request.inputs, planned.drift)
     require_data_present(planned, request, result)
-    session.apply("refresh", planned)
+    if planned.applyable:
+        session.apply("refresh", planned)
     adopted = _adopt(session)
     counts = result.counts | ({"adopted": len(adopted)} if adopted else {})
     return result.model_copy(update={"counts": counts, "outputs": _outputs(session)})

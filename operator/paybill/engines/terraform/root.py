@@ -101,7 +101,7 @@ def document(
     if found.provider is not None:
         name, source = found.provider
         terraform["required_providers"] = {name: {"source": source}}
-        content["provider"] = {name: _PROVIDERS[name](credentials)}
+        content["provider"] = {name: _PROVIDERS[name](inputs, credentials)}
     return content
 
 
@@ -134,14 +134,16 @@ def _private(path: Path, content: Any) -> None:
         json.dump(content, file)
 
 
-def _aws(credentials: Mapping[str, str]) -> dict[str, Any]:
+def _aws(inputs: StackInputs, credentials: Mapping[str, str]) -> dict[str, Any]:
     block: dict[str, Any] = {"region": "${var.inputs.region}", "default_tags": {"tags": "${var.inputs.tags}"}}
+    if account := inputs.foundation.get("account_id"):
+        block["allowed_account_ids"] = [account]  # a login of another account makes nothing
     if any(credentials.get(name) for name in ENDPOINTS):
         block["s3_use_path_style"] = True  # at one address there is no host name per bucket
     return block
 
 
-def _ibm(_: Mapping[str, str]) -> dict[str, Any]:
+def _ibm(_: StackInputs, __: Mapping[str, str]) -> dict[str, Any]:
     return {"region": "${var.inputs.region}"}
 
 

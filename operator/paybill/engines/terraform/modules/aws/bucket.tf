@@ -4,7 +4,7 @@ resource "aws_s3_bucket" "tenant" {
   count = local.dedicated ? 1 : 0
 
   # Names of buckets are taken worldwide: with the account's number this one is nobody else's.
-  bucket        = "${var.name}-${local.account}-${var.region}"
+  bucket        = "${var.suffixed}-${local.account}"
   force_destroy = !var.protect
 }
 
@@ -59,7 +59,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "tenant" {
   bucket = aws_s3_bucket.tenant[0].id
 
   rule {
-    id     = "leftovers"
+    id     = "tidy"
     status = "Enabled"
 
     filter {}
@@ -69,7 +69,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "tenant" {
     }
 
     noncurrent_version_expiration {
-      noncurrent_days = 90
+      noncurrent_days = 30
     }
   }
 
@@ -83,14 +83,32 @@ resource "aws_s3_bucket_policy" "tenant" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Sid       = "TransportIsEncrypted"
-      Effect    = "Deny"
-      Principal = "*"
-      Action    = "s3:*"
-      Resource  = [aws_s3_bucket.tenant[0].arn, "${aws_s3_bucket.tenant[0].arn}/*"]
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
+    Statement = [
+      {
+        Sid       = "OnlyTLS"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = [aws_s3_bucket.tenant[0].arn, "${aws_s3_bucket.tenant[0].arn}/*"]
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+      {
+        Sid       = "OnlyTLS12"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = [aws_s3_bucket.tenant[0].arn, "${aws_s3_bucket.tenant[0].arn}/*"]
+        Condition = { NumericLessThan = { "s3:TlsVersion" = "1.2" } }
+      },
+      {
+        Sid       = "NoOtherTenant"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "s3:*"
+        Resource  = [aws_s3_bucket.tenant[0].arn, "${aws_s3_bucket.tenant[0].arn}/*"]
+        Condition = local.other_tenants
+      },
+    ]
   })
 
   # A policy put while public policies are being blocked is refused for a moment.
@@ -98,6 +116,6 @@ resource "aws_s3_bucket_policy" "tenant" {
 }
 
 locals {
-  bucket = local.dedicated ? aws_s3_bucket.tenant[0].id : lookup(var.foundation, "bucket", null)
-  prefix = local.dedicated || local.bucket == null ? null : "${var.name}/"
+  bucket = local.dedicated ? aws_s3_bucket.tenant[0].id : local.cell["bucket"]
+  prefix = local.dedicated ? null : "${var.tenant_id}/"
 }

@@ -4,51 +4,42 @@ locals {
   # RDS allows about 112 connections per GiB of memory (max_connections = DBInstanceClassMemory / 9531392).
   classes = [
     { connections = 80, class = "db.t4g.micro" },
-    { connections = 190, class = "db.t4g.small" },
+    { connections = 180, class = "db.t4g.small" },
     { connections = 400, class = "db.t4g.medium" },
-    { connections = 850, class = "db.m7g.large" },
-    { connections = 1700, class = "db.m7g.xlarge" },
-    { connections = 3400, class = "db.m7g.2xlarge" },
+    { connections = 850, class = "db.t4g.large" },
   ]
 
   fitting  = local.server ? [for one in local.classes : one.class if one.connections >= var.database.connections] : []
-  class    = lookup(var.foundation, "instance_class", try(local.fitting[0], "db.m7g.4xlarge"))
+  class    = lookup(var.foundation, "instance_class", try(local.fitting[0], "db.m7g.xlarge"))
   major    = local.server ? split(".", var.database.version)[0] : ""
-  db_group = "${var.name}-pg${local.major}"
+  db_group = "${var.suffixed}-pg${local.major}"
 }
 
 resource "aws_db_subnet_group" "tenant" {
   count = local.server ? 1 : 0
 
-  name        = var.name
-  description = "Subnets of the database of tenant ${var.name}"
+  name        = var.suffixed
+  description = "Subnets of the database of tenant ${var.tenant_id}"
   subnet_ids  = local.subnet_ids
 }
 
 resource "aws_security_group" "database" {
   count = local.server ? 1 : 0
 
-  name        = "${var.name}-database"
-  description = "The database of tenant ${var.name}"
+  name        = "${var.suffixed}-database"
+  description = "The database of tenant ${var.tenant_id}"
   vpc_id      = local.vpc_id
 }
 
 resource "aws_vpc_security_group_ingress_rule" "database" {
-  for_each = local.server ? toset(local.clients) : toset([])
+  count = local.server ? 1 : 0
 
   security_group_id = aws_security_group.database[0].id
-  description       = "Postgres"
+  description       = "Postgres from the cluster"
   ip_protocol       = "tcp"
   from_port         = 5432
   to_port           = 5432
-  cidr_ipv4         = each.value
-
-  lifecycle {
-    precondition {
-      condition     = each.value != "0.0.0.0/0"
-      error_message = "client_cidrs must not hold 0.0.0.0/0: a database is open to nobody by default."
-    }
-  }
+  cidr_ipv4         = local.cell["vpc_cidr"]
 }
 
 resource "aws_db_parameter_group" "tenant" {
@@ -56,11 +47,16 @@ resource "aws_db_parameter_group" "tenant" {
 
   name        = local.db_group
   family      = "postgres${local.major}"
-  description = "Postgres of tenant ${var.name}"
+  description = "Postgres of tenant ${var.tenant_id}"
 
   parameter {
     name  = "rds.force_ssl"
     value = "1"
+  }
+
+  parameter {
+    name  = "ssl_min_protocol_version"
+    value = "TLSv1.2"
   }
 
   lifecycle {
@@ -71,20 +67,21 @@ resource "aws_db_parameter_group" "tenant" {
 resource "aws_db_instance" "tenant" {
   count = local.server ? 1 : 0
 
-  identifier     = var.name
+  identifier     = var.suffixed
   engine         = "postgres"
   engine_version = var.database.version
   instance_class = local.class
   port           = 5432
 
-  username                      = "paybill_admin"
+  username                      = "paybill"
   manage_master_user_password   = true
   master_user_secret_kms_key_id = local.key_arn
 
-  storage_type      = "gp3"
-  allocated_storage = max(20, var.database.storage_gib)
-  storage_encrypted = true
-  kms_key_id        = local.key_arn
+  storage_type          = "gp3"
+  allocated_storage     = max(20, var.database.storage_gib)
+  max_allocated_storage = 2 * max(20, var.database.storage_gib)
+  storage_encrypted     = true
+  kms_key_id            = local.key_arn
 
   multi_az                            = var.database.high_availability
   publicly_accessible                 = false
@@ -109,12 +106,5 @@ resource "aws_db_instance" "tenant" {
     create = "60m"
     update = "80m"
     delete = "60m"
-  }
-
-  lifecycle {
-    precondition {
-      condition     = length(local.subnet_ids) >= 2
-      error_message = "A database needs two subnets or more: a Silo makes them; else add subnet_ids and vpc_id to spec.engine.foundation."
-    }
   }
 }

@@ -1,10 +1,9 @@
-# The tenant's key. It names the tenant's role by a condition, not as a principal: a principal must exist, so the key
-# would depend on the role, and a key that is retained with its data would keep the role alive.
+# The tenant's key: the account administers it but reads nothing with it; use goes through the services that keep data.
 
 resource "aws_kms_key" "tenant" {
   count = local.dedicated ? 1 : 0
 
-  description             = "Data of tenant ${var.name}"
+  description             = "Data of tenant ${var.tenant_id}"
   enable_key_rotation     = true
   deletion_window_in_days = 30
 
@@ -16,32 +15,30 @@ resource "aws_kms_key" "tenant" {
         Effect    = "Allow"
         Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
         Action = [
-          "kms:CancelKeyDeletion", "kms:Create*", "kms:Delete*", "kms:Describe*", "kms:Disable*", "kms:Enable*",
-          "kms:Get*", "kms:List*", "kms:Put*", "kms:Revoke*", "kms:ScheduleKeyDeletion", "kms:TagResource",
-          "kms:UntagResource", "kms:Update*"
+          "kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:Describe*", "kms:Disable*", "kms:Enable*",
+          "kms:Get*", "kms:List*", "kms:PutKeyPolicy", "kms:RevokeGrant", "kms:RotateKeyOnDemand",
+          "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateAlias",
+          "kms:UpdateKeyDescription"
         ]
         Resource = "*"
       },
       {
-        Sid       = "Tenant"
+        Sid       = "UseThroughServices"
         Effect    = "Allow"
         Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
-        Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Action = [
+          "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"
+        ]
         Resource  = "*"
-        Condition = { ArnEquals = { "aws:PrincipalArn" = local.role_arn } }
+        Condition = { StringEquals = { "kms:ViaService" = values(local.services) } }
       },
       {
-        Sid       = "Services"
-        Effect    = "Allow"
-        Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
-        Action    = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+        Sid       = "NoOtherTenant"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "kms:*"
         Resource  = "*"
-        Condition = {
-          StringEquals = {
-            "kms:CallerAccount" = local.account
-            "kms:ViaService"    = [for service in ["rds", "s3", "secretsmanager"] : "${service}.${var.region}.amazonaws.com"]
-          }
-        }
+        Condition = local.other_tenants
       },
     ]
   })
@@ -55,6 +52,5 @@ resource "aws_kms_alias" "tenant" {
 }
 
 locals {
-  # Pooled tenants use the cell's key; without one, the account's own key of each service.
-  key_arn = local.dedicated ? aws_kms_key.tenant[0].arn : lookup(var.foundation, "key_arn", null)
+  key_arn = local.dedicated ? aws_kms_key.tenant[0].arn : local.cell["key_arn"]
 }

@@ -1,8 +1,8 @@
 # The tenant's secret in the cloud's store: made empty, so that no value is ever in a plan or a state.
 
 resource "aws_secretsmanager_secret" "tenant" {
-  name                    = "paybill/${var.suffixed}"
-  description             = "Secrets of tenant ${var.name}"
+  name                    = var.suffixed
+  description             = "For tenant ${var.tenant_id}"
   kms_key_id              = local.key_arn
   recovery_window_in_days = 30
 }
@@ -14,12 +14,12 @@ resource "aws_secretsmanager_secret_policy" "tenant" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "TransportIsEncrypted"
+      Sid       = "NoOtherTenant"
       Effect    = "Deny"
       Principal = "*"
       Action    = "secretsmanager:*"
       Resource  = "*"
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      Condition = local.other_tenants
     }]
   })
 }

@@ -1,4 +1,9 @@
-# The inputs of every engine, by the names of StackInputs, and what follows from them: names, tags, what there is.
+# The inputs of every engine, by the names of StackInputs, and what follows from them.
+#
+# What the tenants of a cell share comes by foundation, with the names that the Pulumi program for AWS has: account_id,
+# oidc_provider_arn, oidc_issuer, permissions_boundary; Pooled: bucket, key_arn; Silo, or a server of one's own: vpc_id,
+# vpc_cidr; a server without a Silo: subnet_ids; Silo: availability_zones, ipam_pool_id (or network_cidr, a fixed range),
+# route_table_ids, flow_log_bucket_arn. Optional: partition, instance_class, database_ca.
 
 variable "model" {
   type        = string
@@ -30,6 +35,11 @@ variable "tags" {
   description = "The marks that orphans are found by; the provider puts them on every resource."
 }
 
+variable "tenant_id" {
+  type        = string
+  description = "The registry's opaque id: what a tenant's role is known by."
+}
+
 variable "tenant_uid" {
   type        = string
   description = "The UID that the tenant's marks are made of."
@@ -42,7 +52,7 @@ variable "region" {
 
 variable "namespace" {
   type        = string
-  description = "The Kubernetes namespace whose pods get the tenant's role."
+  description = "The Kubernetes namespace whose pods get the tenant's identity."
 }
 
 variable "service_account" {
@@ -65,12 +75,7 @@ variable "database" {
 variable "foundation" {
   type        = map(string)
   default     = {}
-  description = "What the tenants of the cell share, by name (see the page of this module in the documentation)."
-
-  validation {
-    condition     = lookup(var.foundation, "oidc_provider_arn", "") != ""
-    error_message = "The Cell does not give oidc_provider_arn: add it to spec.engine.foundation."
-  }
+  description = "What the tenants of the cell share, by name."
 }
 
 variable "protect" {
@@ -79,16 +84,32 @@ variable "protect" {
   description = "Deletion protection of what holds data. The engine lifts it for an approved destruction, nobody else."
 }
 
-data "aws_caller_identity" "current" {}
-
-data "aws_partition" "current" {}
-
 locals {
   dedicated = var.model != "Pooled"
   silo      = var.model == "Silo"
   server    = var.level == "Server" && var.database != null
 
-  account   = data.aws_caller_identity.current.account_id
-  partition = data.aws_partition.current.partition
-  role_arn  = "arn:${local.partition}:iam::${local.account}:role/${var.name}"
+  # What is missing is said all at once, in the words of the other engines.
+  needed = concat(
+    ["account_id", "oidc_provider_arn", "oidc_issuer", "permissions_boundary"],
+    local.dedicated ? [] : ["bucket", "key_arn"],
+    local.silo || local.server ? ["vpc_id", "vpc_cidr"] : [],
+    local.server && !local.silo ? ["subnet_ids"] : [],
+    local.silo ? ["availability_zones", "route_table_ids", "flow_log_bucket_arn"] : [],
+    local.silo && lookup(var.foundation, "network_cidr", "") == "" ? ["ipam_pool_id"] : [],
+  )
+  missing = [for name in local.needed : name if lookup(var.foundation, name, "") == ""]
+  cell    = { for name in local.needed : name => lookup(var.foundation, name, "") }
+  listed  = { for name, value in local.cell : name => compact([for one in split(",", value) : trimspace(one)]) }
+
+  account   = local.cell["account_id"]
+  partition = lookup(var.foundation, "partition", "aws")
+
+  # Key, bucket and secret refuse the roles of other tenants, whatever their own policies allow. Null lets those pass
+  # that are no tenant's: people, the operator, AWS.
+  other_tenants = {
+    Null            = { "aws:PrincipalTag/paybill-tenant" = "false" }
+    StringNotEquals = { "aws:PrincipalTag/paybill-tenant" = var.tenant_id }
+  }
+  services = { for name in ["rds", "s3", "secretsmanager"] : name => "${name}.${var.region}.amazonaws.com" }
 }

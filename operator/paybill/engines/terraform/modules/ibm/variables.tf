@@ -30,6 +30,11 @@ variable "tags" {
   description = "The marks that orphans are found by; put on every resource that can bear tags."
 }
 
+variable "tenant_id" {
+  type        = string
+  description = "The registry's opaque id."
+}
+
 variable "tenant_uid" {
   type        = string
   description = "The UID that the tenant's marks are made of."
