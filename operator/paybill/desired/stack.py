@@ -206,7 +206,8 @@ def changes_digest(changes: tuple[Change, ...] | list[Change], *, inputs_digest:
 
     ``state``: the version of the engine's state that the preview was made of.
     """
-    listed = sorted((one.model_dump(mode="json") for one in changes), key=lambda one: (one["address"], one["action"]))
+    # By everything: Terraform lists an address twice when an object that was replaced could not be deleted.
+    listed = sorted((one.model_dump(mode="json") for one in changes), key=lambda one: json.dumps(one, sort_keys=True))
     return digest_of({"changes": listed, "inputs": inputs_digest, "state": state})
 
 
