@@ -24,7 +24,7 @@ from paybill.desired import names, stack_inputs
 from paybill.desired.resource import Key
 from paybill.desired.stack import StackInputs
 from paybill.lifecycle.drift import next_look, remediates
-from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide
+from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide, dismantle
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile.steps import Scope
 from paybill.reconcile.tenant_pass import Pass
@@ -61,6 +61,12 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
             "NoEngine",
             f"Cell {claim.cell} has no engine (or is gone), but this Tenant's {claim.level} was made by one: put "
             "spec.engine back; nothing is changed until then",
+        )
+    if cell.spec.engine.runner == "Job":
+        raise Blocked(
+            "NotSupportedYet",
+            f"Cell {claim.cell} has runner Job, which this version cannot do: choose Subprocess, where each operation "
+            "is a process beside the operator",
         )
     inputs = stack_inputs.build(
         names.Identity(
@@ -252,10 +258,10 @@ async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
 
 async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
     """Whether a tenant's infrastructure is gone; has its destruction queued while it is not."""
-    stack = world.operations.store.stack(claim.id)
-    if stack is None or stack.destroyed_time is not None:
+    stack, newest = world.operations.store.stack(claim.id), world.operations.store.newest(claim.id)
+    begun = newest is not None and newest.open
+    if not begun and (stack is None or stack.destroyed_time is not None):
         return True
-    newest = world.operations.store.newest(claim.id)
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         raise Blocked("PlanMissing", f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is destroyed")
@@ -264,14 +270,12 @@ async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
         return True
     now = world.now()
     last = newest.decided if newest is not None else None
-    if last is not None and last.state in ("Waiting", "Running") and newest is not None:
+    answer = dismantle(last, now, recovery_due=stack is not None and stack.recovery_due)
+    if isinstance(answer, Run):
+        await begin(world, claim, wanted, answer, cause=scope.cause, tier="Other")
+        return False
+    if begun and newest is not None:
         world.operations.remind(newest, wanted)
-        raise Retry("OperationRunning", f"operation {last.id} ({last.kind}) has not ended", after=30.0)
-    if last is not None and last.kind == "destroy" and last.state == "Failed":
-        answer = decide(Facts(wanted=wanted.digest, applied=None, last=last), now)
-        if not isinstance(answer, Run):
-            failure = as_failure(claim, answer, now)
-            raise failure if failure is not None else Retry("OperationFailed", last.message or "")
-    attempt = last.attempt + 1 if last is not None and last.kind == "destroy" else 1
-    await begin(world, claim, wanted, Run(kind="destroy", attempt=attempt), cause=scope.cause, tier="Other")
-    return False
+    failure = as_failure(claim, answer, now)
+    assert failure is not None  # noqa: S101 - only Nothing has none
+    raise failure

@@ -14,7 +14,7 @@ import secrets
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.cluster.events import News
@@ -167,10 +167,31 @@ class Operations:
     async def _work(self, world: World, row: OperationRow, wanted: Wanted) -> None:
         """The act: the row says it runs before anything does; raises OperationFailed for the log."""
         request = await self._request(world, row, wanted)
-        running = await self.store.change(row, epoch=world.epoch, state="Running", started_time=world.now())
+        if row.kind not in LOOKS_ONLY:
+            # From here on something may exist, whatever becomes of us.
+            known = self._known(row, wanted.inputs.stack)
+            await self.store.put_stack(replace(known, destroyed_time=None), epoch=world.epoch)
+        # What is wanted may have changed since it was asked for; it is this that is applied.
+        running = await self.store.change(
+            row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest
+        )
         self._wanted.pop(row.id, None)
-        ended = await runner.run(request)
+        try:
+            ended = await runner.run(request)
+        except Blocked as failure:
+            await self._not_begun(world, running, failure)
         await self._conclude(world, running, ended, wanted.inputs.stack)
+
+    async def _not_begun(self, world: World, row: OperationRow, failure: Blocked) -> NoReturn:
+        """There is no worker: what the row says is ended all the same."""
+        await _persistently(
+            lambda: self.store.change(
+                row, epoch=world.epoch, state="Failed", ended_time=world.now(), exit_code=Exit.TRANSIENT.value,
+                reason=failure.reason, message=failure.message[:2000],
+            )
+        )  # fmt: skip
+        self._wake(world, row)
+        raise OperationFailed(failure.reason, f"operation {row.id} ({row.kind}): {failure.message}") from failure
 
     async def _take_over(self, world: World, row: OperationRow) -> None:
         """An operation of a leader that is gone."""
@@ -179,6 +200,10 @@ class Operations:
         except Blocked as gone:
             lost = row.kind not in LOOKS_ONLY
             logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
+            before = self.store.stack(row.tenant_id)
+            if lost and before is not None:
+                doubtful = replace(before, applied_digest=_doubtful(before, row), recovery_due=True)
+                await _persistently(lambda: self.store.put_stack(doubtful, epoch=world.epoch))
             await _persistently(
                 lambda: self.store.change(
                     row, epoch=world.epoch, state="Lost" if lost else "Failed", ended_time=world.now(),
@@ -251,10 +276,15 @@ class Operations:
 
     def _facts(self, world: World, row: OperationRow, ended: Ended, stack: str, *, done: bool) -> StackFacts:
         """What is known of the stack after an operation."""
-        before = self.store.stack(row.tenant_id) or StackFacts(tenant_id=row.tenant_id, engine=row.engine, stack=stack)
+        before = self._known(row, stack)
         result, now = ended.result, world.now()
+        if not done and row.kind == "drift":
+            # Looked for again when that is due, not at once: what keeps it from looking is told by an Event.
+            return replace(before, drift_checked_time=now)
         if not done:
-            return replace(before, recovery_due=before.recovery_due or ended.recovery_needed)
+            refused = ended.exit in (Exit.POLICY, Exit.CONFLICT)
+            applied = before.applied_digest if refused else _doubtful(before, row)
+            return replace(before, applied_digest=applied, recovery_due=before.recovery_due or ended.recovery_needed)
         outputs = result.outputs if result is not None else None
         handed = _digest(outputs) if outputs is not None else before.handed
         match row.kind:
@@ -265,7 +295,9 @@ class Operations:
                 )  # fmt: skip
             case "destroy":
                 retained = result.retained if result is not None else ()
-                return replace(before, applied_digest=None, destroyed_time=now, retained=retained, handed=None)
+                return replace(
+                    before, applied_digest=None, destroyed_time=now, retained=retained, handed=None, recovery_due=False
+                )  # fmt: skip
             case "drift":
                 found = result.changes if result is not None else ()
                 return replace(before, drift_checked_time=now, drift=found)
@@ -284,6 +316,10 @@ class Operations:
         elif row.kind == "drift" and facts.drift:
             found = summary(facts.drift)
             world.events.post(News(about=tenant, reason="Drifted", message=f"drift: {found}", warning=True))
+
+    def _known(self, row: OperationRow, stack: str) -> StackFacts:
+        known = self.store.stack(row.tenant_id)
+        return known or StackFacts(tenant_id=row.tenant_id, engine=row.engine, stack=stack)
 
     @staticmethod
     def _wake(world: World, row: OperationRow) -> None:
@@ -328,6 +364,13 @@ async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> 
         inputs={"key": str(key_of(secret)), "fields": sorted(secret["data"])},
     )
     await take(world, Scope(cause=f"operation {row.id}", tenant_id=row.tenant_id, cell=row.cell), [step])
+
+
+def _doubtful(before: StackFacts, row: OperationRow) -> str | None:
+    """What is applied after an ``up`` that did not end well: something, but nothing that anybody may want again."""
+    if before.applied_digest is None or row.kind != "up":
+        return before.applied_digest
+    return f"unfinished:{row.id}"
 
 
 def _digest(outputs: StackOutputs) -> str:
