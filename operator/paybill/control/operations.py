@@ -96,20 +96,21 @@ def _type(column: str) -> sql.SQL:
     return sql.SQL("boolean") if column == "recovery_due" else sql.SQL("text")
 
 
-def _put(table: str, key: str, columns: tuple[str, ...]) -> sql.Composed:
+def _put(table: str, key: str, columns: tuple[str, ...], also: str = "") -> sql.Composed:
     return sql.SQL(
-        "INSERT INTO {} (installation, {}) SELECT %s, {} FROM fence ON CONFLICT ({}) DO UPDATE SET {} RETURNING {}"
+        "INSERT INTO {} (installation, {}) SELECT %s, {} FROM fence ON CONFLICT ({}) DO UPDATE SET {}{} RETURNING {}"
     ).format(
         sql.Identifier("paybill", table),
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.SQL(", ").join(sql.SQL("%s::{}").format(_type(name)) for name in columns),
         sql.Identifier(key),
         sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns[1:]),
+        sql.SQL(also),
         sql.Identifier(key),
     )
 
 
-_PUT_STACK = _put("stacks", "tenant_id", _STACK)
+_PUT_STACK = _put("stacks", "tenant_id", _STACK, ", updated_time = now()")
 _PUT_ROW = _put("operations", "id", _ROW)
 _STACKS = sql.SQL("SELECT {} FROM paybill.stacks WHERE installation = %s").format(
     sql.SQL(", ").join(map(sql.Identifier, _STACK))
