@@ -65,6 +65,8 @@ CASES = (
     _engine("a path of two lines", "one line of text", programPath="/p\n/q"),
     _engine("an unknown engine", 'Unsupported value: "Crossplane"', type="Crossplane"),
     _engine("an unknown runner", 'Unsupported value: "Thread"', runner="Thread"),
+    _engine("what tenants share", None, foundation={"vpc_id": "vpc-1", "subnet_ids": "subnet-1,subnet-2"}),
+    _engine("what tenants share by a name with a dash", "every name must begin", foundation={"vpc-id": "vpc-1"}),
     *(_engine(f"state {url!r}", "must be a URL without credentials", state={"url": url})
       for url in ("", "bucket", "s3://key:secret@bucket", "s3://bucket/a b", "://x")),
     _case("two approvals of one model", "Duplicate value", approval=[{"model": "Silo", "policy": "Required"}] * 2),

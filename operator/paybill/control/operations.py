@@ -19,8 +19,8 @@ from psycopg.types.json import Jsonb
 from paybill.api.failures import Retry
 from paybill.control.database import ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
-from paybill.desired.stack import Change
 from paybill.lifecycle import operation as decided
+from paybill.lifecycle.changes import Change
 
 
 @dataclass(frozen=True, kw_only=True)

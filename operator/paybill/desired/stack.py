@@ -7,23 +7,30 @@ tags come from the tenant's identity: what a crashed operation left behind is fo
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from paybill.api.cell import CellProvider
 from paybill.api.limits import Compute, DatabaseLevel, IsolationModel
+from paybill.lifecycle.changes import DESTRUCTIVE, Action, Change, StackModel, changes_digest, digest_of
+
+__all__ = [
+    "DESTRUCTIVE",
+    "Action",
+    "Change",
+    "DatabaseInputs",
+    "DatabaseOutput",
+    "FoundationMissing",
+    "StackInputs",
+    "StackModel",
+    "StackOutputs",
+    "changes_digest",
+    "digest_of",
+]
 
 PROGRAM_VERSION = "1"
 """The version of the built-in programs and modules: another one is a rollout, like another revision of a Plan."""
-
-
-class StackModel(BaseModel):
-    """A frozen value that crosses a process boundary as JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DatabaseInputs(StackModel):
@@ -173,45 +180,3 @@ class StackOutputs(StackModel):
     """The id of the tenant's secret in the cloud's store."""
     network: str | None = None
     """The id of the tenant's own network."""
-
-
-Action = Literal["create", "update", "replace", "delete"]
-"""What an operation does to a resource."""
-
-DESTRUCTIVE: frozenset[Action] = frozenset({"replace", "delete"})
-
-
-class Change(StackModel):
-    """What a preview says would happen to one resource; no values, which may be secret."""
-
-    action: Action
-    """What would happen."""
-    address: str
-    """The engine's own name of the resource: a URN or a Terraform address."""
-    type: str
-    """Its type, such as aws:rds/instance:Instance or aws_db_instance."""
-    fields: tuple[str, ...] = ()
-    """The paths of the fields that differ, sorted."""
-    data: bool = False
-    """Whether it holds a customer's data: databases, buckets, keys."""
-
-    @property
-    def destructive(self) -> bool:
-        """Whether something is taken away."""
-        return self.action in DESTRUCTIVE
-
-
-def changes_digest(changes: tuple[Change, ...] | list[Change], *, inputs_digest: str, state: str = "") -> str:
-    """A hash of what would be done: an Approval names it, and it is void when anything of this is another.
-
-    ``state``: the version of the engine's state that the preview was made of.
-    """
-    # By everything: Terraform lists an address twice when an object that was replaced could not be deleted.
-    listed = sorted((one.model_dump(mode="json") for one in changes), key=lambda one: json.dumps(one, sort_keys=True))
-    return digest_of({"changes": listed, "inputs": inputs_digest, "state": state})
-
-
-def digest_of(content: Any) -> str:
-    """``sha256:`` and the hash of a value in canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

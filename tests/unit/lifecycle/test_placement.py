@@ -55,7 +55,7 @@ def test_a_tenant_is_put_where_there_is_room_first(wanted, level, counts, place)
         pytest.param("b", "Schema", {("b", "s1"): 1}, Blocked, "CellFull", id="a full cell never spills into another"),
         pytest.param(None, "Schema", FULL_A | {("b", "s1"): 1}, Blocked, "CellFull", id="every default cell full"),
         pytest.param("b", "Rows", {}, Blocked, "NoServerForLevel", id="no server holds the level"),
-        pytest.param("a", "Server", {}, Blocked, "NoServerForLevel", id="a level that is not shared"),
+        pytest.param("a", "Server", {}, Blocked, "NoEngine", id="a server of one's own where nothing makes one"),
         pytest.param("d", "Schema", {}, Blocked, "NoServerForLevel", id="own databases hold no schemas"),
     ],
 )

@@ -60,7 +60,11 @@ DESTRUCTIVE = {
     ("suspension.py", "pod.delete"),
     ("suspension.py", "pod.evict"),
 }
-DEPENDS = {("database.py", "database.ensure"), ("objects.py", "action")}
+DEPENDS = {
+    ("database.py", "database.ensure"),
+    ("objects.py", "action"),
+    ("operations.py", "f'stack.{row.kind}'"),  # an operation that destroys
+}
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
     ("adoption.py", "contract.continue"),
@@ -71,6 +75,7 @@ HARMLESS = {
     ("mass_change.py", "massChange.allow or massChange.clear"),
     ("mass_change.py", "massChange.hold"),
     ("modes.py", "mode.change"),
+    ("operations.py", "secret.apply"),
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
     ("suspension.py", "workload.resume"),
