@@ -11,24 +11,21 @@ from tests.engines.terraform.conftest import inputs
 
 pytest.importorskip("hcl2", reason="python-hcl2 is not installed")
 
-IBM_CELL = {"cluster_crn": "crn:cluster", "secrets_manager_id": "sm", "resource_group_id": "rg"}
 AWS_CELL = {
-    name: f"the-{name}"
-    for name in [
-        "account_id",
-        "oidc_provider_arn",
-        "oidc_issuer",
-        "permissions_boundary",
-        "bucket",
-        "key_arn",
-        "vpc_id",
-        "vpc_cidr",
-        "availability_zones",
-        "route_table_ids",
-        "flow_log_bucket_arn",
-        "ipam_pool_id",
-    ]
+    "account_id": "123456789012",
+    "oidc_provider_arn": "arn:aws:iam::123456789012:oidc-provider/issuer.test",
+    "oidc_issuer": "issuer.test",
+    "permissions_boundary": "arn:aws:iam::123456789012:policy/boundary",
+    "bucket": "shared",
+    "key_arn": "arn:aws:kms:eu-central-1:123456789012:key/shared",
+    "vpc_id": "vpc-cluster",
+    "vpc_cidr": "10.0.0.0/16",
+    "availability_zones": "a, b, c",
+    "route_table_ids": "rtb-cluster",
+    "flow_log_bucket_arn": "arn:aws:s3:::records",
+    "ipam_pool_id": "ipam-pool",
 }
+IBM_CELL = {"cluster_crn": "crn:cluster", "secrets_manager_id": "sm", "resource_group_id": "rg"}
 
 # What the documentation of the IBM provider (website/docs/r of IBM-Cloud/terraform-provider-ibm) says these resources
 # take. The provider itself is not here, so a word that it does not know could be found in no other way.
@@ -165,7 +162,7 @@ def test_names_and_settings_follow_from_the_inputs():
     shown = {one.address: one for one in render(inputs(foundation=AWS_CELL))}
 
     bucket = shown["module.stack.aws_s3_bucket.tenant[0]"]
-    assert bucket.physical == "pb-abcd1234-g1-the-account_id"
+    assert bucket.physical == "pb-abcd1234-g1-123456789012"
     database = shown["module.stack.aws_db_instance.tenant[0]"]
     assert database.inputs["engine_version"] == "18"
     assert database.inputs["deletion_protection"] is True
