@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paybill.engines.operation import Exit
-from paybill.engines.terraform.cli import PROGRAM
+from paybill.engines.terraform.binary import PROGRAM
 from tests.engines.terraform.conftest import Bench, inputs
 
 

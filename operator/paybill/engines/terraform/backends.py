@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from paybill.engines.operation import Exit, Request
 from paybill.engines.port import EngineError
-from paybill.engines.terraform.cli import LOCKS_ON_S3, Binary
+from paybill.engines.terraform.binary import LOCKS_ON_S3, Binary
 
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _OPTIONS = {"region", "endpoint", "s3ForcePathStyle", "kms_key_id", "awssdk"}

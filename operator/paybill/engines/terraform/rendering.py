@@ -28,7 +28,7 @@ _REFERENCE = re.compile(r"\b([a-z]+_[a-z0-9_]+)\.([a-z0-9_]+)\b")
 def render(inputs: StackInputs) -> list[RenderedResource]:
     """The resources in the order of their addresses; raises RenderError."""
     if inputs.provider not in BUILT_IN:
-        raise RenderError("ModuleMissing", f"there is no Terraform module for {inputs.provider}")
+        raise RenderError("NoProgram", f"there is no Terraform module for {inputs.provider}")
     provider, _ = BUILT_IN[inputs.provider]
     blocks = parsed(MODULES / provider)
     scope = Scope(values(inputs, protect=True), _locals(blocks), inputs.required)
@@ -52,7 +52,7 @@ def parsed(folder: Path) -> list[dict[str, Any]]:
         hcl2 = importlib.import_module("hcl2")
     except ModuleNotFoundError as failure:
         happened = "to show a Terraform module, python-hcl2 must be installed: pip install 'python-hcl2>=8,<9'"
-        raise RenderError("ParserMissing", happened) from failure
+        raise RenderError("SDKMissing", happened) from failure
     return [hcl2.loads(path.read_text()) for path in sorted(folder.glob("*.tf"))]
 
 

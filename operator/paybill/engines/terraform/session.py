@@ -18,7 +18,8 @@ from paybill.engines.port import EngineError, Tell
 from paybill.engines.redaction import KNOWN
 from paybill.engines.terraform import errors, plan, root
 from paybill.engines.terraform.backends import backend
-from paybill.engines.terraform.cli import MARGIN, Cli, Finished, environment, find
+from paybill.engines.terraform.binary import environment, find
+from paybill.engines.terraform.cli import MARGIN, Cli, Finished
 from paybill.engines.terraform.holding import DATA_OUTPUT
 from paybill.engines.terraform.messages import Transcript
 from paybill.engines.terraform.plan import Plan
