@@ -1,22 +1,25 @@
-"""Writes the reference pages that can be read off the code: the command line, the settings, the permissions.
+"""Writes the reference pages that can be read off the code: commands, settings, permissions, clouds.
 
     python docs/generate.py            # write them below docs/reference
     python docs/generate.py --check    # write nothing; exit 1 and name what differs
 
 What a program says of itself is the only description that cannot go stale, so these pages are not written by
-hand (docs/reference/api.md is generated too: `paybill crds --docs`). tests/unit/test_docs.py runs the check.
+hand (docs/reference/api.md is generated too: `paybill crds --docs`). tests/unit/test_docs.py runs the check. The
+programs for clouds are parsed and not imported, so that no SDK is needed for it.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
+import paybill
 from paybill import settings
 from paybill.cli.main import main
 from paybill.cli.rbac import ROLES, Role
@@ -49,12 +52,66 @@ in the code feeds this page, the chart (`paybill rbac`), the local control plane
 [Security](../concepts/security.md) says what it is worth.
 """
 
+CLOUDS_INTRO = """\
+# Clouds
+
+What each built-in program is built on, and what does not hold there. The foundation is what the tenants of a Cell
+share; it is made by somebody else and named in `spec.engine.foundation`. `paybill render --provider <name> --model
+<model>` lists every resource of a program, without a login. [Infrastructure](../concepts/infrastructure.md) says what
+is common to all.
+
+A value that is missing stops the operation before anything is made (`FoundationMissing`); lists are separated by
+commas.
+"""
+
+CLOUDS = {
+    "AWS": ("aws", "Pulumi: rendered, never run on AWS. Terraform: applied against an emulator."),
+    "Azure": ("azure", "Pulumi: rendered, never run on Azure."),
+    "Google Cloud": ("gcp", "Pulumi: rendered, never run on Google Cloud."),
+    "Oracle Cloud": ("oci", "Pulumi: rendered, never run on Oracle Cloud."),
+    "Kubernetes": ("kubernetes", "Pulumi: rendered; a real API server took its objects. No pod of it ran."),
+}
+"""Each Pulumi program by the name of its folder, and how far it was tried."""
+
+MODULES = {
+    "AWS": {
+        "network_cidr": "Silo: a fixed range for each tenant's network, instead of `ipam_pool_id`",
+        "partition": "`aws-us-gov`; `aws` where absent",
+        "instance_class": "the class of servers; one that fits the connections where absent",
+        "database_ca": "the certificate authority's certificate (PEM) that clients check servers by",
+    },
+    "IBM": {
+        "cluster_crn": "required: CRN of the cluster that the tenant's pods run in",
+        "secrets_manager_id": "required: the Secrets Manager that holds a group of secrets for each tenant",
+        "resource_group_id": "the resource group; the account's own where absent",
+        "cluster_type": "how the cluster's pods log in; `IKS_SA` where absent",
+        "bucket": "Pooled: the bucket of all pooled tenants",
+        "key_crn": "Pooled: the key that it is encrypted with",
+        "vpc_cidr": "Silo: the range of the tenant's network; `10.64.0.0/16` where absent",
+        "availability_zones": "Silo: its zones; the region's 1, 2 and 3 where absent",
+        "client_cidrs": "with a server: further ranges that may reach it",
+    },
+}
+"""What the Terraform modules look up in the foundation; whoever makes the page checks that these are all of them."""
+
+IBM_CANNOT = (
+    "IBM: nothing of this module was planned or applied; its arguments were compared with the provider's documentation.",
+    "IBM: nothing keeps a bucket from being opened to the public; access is by policies only.",
+    "IBM: databases and buckets have no deletion protection of their own; the engine alone refuses to take them away.",
+    "IBM: the login of a server's administrator is in the state, which must be encrypted.",
+    "IBM: all Silo networks have one range unless the Cell gives another, so they cannot be joined with each other.",
+)
+"""As the comments in the module say it."""
+
 LOCAL = {
     "PAYBILL_HOME": "The folder with one sub-folder per instance of `paybill up`. Default: `$XDG_STATE_HOME/paybill`, "
     "else `~/.local/state/paybill`.",
     "PAYBILL_CACHE": "The folder for control-plane binaries. Default: `$XDG_CACHE_HOME/paybill`, else "
     "`~/.cache/paybill`.",
     "PAYBILL_OFFLINE": "`1`: fetch no archive of binaries.",
+    "PAYBILL_PULUMI": "The Pulumi CLI, also of the operator's workers; else `pulumi` on `PATH`.",
+    "PAYBILL_PULUMI_PLUGINS": "A folder with the plugins of Pulumi's providers: none is fetched at run time.",
+    "PAYBILL_TERRAFORM": "The program `terraform` or `tofu`, also of the operator's workers; else the one on `PATH`.",
     "PAYBILL_POSTGRES_BIN": "A folder with `postgres` and `initdb`, used instead of the wheel's or the system's.",
     "KUBEBUILDER_ASSETS": "A folder with `etcd`, `kube-apiserver` and `kube-controller-manager`; wins over the cache.",
     "KUBECONFIG": "The cluster that commands talk to, and `paybill run` outside of a pod.",
@@ -147,7 +204,59 @@ def _only(names: Iterable[str]) -> str:
     return f" (only {_codes(names)})" if names else ""
 
 
-PAGES = {"cli.md": cli, "settings.md": settings_page, "permissions.md": permissions}
+def clouds() -> str:
+    """The page of what each cloud's program is built on and what it cannot do."""
+    parts = [HEADER + CLOUDS_INTRO]
+    for cloud, (folder, verified) in CLOUDS.items():
+        table, cannot = _program(PROGRAMS / folder)
+        parts.append(f"## {cloud}\n\n{verified}\n\n{table}\n")
+        if cloud in MODULES:
+            parts.append(f"The Terraform module takes the same names, and:\n\n{_module(cloud)}\n")
+        parts.append(_holds_not(cannot))
+    ibm = "Terraform only, and **unverified**."
+    parts.append(f"## IBM Cloud\n\n{ibm}\n\n{_module('IBM')}\n")
+    parts.append(_holds_not(IBM_CANNOT))
+    return "\n".join(parts)
+
+
+def _program(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """The table of the foundation in a program's docstring, and its constant CANNOT; neither is imported."""
+    doc = ast.get_docstring(ast.parse(_read(folder / "__init__.py"))) or ""
+    rows = (line.replace("``", "`") for line in doc.splitlines() if line.startswith("|"))
+    table = "\n".join(map(_coded, rows))
+    for node in ast.parse(_read(folder / "program.py")).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CANNOT" and node.value is not None:
+            return table, ast.literal_eval(node.value)
+    raise LookupError(f"{folder} has no constant CANNOT")
+
+
+def _coded(row: str) -> str:
+    """A row whose first cell shows names as code; not the heading."""
+    if row.startswith(("| name |", "|-")):
+        return row
+    _, names, rest = row.split("|", 2)
+    return f"| {', '.join(f'`{name.strip()}`' for name in names.split(','))} |{rest}"
+
+
+def _module(cloud: str) -> str:
+    folder, listed = PROGRAMS.parents[1] / "terraform" / "modules" / cloud.lower(), MODULES[cloud]
+    text = "".join(map(_read, sorted(folder.glob("*.tf"))))
+    found = set(re.findall(r'lookup\(var\.foundation, "(\w+)"|var\.foundation\["(\w+)"\]', text))
+    names = {first or second for first, second in found}
+    if names != set(listed):
+        raise LookupError(f"the module {cloud} looks up {sorted(names)}: correct MODULES in docs/generate.py")
+    rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in listed.items())
+    return f"| name | what |\n|---|---|\n{rows}"
+
+
+def _holds_not(cannot: Iterable[str]) -> str:
+    told = (one.partition(": ")[2] for one in cannot)
+    lines = "\n".join(f"- {one if '_' in one.split()[0] else one[0].upper() + one[1:]}" for one in told)
+    return f"What does not hold:\n\n{lines}\n"
+
+
+PROGRAMS = Path(paybill.__file__).parent / "engines" / "pulumi" / "programs"
+PAGES = {"cli.md": cli, "settings.md": settings_page, "permissions.md": permissions, "clouds.md": clouds}
 
 
 def differing() -> list[str]:

@@ -17,7 +17,7 @@ from paybill.api import conditions
 from paybill.api.kinds import BY_KIND
 from paybill.cluster.breaker import ApiBreaker
 from paybill.lifecycle.phases import Phase
-from paybill.reconcile import metrics, servers, status
+from paybill.reconcile import infrastructure_report, metrics, servers, status
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "paybill"
@@ -25,16 +25,21 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 FAILURES = {"Retry", "Blocked", "Invalid", "Held", "RenderError"}
-CARRIERS = {"Fact", "Course", "Change", "Budget"}
+CODED = {"EngineError": 1, "LockedError": 1, "_kind": None, "__init__": None}
+"""Failures of engines, which come with an exit code: where the reason is; None: behind the code, if there is one."""
+STOPS = {"begin_stop", "kill"}
+"""What stops an operation gives it a reason."""
+CARRIERS = {"Fact", "Course", "Change", "Budget", "Failed", "Wait", "Ask", "change"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""
 NAMED = {"BEHIND": servers.BEHIND}
 """Reasons that have a name in the code."""
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
-    "reason", "phase",
+    "trouble.reason", "failed.reason", "last.reason", "kind.reason", "reason", "phase",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
+MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS
 CAMEL = re.compile(r"[A-Z][A-Za-z]+")
 
 
@@ -65,14 +70,24 @@ def leaves(node: ast.expr) -> Iterator[ast.expr]:
 
 def reason_of(call: ast.Call) -> ast.expr | None:
     named = next((keyword.value for keyword in call.keywords if keyword.arg == "reason"), None)
+    if called(call) in CODED and call.args:
+        place = CODED[called(call)] or behind_exit_code(call)
+        return call.args[place] if place is not None else None
+    if called(call) in STOPS:
+        return next((one for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)), None)
     return call.args[0] if called(call) in FAILURES and call.args else named
+
+
+def behind_exit_code(call: ast.Call) -> int | None:
+    codes = [number for number, one in enumerate(call.args) if ast.unparse(one).startswith("Exit.")]
+    return codes[0] + 1 if codes else None
 
 
 def reasons_in(tree: ast.Module) -> Iterator[str]:
     """Every reason that a failure or a condition is made with; an expression nobody knows is an error of this test."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call() if called(node) in FAILURES | CARRIERS and (reason := reason_of(node)) is not None:
+            case ast.Call() if called(node) in MAKERS and (reason := reason_of(node)) is not None:
                 for leaf in leaves(reason):
                     yield from _reason(leaf)
             case ast.Assign(targets=[ast.Name(id="reason" | "phase")], value=value):
@@ -118,7 +133,8 @@ def test_every_reason_is_on_the_page_and_none_that_is_not_used() -> None:
 
 
 def test_every_condition_type_is_on_the_page_and_none_that_is_not_used() -> None:
-    constants = {name: value for name, value in vars(status).items() if name.isupper() and isinstance(value, str)}
+    named = (*vars(status).items(), *vars(infrastructure_report).items())
+    constants = {name: value for name, value in named if name.isupper() and isinstance(value, str)}
     constants |= {name: getattr(conditions, name) for name in ("READY", "RECONCILING", "STALLED")}
     used = set()
     for path, tree in modules():
