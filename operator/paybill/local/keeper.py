@@ -34,6 +34,7 @@ AGAIN_SECONDS = 5.0
 """Until a server that did not start is tried again."""
 SPARE_CONNECTIONS = 15
 """For the operator's own sessions and Postgres' own reserve, beside what the tenant may open."""
+NO_TLS = "SSL is not supported by this build"
 AT_ONCE = 2
 """Servers that are made or started side by side."""
 
@@ -77,28 +78,34 @@ class Keeper:
         if name in self._working:
             return
         wanted = folder.wanted
-        if wanted is None or self._done.get(name) == wanted.digest:
+        if wanted is None or (self._done.get(name) == wanted.digest and _answered(folder, wanted)):
             return
         task = self._working[name] = asyncio.create_task(self._make(folder, wanted), name=f"server {name}")
         task.add_done_callback(lambda _: self._working.pop(name, None))
 
     async def _make(self, folder: Folder, wanted: Wanted) -> None:
         name = folder.path.name
-        async with self._places:
-            try:
-                await self._stop_one(name)
-                if wanted.state == "Running":
-                    folder.answer(await self._start(folder, wanted))
-                elif wanted.state == "Stopped":
-                    folder.answer(Found(answers=wanted.digest, state="Stopped"))
-                else:
-                    await asyncio.to_thread(self._remove, folder)
-            except (Failure, OSError) as failure:
-                logger.warning("server %s: %s", name, failure)
-                folder.answer(Found(answers=wanted.digest, state="Failed", message=str(failure)))
-                await asyncio.sleep(AGAIN_SECONDS)
-                return
+        try:
+            async with self._places:
+                await self._bring_about(folder, wanted)
+        except (Failure, OSError, ValueError) as failure:
+            logger.warning("server %s: %s", name, failure)
+            with contextlib.suppress(FileNotFoundError):  # somebody took the folder away
+                port = folder.found.port if folder.found is not None else 0
+                folder.answer(Found(answers=wanted.digest, state="Failed", port=port, message=str(failure)))
+            await asyncio.sleep(AGAIN_SECONDS)  # without a place: who can be helped does not wait for who cannot
+            return
         self._done[name] = wanted.digest
+
+    async def _bring_about(self, folder: Folder, wanted: Wanted) -> None:
+        await self._stop_one(folder.path.name)
+        if wanted.state == "Running":
+            folder.answer(await self._start(folder, wanted))
+        elif wanted.state == "Stopped":
+            port = folder.found.port if folder.found is not None else 0
+            folder.answer(Found(answers=wanted.digest, state="Stopped", port=port))
+        else:
+            await asyncio.to_thread(self._remove, folder)
 
     async def _stop_one(self, name: str) -> None:
         child = self._children.pop(name, None)
@@ -139,7 +146,10 @@ class Keeper:
             try:
                 await run(Command(name="postgres", argv=argv, log=log, account=server.account), deadline=20)
                 self._tls[str(programs)] = True
-            except Failure:
+            except Failure as failure:
+                # Any other failure must not cost the server its TLS for good.
+                if NO_TLS not in failure.message:
+                    raise
                 self._tls[str(programs)] = False
         return self._tls[str(programs)]
 
@@ -171,6 +181,12 @@ class Keeper:
             if not path.is_relative_to(folder.path):
                 shutil.rmtree(path, ignore_errors=True)
         folder.remove()
+
+
+def _answered(folder: Folder, wanted: Wanted) -> bool:
+    """Whether the answer is still there: somebody may have taken the folder away, and asked again."""
+    found = folder.found
+    return found is not None and found.answers == wanted.digest
 
 
 async def main(path: Path) -> None:

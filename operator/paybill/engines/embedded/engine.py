@@ -38,7 +38,6 @@ class EmbeddedEngine:
                 f"what would be done is {result.digest}, approved was {request.expected}: preview and approve again",
                 result=result,
             )
-        _refuse_stranger(folder, request.inputs)
         folder.ask(wanted)
         for change in result.changes:
             tell(Progress(phase="apply", resource=change.address, action=change.action))
@@ -58,7 +57,6 @@ class EmbeddedEngine:
         folder = _folder(request)
         if folder.wanted is None:
             return Result(counts={"same": 0})
-        _refuse_stranger(folder, request.inputs)
         leave = request.inputs.retain and not request.destroys_data
         address = _address(request.inputs)
         tell(Progress(phase="destroy", resource=address, action="update" if leave else "delete"))
@@ -90,7 +88,9 @@ def _folder(request: Request) -> Folder:
             "the embedded engine works on a machine that runs `paybill up`, whose folder it is told: on a cluster "
             "choose engine Pulumi or Terraform in the Cell",
         )
-    return Folder(Path(request.home), request.inputs.tenant_id)
+    folder = Folder(Path(request.home), request.inputs.tenant_id)
+    _refuse_stranger(folder, request.inputs)
+    return folder
 
 
 def _address(inputs: StackInputs) -> str:
