@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from paybill.engines.operation import Exit
-from tests.engines.terraform.conftest import Bench, Cloud, inputs
+from tests.engines.terraform.conftest import ACCOUNT, Bench, Cloud, inputs
 
 pytestmark = pytest.mark.exhaustive  # each operation loads the provider several times
 
@@ -103,3 +103,51 @@ def test_destroying_with_data_lifts_the_protection_first(bench: Bench, cloud: Cl
 
     assert [change.address for change in result.changes] == [BUCKET]
     assert "pb-adopt004" not in {one["Name"] for one in cloud.client("s3").list_buckets()["Buckets"]}
+
+
+CELL = {
+    "account_id": ACCOUNT,
+    "oidc_provider_arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.test",
+    "oidc_issuer": "issuer.test",
+    "permissions_boundary": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
+}
+SHARED = {"bucket": "shared", "key_arn": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/shared"}
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "cell", "kinds"),
+    [
+        (
+            "Pooled",
+            "Schema",
+            CELL | SHARED,
+            {"aws_iam_role", "aws_iam_role_policy", "aws_secretsmanager_secret", "aws_secretsmanager_secret_policy"},
+        ),
+        ("Bridge", "Database", CELL, {"aws_s3_bucket", "aws_kms_key", "aws_iam_role", "aws_secretsmanager_secret"}),
+    ],
+)
+def test_the_other_models_can_be_planned(bench: Bench, model: str, level: str, cell: dict[str, str], kinds: set[str]):
+    given = inputs(model=model, level=level, database=None, foundation=cell)
+
+    planned = {change.type for change in bench.run("preview", given, path=None).changes}
+
+    assert kinds <= planned
+    assert not {"aws_vpc", "aws_db_instance"} & planned
+    assert planned == kinds or model == "Bridge"
+
+
+def test_what_the_cell_does_not_give_is_named(bench: Bench):
+    error = bench.fail("preview", inputs(model="Bridge", level="Database", database=None), path=None)
+
+    assert (error.exit_code, error.failed.reason) == (Exit.USER, "ModuleInvalid")
+    assert "account_id, oidc_provider_arn, oidc_issuer, permissions_boundary" in error.failed.message
+
+
+def test_a_login_of_another_account_makes_nothing(bench: Bench):
+    given = inputs(
+        model="Pooled", level="Schema", database=None, foundation=CELL | SHARED | {"account_id": "999999999999"}
+    )
+
+    error = bench.fail("up", given, path=None)
+
+    assert (error.exit_code, error.failed.reason) == (Exit.USER, "CredentialsRefused")

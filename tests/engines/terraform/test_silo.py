@@ -5,8 +5,7 @@ The tests run in this order and go on from one another, because making a Silo ta
 
 import json
 
-from paybill.engines.operation import Exit
-from tests.engines.terraform.conftest import ACCOUNT, REGION, Making, inputs
+from tests.engines.terraform.conftest import ACCOUNT, REGION, Making
 
 NAME = "pb-abcd1234-g1"
 BUCKET = f"{NAME}-{ACCOUNT}"
@@ -42,7 +41,7 @@ def test_it_hands_over_where_everything_is(silo: Making, cloud):
     assert outputs.database.admin_password is None
     assert outputs.database.sslmode == "verify-full"
     password = cloud.client("secretsmanager").get_secret_value(SecretId=outputs.database.admin_secret)
-    assert json.loads(password["SecretString"])["username"] == "paybill"
+    assert json.loads(password["SecretString"])["password"]
     assert cloud.client("kms").describe_key(KeyId=outputs.key)["KeyMetadata"]["KeyState"] == "Enabled"
     assert cloud.client("ec2").describe_vpcs(VpcIds=[outputs.network])["Vpcs"]
     assert outputs.identity == "arn:aws:iam::123456789012:role/pb-abcd1234-g1"
@@ -188,13 +187,3 @@ def test_what_was_retained_is_still_there_and_still_guarded(silo: Making, cloud)
     assert all(cloud.client("s3").get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values())
     assert cloud.client("rds").describe_db_instances(DBInstanceIdentifier=NAME)["DBInstances"]
     assert cloud.client("kms").describe_key(KeyId=outputs.key)["KeyMetadata"]["KeyState"] == "Enabled"
-
-
-def test_making_it_again_over_what_was_retained_says_that_the_names_are_taken(silo: Making):
-    silo.result()
-    bridge = inputs(model="Silo", level="Database", database=None, foundation=silo.inputs.foundation)
-
-    error = silo.bench.fail("up", bridge)
-
-    assert (error.exit_code, error.failed.reason) == (Exit.USER, "NameTaken"), error.failed.message
-    assert error.result is not None

@@ -85,6 +85,7 @@ KINDS: tuple[Kind, ...] = (
         "CredentialsRefused",
         "put a valid login with the documented permissions into the Cell's Secret",
         "no valid credential sources",
+        "account id not allowed",
         "failed to refresh cached credentials",
         "invalidclienttokenid",
         "invalidaccesskeyid",
