@@ -95,7 +95,7 @@ MODULES = {
 """What the Terraform modules look up in the foundation; whoever makes the page checks that these are all of them."""
 
 IBM_CANNOT = (
-    "IBM: nothing of this module was planned or applied; its arguments were compared with the provider's documentation.",
+    "IBM: nothing of this was planned or applied; its arguments were compared with the provider's documentation.",
     "IBM: nothing keeps a bucket from being opened to the public; access is by policies only.",
     "IBM: databases and buckets have no deletion protection of their own; the engine alone refuses to take them away.",
     "IBM: the login of a server's administrator is in the state, which must be encrypted.",
