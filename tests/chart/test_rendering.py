@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((Path(__file__).parent / "values").glob("*.yaml"))
 BY_FIELD = {"namespace": NAMESPACE, "service_account": "paybill-operator"}
 """Settings that Kubernetes fills in from the pod."""
-NOT_SET = {"control_database_url": "an environment is readable by whoever can look at the pod: the file is used"}
+NOT_SET = {
+    "control_database_url": "an environment is readable by whoever can look at the pod: the file is used",
+    "embedded_home": "a tenant's own Postgres on this machine is for one machine, not for a cluster",
+}
 CLUSTER_SCOPED = {
     "CustomResourceDefinition",
     "ClusterRole",
@@ -131,6 +134,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         database_resync_seconds=12.5,
         lease_seconds=30.0,
         settle_seconds=5.0,
+        operations_folder=Path("/var/lib/paybill/operations"),
         metrics_port=9090,
         metrics_host="::",
         log_format="text",
@@ -142,7 +146,7 @@ def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> N
     env = {entry["name"]: entry["value"] for entry in container(helm.template())["env"] if "value" in entry}
     settings, own = from_environment(env), Settings()
     differing = {field for field in Settings.__dataclass_fields__ if getattr(settings, field) != getattr(own, field)}
-    assert differing == {"control_database_file", "metrics_port", "metrics_host"}
+    assert differing == {"control_database_file", "metrics_port", "metrics_host", "operations_folder"}
 
 
 def test_the_kinds_are_those_of_the_models_and_stay_when_the_release_goes(helm: Helm) -> None:
