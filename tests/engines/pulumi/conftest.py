@@ -22,6 +22,7 @@ from tests.engines.asked import request, stack_inputs
 
 OWN = Path(__file__).with_name("own")
 PASSPHRASE = "correct-horse-battery"
+PATIENT = Patience()
 DYNAMIC = "pulumi-resource-pulumi-python"
 
 
@@ -80,7 +81,7 @@ class Site:
         }
         return request(self.root / "operations" / f"{self.count}-{kind}", **defaults | changes)
 
-    def start(self, asked: Request, *, patience: Patience = Patience()) -> asyncio.Task[Ended]:
+    def start(self, asked: Request, *, patience: Patience = PATIENT) -> asyncio.Task[Ended]:
         """Start a worker; what it tells is kept in ``seen``."""
         return asyncio.create_task(runner.run(asked, on_line=self.seen.append, patience=patience))
 
@@ -91,16 +92,15 @@ class Site:
         ended.remove()
         return ended
 
-    async def told(self, phase: str, action: str = "", resource: str = "") -> Progress:
+    async def told(self, phase: str, action: str = "") -> Progress:
         """Wait until an operation tells of something."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for line in self.seen:
-                if isinstance(line, Progress) and line.phase == phase and action in line.action:
-                    if line.resource.endswith(resource):
-                        return line
+                if isinstance(line, Progress) and (line.phase, line.action) == (phase, action):
+                    return line
             await asyncio.sleep(0.05)
-        raise TimeoutError(f"{phase} {action} {resource}")
+        raise TimeoutError(f"{phase} {action}")
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something holds."""

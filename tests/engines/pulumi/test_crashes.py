@@ -72,7 +72,7 @@ async def test_killed_in_the_middle_it_is_recovered_and_nothing_is_made_twice(si
     # Nothing is built on what nobody knows, and a second creation would be refused by the cloud.
     refused = await site.do("up", **QUICK)
     assert refused.exit in (Exit.TRANSIENT, Exit.OK)
-    if which == "all":
+    if which != "worker":  # the tool of a worker that died may have ended in order
         assert refused.failed is not None
         assert refused.failed.reason == "RecoveryNeeded"
         assert refused.recovery_needed
@@ -81,7 +81,7 @@ async def test_killed_in_the_middle_it_is_recovered_and_nothing_is_made_twice(si
     assert recovered.result is not None
     assert recovered.result.pending == ()
     if which == "all":
-        assert recovered.result.counts == {"imported": 2, "cleared": 0}
+        assert [recovered.result.counts[name] for name in ("imported", "cleared")] == [2, 0]
     done = await site.do("up", **QUICK)
     assert (done.exit, done.failed) == (Exit.OK, None)
     assert set(site.made) == {"a", "b"}
@@ -99,7 +99,8 @@ async def test_creation_that_never_reached_the_cloud_is_forgotten(site: Site) ->
         (site.cloud / name).unlink()
     recovered = await site.do("recover", **QUICK)
     assert recovered.result is not None
-    assert recovered.result.counts == {"imported": 0, "cleared": 2}
+    assert [recovered.result.counts[name] for name in ("imported", "cleared")] == [0, 2]
+    assert recovered.result.changes == ()
     assert (await site.do("up", **QUICK)).exit == Exit.OK
     assert set(site.made) == {"a", "b"}
 

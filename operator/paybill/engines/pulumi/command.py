@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -55,6 +56,8 @@ class Command(PulumiCommand):
         self._scratch = scratch
         self.interrupted = False
         """Whether a signal asked to stop while it ran."""
+        self.killed = False
+        """Whether a signal that it cannot answer ended it."""
         self.version = self._ask_version()
 
     def run(
@@ -93,6 +96,7 @@ class Command(PulumiCommand):
                 # Not its arguments: the first word says enough, and none of it may be a secret.
                 message = f"Pulumi's `{_verb(argv)}` did not end within {seconds:.0f} s: the state may be out of reach"
                 raise EngineError(Exit.TRANSIENT, "StateUnreachable", message)
+            self.killed = self.killed or code == -signal.SIGKILL
             return CommandResult(stdout=_text(out), stderr=_text(err), code=code)
 
     def _wait(self, process: subprocess.Popen[bytes], seconds: float | None) -> int | None:

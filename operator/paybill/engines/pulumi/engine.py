@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from paybill.engines.operation import Progress, Request, Result
 from paybill.engines.port import Tell
-from paybill.engines.pulumi import recovery
 from paybill.engines.pulumi.events import Events
 from paybill.engines.pulumi.run import OPTIONS, Run, result_of
 from paybill.engines.pulumi.state import State
@@ -83,6 +82,15 @@ class PulumiEngine:
         stack = run.open()
         if stack is None:
             return Result()
-        finder = run.program.finder()
-        counts = run.locked(lambda: recovery.mend(run.workspace, run.state(), finder, tell), recovering=True)
-        return Result(counts=counts, pending=tuple(one.urn for one in run.state().pending))
+        found, cleared = run.locked(run.mend, recovering=True)
+        events = Events(tell, "refresh", looking=False)
+        run.locked(lambda: stack.refresh(on_event=events, **OPTIONS), events, recovering=True)
+        state = run.state()
+        there = {one.urn for one in state.resources}
+        for urn in sorted(found | cleared):
+            tell(Progress(phase="recover", resource=urn, action="import" if urn in found & there else "clear"))
+        lost = (found | cleared) - (found & there)
+        counts = {"imported": len(found & there), "cleared": len(lost)}
+        done = result_of(events)
+        changes = tuple(one for one in done.changes if one.address not in lost)
+        return Result(changes=changes, counts=done.counts | counts, pending=tuple(one.urn for one in state.pending))

@@ -12,11 +12,15 @@ name too: the operator must not run with hostNetwork.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from paybill.engines import processes
+from paybill.engines.operation import Request
 
 _OWNER = re.compile(r"created by (?P<user>\S*)@(?P<host>[^@\s]+) \(pid (?P<pid>\d+)\) at (?P<at>\S+)")
 _CLOCK_SECONDS = 5.0
@@ -54,4 +58,21 @@ def owners(text: str) -> tuple[Owner, ...]:
     for one in _OWNER.finditer(text):
         at = dt.datetime.fromisoformat(one["at"])
         found.append(Owner(host=one["host"], pid=int(one["pid"]), at=at if at.tzinfo else at.astimezone()))
+    return tuple(found)
+
+
+def listed(request: Request) -> tuple[Owner, ...]:
+    """The holders of a stack whose state is in a folder, read there; of other states only an attempt tells."""
+    url = urlsplit(request.state_url or "")
+    if url.scheme != "file":
+        return ()
+    locks = Path(unquote(url.path)) / ".pulumi" / "locks" / "organization" / request.inputs.project
+    found = []
+    for path in (locks / request.inputs.stack).glob("*.json"):
+        try:
+            content = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):  # it was given back meanwhile
+            continue
+        at = dt.datetime.fromisoformat(content["timestamp"])
+        found.append(Owner(host=content["hostname"], pid=content["pid"], at=at))
     return tuple(found)

@@ -11,9 +11,10 @@ from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from paybill.desired.stack import Change, changes_digest
 from paybill.engines.operation import Exit, Progress, Request, Result
 from paybill.engines.port import EngineError, Tell
+from paybill.engines.pulumi import recovery
 from paybill.engines.pulumi.errors import classify
 from paybill.engines.pulumi.events import Events
-from paybill.engines.pulumi.owners import Owner, owners
+from paybill.engines.pulumi.owners import Owner, listed, owners
 from paybill.engines.pulumi.program import Program
 from paybill.engines.pulumi.settings import PARALLEL
 from paybill.engines.pulumi.state import State
@@ -99,10 +100,24 @@ class Run:
         changes = tuple(one for one in done.changes if one.address not in kept)
         return done.model_copy(update={"changes": changes, "retained": tuple(sorted(kept.values()))})
 
+    def mend(self) -> tuple[set[str], set[str]]:
+        """End what is pending in the state; returns the URNs of creations that were found, and of the others."""
+        content = self.workspace.export()
+        deployment = content.get("deployment") or {}
+        state = State(deployment)
+        found = recovery.find_all(state, self.program.finder())
+        if state.pending:
+            self.workspace.replace_state({**content, "deployment": recovery.mended(deployment, found)})
+        return set(found), {one.urn for one in state.pending if one.operation == "creating"} - set(found)
+
     def refuse_pending(self, state: State) -> None:
         """Refuse to build on what nobody knows; raises EngineError (RecoveryNeeded)."""
         pending = tuple(one.urn for one in state.pending)
         if pending:
+            # Written down in the middle of an operation that goes on, they are its own.
+            holders = listed(self._request)
+            if holders and not all(one.gone for one in holders):
+                raise StackLocked(self._request, holders)
             message = (
                 f"An operation on stack {self._request.inputs.stack} died and nobody knows what came of "
                 f"{', '.join(pending)}: it must be recovered first"
@@ -162,6 +177,9 @@ class Run:
         if self.workspace.command.interrupted:
             message = f"Pulumi's {self._request.kind} of stack {self._request.inputs.stack} was stopped"
             failure = EngineError(Exit.TRANSIENT, "Interrupted", message)
+        elif self.workspace.command.killed:
+            message = f"Pulumi's CLI was killed in the {self._request.kind} of stack {self._request.inputs.stack}"
+            failure = EngineError(Exit.TRANSIENT, "CliKilled", message)
         else:
             complaints = events.complaints if events is not None else []
             failed = events.failed if events is not None else set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from typing import Any
 
 from pulumi.automation import LocalWorkspace, Stack, UpdateSummary
@@ -60,18 +61,28 @@ class Workspace:
 
     def state(self) -> State:
         """What the state says now."""
-        # The SDK's export would decrypt all secrets into its memory and a pipe.
-        answer = self._cli(["stack", "export"])
-        return State(json.loads(answer).get("deployment") or {})
+        return State(self.export().get("deployment") or {})
+
+    def export(self) -> dict[str, Any]:
+        """The state as it is, with secrets encrypted."""
+        # Not the SDK's: that one has all secrets decrypted.
+        content: dict[str, Any] = json.loads(self._cli(["stack", "export"]))
+        return content
+
+    def replace_state(self, content: dict[str, Any]) -> None:
+        """Write a whole state; it takes the stack's lock."""
+        path = self._folders.scratch / "state.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(content, file)
+        try:
+            self._cli(["stack", "import", "--file", str(path)])
+        finally:
+            path.unlink()
 
     def unprotect_all(self) -> None:
         """Lift the engine's protection of every resource in the state."""
         self._cli(["state", "unprotect", "--all", "--yes"])
-
-    def refresh_pending(self, imports: dict[str, str]) -> None:
-        """Take the pending creations in ``imports`` (URN to id) into the state, forget the others, and refresh."""
-        known = [f"--import-pending-creates={urn},{id_}" for urn, id_ in sorted(imports.items())]
-        self._cli(["refresh", "--yes", "--skip-preview", "--clear-pending-creates", *known])
 
     def forget(self) -> None:
         """Remove the stack itself, which must have no resources."""

@@ -16,7 +16,7 @@ wanted = tenant.foundation
 cloud = Cloud()
 shared = stack(cloud)
 
-print("the program prints", os.environ.get("CANARY"), sorted(os.environ), wanted.get("secret"))
+print("the program prints", os.environ.get("CANARY"), sorted(os.environ), wanted.get("secret"))  # noqa: T201
 match wanted.get("behave"):
     case "raise":
         raise RuntimeError(f"it cannot go on with {wanted.get('secret')}")
