@@ -34,6 +34,8 @@ _ACTIONS: Mapping[OpType, Action] = MappingProxyType(
 )
 """Steps that change something. A replacement is three steps; the others (same, read, refresh) change nothing."""
 
+_STEPS = frozenset(one.value for one in OpType)
+
 
 @dataclass(frozen=True)
 class Complaint:
@@ -109,9 +111,10 @@ class Events:
         if diagnostic.severity == "error":
             self.complaints.append(Complaint(message=diagnostic.message.strip(), urn=diagnostic.urn or ""))
 
-    def _summed_up(self, counts: Mapping[OpType, int]) -> None:
+    def _summed_up(self, counts: Mapping[str, int]) -> None:
         for step, count in counts.items():
-            self.counts[_ACTIONS.get(OpType(step), OpType(step).value)] += count
+            known = _ACTIONS.get(OpType(step)) if step in _STEPS else None
+            self.counts[known or str(step)] += count
 
 
 def _fields(step: StepEventMetadata) -> tuple[str, ...]:
