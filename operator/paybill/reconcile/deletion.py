@@ -99,6 +99,10 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         return
+    if claim.level == "Server":
+        if not infrastructure.handed_over(world, claim):
+            return  # its server was never there, so nobody ever got in
+        await infrastructure.attach(world, claim, deep=False)
     place = site.of(world, tenant, claim, cause)
     observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:

@@ -225,6 +225,12 @@ def _approver(world: World, claim: Claim, expected: str | None) -> str | None:
     return next((one.spec.approver for one in found), None) if expected is not None else None
 
 
+def handed_over(world: World, claim: Claim) -> bool:
+    """Whether the tenant's stack ever handed over a server, which may have logins and data since."""
+    stack = world.operations.store.stack(claim.id)
+    return stack is not None and stack.handed is not None
+
+
 async def attach(world: World, claim: Claim, *, deep: bool) -> None:
     """Connect the tenant's own server by what its stack handed over; raises Retry while it does not answer."""
     known = world.servers.find(claim.cell, claim.server)
