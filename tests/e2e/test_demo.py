@@ -21,7 +21,14 @@ from tests.local.processes import alive, descendants
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "manifests" / "demo"
-PHASES = {"acme": "Active", "globex": "Trialing", "hooli": "Active", "initech": "PastDue", "umbrella": "Suspended"}
+PHASES = {
+    "acme": "Active",
+    "globex": "Trialing",
+    "hooli": "Active",
+    "initech": "PastDue",
+    "stark": "Active",
+    "umbrella": "Suspended",
+}
 GROUP = "/apis/paybill.dev/v1alpha1"
 WITHOUT = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "PAYBILL_CONTROL_DATABASE_FILE", "PAYBILL_CONTROL_DATABASE_URL")
 
@@ -261,6 +268,23 @@ def test_a_sample_that_does_not_come_up_is_named_with_its_condition_and_what_to_
     assert "Tenant stray is not Ready: NoSubscription: no Subscription names this Tenant: apply one" in failed.stderr
     demo.api.call("DELETE", f"{GROUP}/tenants/stray")
     assert demo.json("up")["pid"], "the instance goes on running"
+
+
+def test_a_silo_has_a_postgres_of_its_own_that_is_there_after_a_restart(demo):
+    others = {demo.uri(name).rsplit("@", 1)[1].split("/")[0] for name in ("acme", "umbrella")}
+    address = demo.uri("stark").rsplit("@", 1)[1].split("/")[0]
+    assert len(others) == 1
+    assert address not in others
+    uri = demo.uri("stark")
+    with psycopg.connect(uri) as app:
+        assert app.execute("SELECT 1").fetchone() == (1,)
+    demo.call("down")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(uri, connect_timeout=3)
+    demo.up()
+    with psycopg.connect(demo.uri("stark")) as app:
+        assert app.execute("SELECT 1").fetchone() == (1,)
+    assert demo.uri("stark") == uri
 
 
 def test_down_leaves_no_process(demo):
