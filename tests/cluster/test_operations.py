@@ -165,7 +165,11 @@ async def test_a_change_that_failed_and_is_taken_back_is_taken_back(
 
     _home(operator, str(operator.settings.embedded_home))
     await api.edit("Plan", name, FEWER)
-    await until(lambda: _is(control, name, [UP, ("up", "Failed"), UP]), seconds=SECONDS)
+    await until(
+        lambda: _is(control, name, [UP, ("up", "Failed"), UP]),
+        seconds=SECONDS,
+        otherwise=lambda: operator.call(lambda world: world.operations.store.newest(customer.id)),
+    )
     await customers.ready(name, seconds=SECONDS)
     assert await connections(customers, customer) < 9 + 15
 

@@ -32,4 +32,5 @@ def pick(waiting: Iterable[Waiting], now: datetime) -> Waiting | None:
 def rank(one: Waiting, now: datetime) -> int:
     """The class that it counts as by now; lower is sooner."""
     behind = CLASSES.index(one.tier) if one.tier in CLASSES else CLASSES.index("Other")
-    return behind - int((now - one.queued_time) / STEP)
+    # A clock that went back must not put anybody behind everybody.
+    return behind - max(0, int((now - one.queued_time) / STEP))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from paybill.api import duration
 from paybill.api.base import SecretKeyReference
@@ -214,9 +214,15 @@ async def begin(
         expected=run.expected,
         approved_by=_approver(world, claim, run.expected),
         attempt=run.attempt,
-        queued_time=world.now(),
+        queued_time=_next_time(world, claim),
     )
     return await world.operations.queue(row, wanted, epoch=world.epoch)
+
+
+def _next_time(world: World, claim: Claim) -> datetime:
+    """Now; but always later than the tenant's last operation, by which the newest is known after a restart."""
+    now, newest = world.now(), world.operations.store.newest(claim.id)
+    return now if newest is None else max(now, newest.queued_time + timedelta(microseconds=1))
 
 
 def _approver(world: World, claim: Claim, expected: str | None) -> str | None:

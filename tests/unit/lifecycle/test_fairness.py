@@ -33,7 +33,7 @@ def test_who_pays_comes_first_and_what_only_looks_last() -> None:
         pytest.param([("a", "Paying", 0), ("b", "Background", 179)], "a", id="and not a second less"),
         pytest.param([("a", "Background", 0), ("b", "", 0)], "b", id="a class that nobody knows is the third"),
         pytest.param([("a", "Gold", 0), ("b", "Trial", 0)], "b", id="not more than the third"),
-        pytest.param([("a", "Trial", -90), ("b", "Other", 0)], "b", id="a clock that went back helps nobody"),
+        pytest.param([("a", "Trial", -900), ("b", "Other", 0)], "a", id="a clock that went back harms nobody"),
     ],
 )
 def test_whose_turn_it_is(queue: list[tuple[str, str, float]], first: str | None) -> None:
