@@ -77,7 +77,7 @@ class Engine(ApiModel):
 
 
 class Credentials(ApiModel):
-    """What the engine logs in to the cloud with; absent: workload identity."""
+    """What the engine logs in to the cloud with."""
 
     secret_ref: SecretReference
     """A Secret in the operator's own namespace."""
@@ -150,7 +150,7 @@ class CellSpec(ApiModel):
     engine: Engine | None = None
     """What creates infrastructure for single tenants; absent: none can be made here."""
     credentials: Credentials | None = None
-    """What the engine logs in with; ambient credentials are never used."""
+    """What the engine logs in with; absent: nothing. Ambient credentials are never used."""
     servers: tuple[Server, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
     """Shared Postgres servers."""
     approval: tuple[Approval, ...] = Field(default=(), max_length=3, json_schema_extra=list_map("model"))

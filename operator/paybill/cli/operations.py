@@ -148,7 +148,7 @@ async def _tenant(cluster: Cluster, name: str) -> Tenant:
 
 def _newest_preview(connection: psycopg.Connection[Any], tenant: Tenant) -> Row:
     rows = _rows(connection, tenant=tenant.status.id, most=50)
-    found = (row for row in rows if row["changes_digest"] is not None and row["kind"] != "drift")
+    found = (row for row in rows if row["kind"] == "preview" or row["reason"] == "ApprovalRequired")
     row = next(found, None)
     if row is None:
         name = tenant.metadata.name
@@ -208,8 +208,12 @@ def _show(row: Row, output: str, *, dry_run: bool = False) -> None:
 
 
 def _cells(row: Row) -> tuple[object, ...]:
-    counts = ", ".join(f"{count} {action}" for action, count in sorted(row["counts"].items()) if action != "same")
+    counts = None if row["ended_time"] is None else _counts(row) or "none"
     started, ended = row["started_time"], row["ended_time"]
     took = f"{(ended - started).total_seconds():.0f}s" if started is not None and ended is not None else None
-    return (row["id"], row["tenant_name"], row["kind"], row["state"], counts or "none", moment(row["queued_time"]),
-            took, row["reason"])  # fmt: skip
+    return (row["id"], row["tenant_name"], row["kind"], row["state"], counts, moment(row["queued_time"]), took,
+            row["reason"])  # fmt: skip
+
+
+def _counts(row: Row) -> str:
+    return ", ".join(f"{count} {action}" for action, count in sorted(row["counts"].items()) if action != "same")

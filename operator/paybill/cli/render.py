@@ -121,6 +121,9 @@ async def of_tenant(cluster: Cluster, name: str, cell: str | None) -> tuple[Stac
     if engine is None or engine.type == "Embedded":
         made = "its tenants' own servers run on this machine" if engine else "nothing is made in it for single tenants"
         raise Blocked("NoProgram", f"Cell {chosen} has no cloud to render for: {made}")
+    own = engine.module_path or engine.program_path
+    if own is not None:
+        raise Blocked("OwnProgram", f"Cell {chosen} has a program of its own, {own}: only built-in ones are rendered")
     compute, level = plan.isolation.resolved()
     identity = await _identity(cluster, status.id, name, tenant.metadata.uid or "")
     inputs = stack_inputs.build(identity, identity.tenant_uid, where, compute, level, plan, tenant.spec.deletion_policy)

@@ -31,7 +31,7 @@ def has_infrastructure(cell: Cell | None, level: str) -> bool:
 
 def build(
     identity: names.Identity, origin_uid: str, cell: Cell, compute: str, level: str, plan: PlanSpec,
-    policy: DeletionPolicy,
+    policy: DeletionPolicy, plan_name: str = "",
 ) -> StackInputs:  # fmt: skip
     """The inputs of one tenant's stack."""
     shared = compute == "Shared"
@@ -44,6 +44,7 @@ def build(
         tenant_uid=origin_uid,
         installation=identity.installation,
         cell=cell.metadata.name,
+        plan=plan_name,
         tier=plan.tier or "",
         region=cell.spec.region or "",
         namespace=names.pool_namespace(cell.metadata.name) if shared else names.namespace(identity.id),

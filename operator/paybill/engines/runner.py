@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
+import pwd
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -120,6 +122,15 @@ async def cancel(work_dir: Path | str, *, reason: str = "Cancelled") -> None:
     while folder.alive() or folder.orphans():
         folder.advance_stop()
         await asyncio.sleep(POLL_SECONDS)
+
+
+def holder_here() -> str:
+    """How a lock names its holder when a worker of this machine took it: ``user@host``.
+
+    Proof that it is gone is what the caller brings: a stack has one operation at a time, and a recovery is begun only
+    when none of its operations lives.
+    """
+    return f"{pwd.getpwuid(os.geteuid()).pw_name}@{platform.node()}"
 
 
 async def _start(request: Request, folder: Folder, command: Sequence[str]) -> asyncio.subprocess.Process:

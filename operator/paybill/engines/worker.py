@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from paybill.engines import cloud_secrets
 from paybill.engines.folder import Folder
 from paybill.engines.operation import EngineType, Exit, Failed, Line, Request, Result
 from paybill.engines.port import Engine, EngineError, Tell
@@ -108,7 +109,7 @@ def _carry_out(request: Request, folder: Folder, engines: Mapping[EngineType, st
     try:
         engine = _engine(request, engines)
         began = True
-        result = _operation(engine, request)(request, answers.write)
+        result = cloud_secrets.filled(request, _operation(engine, request)(request, answers.write))
         _settle(result)
         answers.write(result)
         return _exit_of(request, result)

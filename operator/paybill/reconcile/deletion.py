@@ -133,6 +133,9 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
         await _destroy(world, claim, scope)
     else:
         await _drop(world, claim, scope)
+        # Credentials outlive what needs them: what an engine made for a pooled tenant goes last.
+        if not await infrastructure.destroyed(world, claim, scope):
+            raise Retry("OperationRunning", f"the infrastructure of tenant {claim.id} is being destroyed", after=30.0)
     await _remove_objects(world, claim, scope)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from paybill.api import duration
 from paybill.api.base import SecretKeyReference
-from paybill.api.cell import Cell, Server
+from paybill.api.cell import Cell, Engine, Server
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.claims import Claim
@@ -22,7 +22,8 @@ from paybill.control.operations import OperationRow, StackFacts
 from paybill.desired import approval as approvals
 from paybill.desired import names, stack_inputs
 from paybill.desired.resource import Key
-from paybill.desired.stack import StackInputs
+from paybill.desired.stack import PROGRAM_VERSION, StackInputs
+from paybill.engines.own_program import fingerprint
 from paybill.lifecycle.drift import next_look, remediates
 from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide, dismantle
 from paybill.lifecycle.phases import Phase
@@ -43,12 +44,13 @@ class Wanted:
     inputs: StackInputs
     cell: Cell
     engine: str
+    program: str
+    """Which program: the built-in one by its version, one's own by its path and what is in it."""
 
     @property
     def digest(self) -> str:
         """Says which program and inputs should be applied."""
-        own = (self.cell.spec.engine.module_path or self.cell.spec.engine.program_path) if self.cell.spec.engine else ""
-        return self.inputs.digest(f"{self.engine}:{own or 'built-in'}:1")
+        return self.inputs.digest(f"{self.engine}:{self.program}")
 
 
 def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted | None:
@@ -76,8 +78,14 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
             installation=claim.installation,
         ),
         claim.origin_uid, cell, claim.compute, claim.level, plan, policy,  # type: ignore[arg-type]  # read as such
+        claim.plan_name or "",
     )  # fmt: skip
-    return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type)
+    return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type, program=_program(cell.spec.engine))
+
+
+def _program(engine: Engine) -> str:
+    own = engine.module_path or engine.program_path
+    return f"{own}@{fingerprint(own)}" if own is not None else f"built-in:{PROGRAM_VERSION}"
 
 
 async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> None:
@@ -129,7 +137,8 @@ def _also_drift(wanted: Wanted, stack: StackFacts | None, facts: Facts, now: dat
     if stack is None or facts.applied != facts.wanted or not isinstance(decide(facts, now), Nothing):
         return None
     drift = wanted.cell.spec.drift
-    if remediates(drift.policy, drifted=bool(stack.drift)):
+    # Where a change needs a person's word, putting right what somebody changed is a change too.
+    if remediates(drift.policy, drifted=bool(stack.drift)) and not required(wanted):
         return Run(kind="up")
     due = look_due(wanted.cell, stack)
     return Run(kind="drift") if due is not None and due <= now else None
@@ -259,6 +268,13 @@ async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
     key = Key("Secret", world.settings.namespace, names.own_server_secret(claim.id))
     secret = await world.cluster.get(key)
     value = ((secret or {}).get("data") or {}).get(ADMIN_KEY)
+    if value is None and secret is not None:
+        raise Blocked(
+            "AdminLoginUnknown",
+            f"Tenant {claim.tenant_name}: its server exists, but its stack handed over no administrator's password "
+            "(this cloud gives none, or keeps it where this version cannot read it): see the clouds' page for which "
+            "ones go all the way",
+        )
     if value is None:
         raise Retry("SecretMissing", f"{key} with the administrator's URI of Tenant {claim.tenant_name} is not there")
     uri, ca = base64.b64decode(value).decode(), secret["data"].get("ca.crt") if secret else None

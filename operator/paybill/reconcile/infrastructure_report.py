@@ -17,8 +17,8 @@ from paybill.reconcile.world import World
 INFRASTRUCTURE_READY = "InfrastructureReady"
 DRIFTED = "Drifted"
 NAMED_AT_MOST = 5
-VERIFIED: dict[str, Verified] = {"Embedded": "Cloud", "Terraform": "Emulator", "Pulumi": "Render"}
-"""How far the built-in programs of an engine were verified; what is embedded runs for real in every test."""
+VERIFIED: dict[tuple[str, str], Verified] = {("Embedded", "Embedded"): "Cloud", ("Terraform", "AWS"): "Emulator"}
+"""How far the built-in programs were verified, by engine and provider; what is embedded runs for real in every test."""
 
 
 def shown(world: World, claim: Claim | None) -> Infrastructure | None:
@@ -32,8 +32,19 @@ def shown(world: World, claim: Claim | None) -> Infrastructure | None:
         digest=stack.applied_digest if stack is not None else None,
         stack=stack.stack if stack is not None else None,
         operation=newest.id if newest is not None else None,
-        verified=VERIFIED.get(stack.engine) if stack is not None else None,
+        verified=_verified(world, claim, stack) if stack is not None else None,
     )
+
+
+def _verified(world: World, claim: Claim, stack: StackFacts) -> Verified | None:
+    """Nobody but its author has verified a program of one's own, and nobody at all the module for IBM."""
+    cell = world.declared.cells.get(claim.cell)
+    engine = cell.spec.engine if cell is not None else None
+    if cell is None or engine is None or engine.module_path or engine.program_path:
+        return None
+    if stack.engine == "Pulumi":
+        return "Render"
+    return VERIFIED.get((stack.engine, cell.spec.provider))
 
 
 def facts(world: World, claim: Claim | None, trouble: Failure | None) -> tuple[Fact, ...]:

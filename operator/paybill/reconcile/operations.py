@@ -102,6 +102,7 @@ class Operations:
     async def run(self, world: World) -> None:
         """Carry out what is queued, until cancelled; first of all what another leader may have left running."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sweep()
         async with asyncio.TaskGroup() as group:
             for row in self.store.opened():
                 if row.state == "Running":
@@ -116,6 +117,17 @@ class Operations:
                         await self._changed.wait()
                 except TimeoutError:
                     pass
+
+    def _sweep(self) -> None:
+        """Remove what operations left whose end is written down; their answers may hold a password."""
+        running = {row.id for row in self.store.opened() if row.state == "Running"}
+        for folder, record in runner.list_left(self.folder):
+            if record.id in running:
+                continue
+            try:
+                folder.remove()
+            except Blocked as alive:
+                logger.warning("operation %s is not known to run, but something of it does: %s", record.id, alive)
 
     def _start_due(self, world: World, group: asyncio.TaskGroup) -> None:
         now, clock = world.now(), asyncio.get_running_loop().time()
@@ -232,6 +244,7 @@ class Operations:
             path=spec.module_path or spec.program_path,
             credentials=await _credentials(world, wanted),
             expected=row.expected,
+            dead_owner=runner.holder_here() if row.kind == "recover" else None,
             destroys_data=row.expected is not None or not wanted.inputs.retain,
             deadline_seconds=DEADLINES.get(row.kind, LONGEST),
             work_dir=str(self.folder / row.id),
@@ -249,7 +262,7 @@ class Operations:
         if row.kind not in LOOKS_ONLY or row.kind == "drift":
             await _persistently(lambda: self.store.put_stack(facts, epoch=world.epoch))
         reason = failed.reason if failed is not None and not done else None
-        if reason == "DataProtected":
+        if reason in ("DataProtected", "DataMissing"):
             reason = "ApprovalRequired"
         concluded = await _persistently(
             lambda: self.store.change(
@@ -310,10 +323,8 @@ class Operations:
         tenant = world.declared.tenants.get(row.tenant_name)
         if tenant is None:
             return
-        if row.state == "Failed":
-            message = f"operation {row.id} ({row.kind}): {row.message}"
-            world.events.post(News(about=tenant, reason=row.reason or "OperationFailed", message=message, warning=True))
-        elif row.kind == "drift" and facts.drift:
+        # What fails is told by the Tenant's condition, and by the Event that goes with it.
+        if row.kind == "drift" and facts.drift:
             found = summary(facts.drift)
             world.events.post(News(about=tenant, reason="Drifted", message=f"drift: {found}", warning=True))
 
