@@ -103,6 +103,7 @@ def test_a_bucket_that_does_not_exist_is_for_people(bench: Bench):
     assert (error.exit_code, error.failed.reason) == (Exit.USER, "StateUnreachable")
 
 
+@pytest.mark.exhaustive  # terraform itself tries for a while
 def test_a_store_that_is_down_may_come_back(bench: Bench):
     bench.credentials["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
     bench.credentials["AWS_MAX_ATTEMPTS"] = "1"
