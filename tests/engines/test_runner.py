@@ -208,7 +208,7 @@ async def test_cancelling_the_wait_does_not_stop_the_worker(root: Path) -> None:
 
 
 async def test_deadline_asks_once_and_the_worker_may_end_in_order(root: Path) -> None:
-    ended = await carry_out(request(root / "a", "obedient", deadline_seconds=1.0))
+    ended = await carry_out(request(root / "a", "obedient", deadline_seconds=3.0))
     assert ended.failed is not None
     assert (ended.exit, ended.failed.reason) == (Exit.TRANSIENT, "DeadlineExceeded")
     assert ended.result is not None
@@ -219,7 +219,7 @@ async def test_deadline_asks_once_and_the_worker_may_end_in_order(root: Path) ->
 
 async def test_deadline_asks_twice_and_then_kills_the_whole_group(root: Path) -> None:
     seen = Seen()
-    ended = await carry_out(request(root / "a", "deaf", deadline_seconds=1.0), seen, patience=QUICK)
+    ended = await carry_out(request(root / "a", "deaf", deadline_seconds=3.0), seen, patience=QUICK)
     assert seen.count("asked") == 2
     tool = int((await seen.phase("tool")).resource)
     assert not alive({tool})
@@ -282,7 +282,7 @@ async def test_cancel_by_somebody_who_does_not_watch_kills_what_is_deaf(root: Pa
 
 
 async def test_the_deadline_holds_without_anybody_who_watches(root: Path) -> None:
-    starter = await start_elsewhere(root / "a", "deaf", deadline_seconds=1.0, patience=(0.5, 0.5), unwatched=0.2)
+    starter = await start_elsewhere(root / "a", "deaf", deadline_seconds=3.0, patience=(0.5, 0.5), unwatched=0.2)
     folder = Folder(root / "a")
     await until(lambda: folder.lines.exists() and b"tool" in folder.lines.read_bytes())
     starter.kill()

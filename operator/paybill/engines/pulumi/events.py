@@ -71,7 +71,12 @@ class Events:
         elif event.diagnostic_event is not None:
             self._said(event.diagnostic_event)
         elif event.summary_event is not None:
-            self._summed_up(event.summary_event.resource_changes or {})
+            self._summed_up(
+                {
+                    str(getattr(step, "value", step)): count
+                    for step, count in event.summary_event.resource_changes.items()
+                }
+            )
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -114,7 +119,7 @@ class Events:
     def _summed_up(self, counts: Mapping[str, int]) -> None:
         for step, count in counts.items():
             known = _ACTIONS.get(OpType(step)) if step in _STEPS else None
-            self.counts[known or str(step)] += count
+            self.counts[known or step] += count
 
 
 def _fields(step: StepEventMetadata) -> tuple[str, ...]:
