@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from paybill.desired.stack import Change
+from paybill.lifecycle.changes import Change
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed", "Lost"]
 Kind = Literal["preview", "up", "refresh", "drift", "destroy", "outputs", "recover"]
@@ -23,9 +23,8 @@ FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=10)
 PERSON_PAUSE = timedelta(minutes=15)
 """What only people can mend is tried again this seldom, should they have mended it elsewhere."""
-LOOKS_ONLY = frozenset({"preview", "outputs", "drift"})
-LOOKS: frozenset[Kind] = frozenset({"preview", "drift", "outputs"})
-"""Of the death of these nothing follows."""
+LOOKS_ONLY: frozenset[Kind] = frozenset({"preview", "drift", "outputs"})
+"""Operations of whose death nothing follows."""
 PREVIEW_LASTS = timedelta(hours=24)
 """A preview this old says nothing about today."""
 
@@ -119,7 +118,7 @@ def dismantle(last: Operation | None, now: datetime, *, recovery_due: bool = Fal
     """The next thing to do for a stack that must go."""
     if (first := _first(last, now, recovery_due=recovery_due)) is not None:
         return first
-    if last is not None and last.state == "Failed" and last.kind == "destroy":
+    if last is not None and last.kind == "destroy":
         return _again(Run(kind="destroy"), last, now)
     return Run(kind="destroy", attempt=last.attempt if last is not None and last.kind == "recover" else 1)
 
@@ -129,7 +128,7 @@ def _first(last: Operation | None, now: datetime, *, recovery_due: bool) -> Run 
     if last is not None and last.state in ("Waiting", "Running"):
         what = "waits for a place" if last.state == "Waiting" else "runs"
         return Wait(reason="OperationRunning", message=f"operation {last.id} ({last.kind}) {what}")
-    lost = last is not None and last.state == "Lost" and last.kind not in LOOKS
+    lost = last is not None and last.state == "Lost" and last.kind not in LOOKS_ONLY
     return _again(Run(kind="recover"), last, now) if lost or recovery_due else None
 
 
@@ -154,7 +153,7 @@ def _same(facts: Facts, last: Operation) -> Run:
     """What failed, once more; an ``up`` only within what a person allowed, where one must."""
     if last.kind != "up":
         return Run(kind=last.kind)
-    if last.expected is not None and last.expected in facts.approved:
+    if last.expected in facts.approved:
         return Run(kind="up", expected=last.expected)
     return Run(kind="preview") if last.expected is not None else _afresh(facts)
 
@@ -166,7 +165,7 @@ def _found(facts: Facts, last: Operation, now: datetime) -> Next:
     if unnamed or (until is not None and now >= until):
         return Run(kind="preview")
     up = Run(kind="up", expected=last.changes_digest, attempt=last.attempt)
-    if last.changes_digest is not None and last.changes_digest in facts.approved:
+    if last.changes_digest in facts.approved:
         return up
     harmless = not last.changes or not (facts.approval_required or any(map(_grave, last.changes)))
     if last.kind == "preview" and harmless:

@@ -26,7 +26,7 @@ from paybill.engines import runner
 from paybill.engines.operation import Exit, Request
 from paybill.engines.runner import Ended
 from paybill.lifecycle.fairness import Waiting, pick
-from paybill.lifecycle.operation import summary
+from paybill.lifecycle.operation import LOOKS_ONLY, summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
@@ -41,8 +41,6 @@ AWAIT_SECONDS = 1.0
 """How often the queue is looked at without a cause: a place in a cell may have become free by its Cell's change."""
 HELD_SECONDS = 15.0
 """Until an operation that may not be begun now (a halt, a log that cannot be written) is tried again."""
-LOOKS_ONLY = frozenset({"preview", "drift", "outputs"})
-"""Operations of whose death nothing follows."""
 DEADLINES = {"preview": 900.0, "drift": 900.0, "outputs": 300.0}
 LONGEST = 5400.0
 

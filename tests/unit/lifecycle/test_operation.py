@@ -103,6 +103,7 @@ def test_one_at_a_time(state: str, kind: str, more: dict[str, Any]) -> None:
         pytest.param(facts(last("refresh", "Lost")), Run(kind="recover"), id="lost while the state was written"),
         pytest.param(facts(last("preview", "Lost")), Run(kind="preview"), id="what only looks leaves nothing"),
         pytest.param(facts(last("outputs", "Lost")), Run(kind="outputs"), id="what only reads leaves nothing"),
+        pytest.param(facts(last("drift", "Lost")), Run(kind="drift"), id="what only compares leaves nothing"),
         pytest.param(facts(recovery_due=True), Run(kind="recover"), id="due of old"),
         pytest.param(facts(applied=WANTED, recovery_due=True), Run(kind="recover"), id="due though all is applied"),
         pytest.param(
