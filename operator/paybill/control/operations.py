@@ -54,6 +54,8 @@ class OperationRow:
     cause: str = ""
     inputs_digest: str
     expected: str | None = None
+    destructive: bool = False
+    """Whether what was approved takes something away: a halt of all that destroys holds it back."""
     approved_by: str | None = None
     state: decided.State = "Waiting"
     exit_code: int | None = None
@@ -93,7 +95,7 @@ def _type(column: str) -> sql.SQL:
         return sql.SQL("jsonb")
     if column in _NUMBERS:
         return sql.SQL("integer")
-    return sql.SQL("boolean") if column == "recovery_due" else sql.SQL("text")
+    return sql.SQL("boolean") if column in ("recovery_due", "destructive") else sql.SQL("text")
 
 
 def _put(table: str, key: str, columns: tuple[str, ...], also: str = "") -> sql.Composed:

@@ -105,6 +105,9 @@ Next = Nothing | Run | Wait | Ask
 def decide(facts: Facts, now: datetime) -> Next:
     """The next thing to do for one stack."""
     last = facts.last
+    looking = last is not None and last.state in ("Waiting", "Running") and last.kind in LOOKS_ONLY
+    if looking and facts.applied == facts.wanted and not facts.recovery_due:
+        return Nothing()  # somebody only wants to see what would be done
     if (first := _first(last, now, recovery_due=facts.recovery_due)) is not None:
         return first
     if facts.applied == facts.wanted:
@@ -121,6 +124,15 @@ def dismantle(last: Operation | None, now: datetime, *, recovery_due: bool = Fal
     if last is not None and last.kind == "destroy":
         return _again(Run(kind="destroy"), last, now)
     return Run(kind="destroy", attempt=last.attempt if last is not None and last.kind == "recover" else 1)
+
+
+def may_destroy_data(kind: Kind, expected: str | None, *, retain: bool) -> bool:
+    """Whether an operation may take away what holds a customer's data.
+
+    Only where a person allowed exactly these changes, or where the tenant itself goes and its policy keeps nothing: a
+    change of what a living tenant has never may by itself, whatever its policy for its end.
+    """
+    return expected is not None or (kind == "destroy" and not retain)
 
 
 def _first(last: Operation | None, now: datetime, *, recovery_due: bool) -> Run | Wait | Ask | None:

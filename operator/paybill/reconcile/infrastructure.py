@@ -221,6 +221,7 @@ async def begin(
         cause=cause[:512],
         inputs_digest=wanted.digest,
         expected=run.expected,
+        destructive=_takes_away(world, claim, run.expected),
         approved_by=_approver(world, claim, run.expected),
         attempt=run.attempt,
         queued_time=_next_time(world, claim),
@@ -232,6 +233,13 @@ def _next_time(world: World, claim: Claim) -> datetime:
     """Now; but always later than the tenant's last operation, by which the newest is known after a restart."""
     now, newest = world.now(), world.operations.store.newest(claim.id)
     return now if newest is None else max(now, newest.queued_time + timedelta(microseconds=1))
+
+
+def _takes_away(world: World, claim: Claim, expected: str | None) -> bool:
+    """Whether the changes of this digest, as the preview before found them, delete or replace anything."""
+    newest = world.operations.store.newest(claim.id)
+    known = newest is not None and expected is not None and newest.changes_digest == expected
+    return known and newest is not None and any(one.destructive for one in newest.changes)
 
 
 def _approver(world: World, claim: Claim, expected: str | None) -> str | None:

@@ -26,7 +26,7 @@ from paybill.engines import runner
 from paybill.engines.operation import Exit, Request
 from paybill.engines.runner import Ended
 from paybill.lifecycle.fairness import Waiting, pick
-from paybill.lifecycle.operation import LOOKS_ONLY, summary
+from paybill.lifecycle.operation import LOOKS_ONLY, may_destroy_data, summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
@@ -162,7 +162,7 @@ class Operations:
             target=f"Stack/{wanted.inputs.project}/{wanted.inputs.stack}",
             act=lambda: self._work(world, row, wanted),
             inputs={"digest": row.inputs_digest, "expected": row.expected, "operation": row.id},
-            destructive=row.kind == "destroy",
+            destructive=row.destructive or row.kind == "destroy",
         )
         try:
             await take(world, scope, [step])
@@ -243,7 +243,7 @@ class Operations:
             credentials=await _credentials(world, wanted),
             expected=row.expected,
             dead_owner=runner.holder_here() if row.kind == "recover" else None,
-            destroys_data=row.expected is not None or not wanted.inputs.retain,
+            destroys_data=may_destroy_data(row.kind, row.expected, retain=wanted.inputs.retain),
             deadline_seconds=DEADLINES.get(row.kind, LONGEST),
             work_dir=str(self.folder / row.id),
             home=self.embedded_home,

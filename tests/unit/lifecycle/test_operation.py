@@ -11,7 +11,19 @@ import pytest
 from paybill.desired.stack import Change
 from paybill.engines.operation import Exit
 from paybill.lifecycle import operation
-from paybill.lifecycle.operation import Ask, Facts, Nothing, Operation, Run, Wait, decide, dismantle, pause, summary
+from paybill.lifecycle.operation import (
+    Ask,
+    Facts,
+    Nothing,
+    Operation,
+    Run,
+    Wait,
+    decide,
+    dismantle,
+    may_destroy_data,
+    pause,
+    summary,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -86,6 +98,9 @@ def test_what_is_wanted_decides(given: Facts, expected: Any) -> None:
 def test_one_at_a_time(state: str, kind: str, more: dict[str, Any]) -> None:
     given = facts(last(kind, state), **more)
     answer = asked(given)
+    if kind == "preview" and given.applied == given.wanted and not given.recovery_due:
+        assert answer == Nothing(), "who only looks stands in nobody's way"
+        return
     assert isinstance(answer, Wait)
     assert (answer.reason, answer.until) == ("OperationRunning", None)
     assert f"op-1 ({kind}) {'runs' if state == 'Running' else 'waits'}" in answer.message
@@ -337,3 +352,28 @@ def test_its_exit_codes_are_those_of_the_workers() -> None:
     """Written twice, because what decides must not import an engine."""
     for exit_code in (Exit.TRANSIENT, Exit.USER, Exit.POLICY, Exit.CONFLICT):
         assert getattr(operation, exit_code.name) == exit_code
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "retain", "may"),
+    [
+        pytest.param("up", None, True, False, id="a change of a living tenant"),
+        pytest.param("up", None, False, False, id="the same where nothing is kept at its end"),
+        pytest.param("up", "sha256:x", True, True, id="a person allowed exactly this"),
+        pytest.param("destroy", None, False, True, id="the tenant goes and keeps nothing"),
+        pytest.param("destroy", None, True, False, id="the tenant goes and its data stays"),
+        pytest.param("recover", None, False, False, id="mending"),
+        pytest.param("preview", None, False, False, id="looking"),
+    ],
+)
+def test_data_is_taken_away_only_by_a_persons_word_or_with_its_tenant(kind, expected, retain, may):
+    assert may_destroy_data(kind, expected, retain=retain) is may
+
+
+@pytest.mark.parametrize("kind", ["preview", "outputs"])
+@pytest.mark.parametrize("state", ["Waiting", "Running"])
+def test_who_only_looks_stands_in_nobodys_way(kind, state):
+    asked = last(kind, state)
+    assert decide(Facts(wanted=WANTED, applied=WANTED, last=asked), NOW) == Nothing()
+    assert isinstance(decide(Facts(wanted=WANTED, applied=OTHER, last=asked), NOW), Wait), "one at a time"
+    assert isinstance(decide(Facts(wanted=WANTED, applied=WANTED, last=last("up", state)), NOW), Wait)

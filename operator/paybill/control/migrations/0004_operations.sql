@@ -31,6 +31,7 @@ CREATE TABLE paybill.operations (
     cause          text        NOT NULL DEFAULT '',
     inputs_digest  text        NOT NULL,
     expected       text,
+    destructive    boolean     NOT NULL DEFAULT false,
     approved_by    text,
     state          text        NOT NULL CHECK (state IN ('Waiting', 'Running', 'Succeeded', 'Failed', 'Lost')),
     exit_code      integer,
