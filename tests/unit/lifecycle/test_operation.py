@@ -103,7 +103,7 @@ def test_one_at_a_time(state: str, kind: str, more: dict[str, Any]) -> None:
         return
     assert isinstance(answer, Wait)
     assert (answer.reason, answer.until) == ("OperationRunning", None)
-    assert f"op-1 ({kind}) {'runs' if state == 'Running' else 'waits'}" in answer.message
+    assert answer.message == f"operation op-1 ({kind}) {'runs' if state == 'Running' else 'waits for a place'}"
     assert dismantle(given.last, NOW, recovery_due=given.recovery_due) == answer
 
 
