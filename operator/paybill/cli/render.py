@@ -7,9 +7,9 @@ Without a cluster it shows what a model is on a provider, with examples for what
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar, cast, get_args
+from typing import TypeVar, get_args
 
 import click
 
@@ -25,7 +25,7 @@ from paybill.desired import names, stack_inputs
 from paybill.desired.resource import Key
 from paybill.desired.stack import DatabaseInputs, StackInputs
 from paybill.engines.pulumi.rendering import rendering
-from paybill.engines.rendered import RenderedResource, RenderError, Rendering
+from paybill.engines.rendered import RenderError, Rendering
 from paybill.settings import Settings
 
 PROVIDERS: tuple[CellProvider, ...] = tuple(one for one in get_args(CellProvider) if one != "Embedded")
@@ -147,20 +147,22 @@ def rendered(inputs: StackInputs, *, engine: str | None, examples: bool) -> Rend
     """The rendering by the engine that serves the provider; raises Blocked with why there is none."""
     try:
         if engine == "Terraform" or inputs.provider == "IBM":
-            return Rendering(resources=tuple(_terraform()(inputs)))
+            module = _terraform()
+            stands_in = module.EXAMPLES.get(inputs.provider, {}) if examples else {}
+            whole = inputs.model_copy(update={"foundation": stands_in | inputs.foundation})
+            return Rendering(resources=tuple(module.render(whole)))
         return rendering(inputs, examples=examples)
     except RenderError as failure:
         raise Blocked(failure.reason, str(failure)) from failure
 
 
-def _terraform() -> Callable[[StackInputs], list[RenderedResource]]:
-    """What renders a Terraform module: the engine for IBM, for which there is no Pulumi SDK."""
+def _terraform() -> Any:
+    """The module that renders a Terraform module: the engine for IBM, for which there is no Pulumi SDK."""
     try:
-        module = importlib.import_module(TERRAFORM)
+        return importlib.import_module(TERRAFORM)
     except ModuleNotFoundError as failure:
         lacking = "this version cannot do" if failure.name == TERRAFORM else f"needs {failure.name}, which is missing"
         raise RenderError("TerraformOnly", f"IBM is rendered from the Terraform module, which {lacking}") from failure
-    return cast("Callable[[StackInputs], list[RenderedResource]]", module.render)
 
 
 def _known(what: str, word: str, known: Sequence[Word]) -> Word:

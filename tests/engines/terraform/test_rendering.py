@@ -1,9 +1,15 @@
 """The built-in modules, shown without a cloud: what a tenant gets by its model, and what must hold for IBM."""
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from paybill.cli.main import main
+from paybill.cli.render import example, rendered
 from paybill.engines.rendered import RenderedResource, RenderError
 from paybill.engines.terraform.rendering import render
 from paybill.engines.terraform.root import MODULES
@@ -182,3 +188,21 @@ def test_a_cloud_without_a_module_is_said_so():
 
 def test_the_module_for_ibm_says_how_far_it_was_tried():
     assert "unverified" in (MODULES / "ibm" / "versions.tf").read_text()
+
+
+@pytest.mark.parametrize("model", ["Silo", "Bridge", "Pooled"])
+def test_ibm_is_what_the_golden_file_says(model: str) -> None:
+    """PAYBILL_GOLDEN=write pytest tests/engines/terraform/test_rendering.py    # then read the difference"""
+    resources = rendered(example("IBM", model, None), engine=None, examples=True).resources
+    found = {one.address: one.model_dump(mode="json", exclude={"address"}) for one in resources}
+    path = Path(__file__).parent / "golden" / f"ibm-{model.lower()}.json"
+    if os.environ.get("PAYBILL_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(found))
+
+
+def test_ibm_is_rendered_on_the_command_line_without_a_cloud() -> None:
+    done = CliRunner().invoke(main, ["render", "--provider", "ibm", "--model", "silo", "--output", "json"])
+    assert done.exit_code == 0, done.output
+    assert "ibm_database" in done.output

@@ -25,6 +25,18 @@ _NAMES = ("bucket_name", "bucket", "identifier", "key_name", "name")
 _REFERENCE = re.compile(r"\b([a-z]+_[a-z0-9_]+)\.([a-z0-9_]+)\b")
 
 
+EXAMPLES: dict[str, dict[str, str]] = {
+    "IBM": {
+        "cluster_crn": "crn:v1:bluemix:public:containers-kubernetes:eu-de:a/0123456789abcdef::cluster::",
+        "secrets_manager_id": "11111111-2222-3333-4444-555555555555",
+        "resource_group_id": "0123456789abcdef0123456789abcdef",
+        "bucket": "shared-example",
+        "key_crn": "crn:v1:bluemix:public:kms:eu-de:a/0123456789abcdef:instance:key:example",
+    }
+}
+"""What stands in for a Cell's foundation where there is no Cell."""
+
+
 def render(inputs: StackInputs) -> list[RenderedResource]:
     """The resources in the order of their addresses; raises RenderError."""
     if inputs.provider not in BUILT_IN:
