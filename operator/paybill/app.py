@@ -125,7 +125,12 @@ async def _lead(
     world = await _world(settings, doors, cluster, control, epoch, lease)
     made(world)
     control.came_back = lambda: _wake(world, "the control database is back")
-    collector = metrics.WorldCollector(lambda: _samples(world), lambda: len(world.queue), lambda: world.cluster.breaker)
+    collector = metrics.WorldCollector(
+        lambda: _samples(world),
+        lambda: len(world.queue),
+        lambda: world.cluster.breaker,
+        lambda: world.operations.sample(world.now()),
+    )
     metrics.REGISTRY.register(collector)
     world.audit.start()
     try:

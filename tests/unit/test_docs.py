@@ -153,7 +153,8 @@ def test_every_condition_type_is_on_the_page_and_none_that_is_not_used() -> None
 def families() -> Iterator[Metric]:
     sample = metrics.TenantSample(phase="Active", compute="Namespace", database="Schema", ready=True)
     yield from metrics.REGISTRY.collect()
-    yield from metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker).collect()
+    stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
+    yield from metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks).collect()
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:

@@ -52,6 +52,20 @@ class TenantSample:
     ready: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class StackSample:
+    """What the gauges say of tenants' own infrastructure as a whole."""
+
+    waiting: int
+    """Operations that wait for a place."""
+    running: int
+    """Operations that run."""
+    drifted: int
+    """Stacks that are not what was applied, by their last look."""
+    looked_seconds: float
+    """How long ago the stack that was looked at longest ago was looked at, or applied; 0 without any."""
+
+
 class WorldCollector(Collector):
     """Gauges computed at the moment of a scrape, so that they can never lag behind or leak series."""
 
@@ -60,10 +74,12 @@ class WorldCollector(Collector):
         tenants: Callable[[], Iterable[TenantSample]],
         queued: Callable[[], int],
         breaker: Callable[[], ApiBreaker],
+        stacks: Callable[[], StackSample],
     ) -> None:
         self._tenants = tenants
         self._queued = queued
         self._breaker = breaker
+        self._stacks = stacks
 
     def collect(self) -> Iterable[Metric]:
         """The families; called by the Prometheus client."""
@@ -77,6 +93,19 @@ class WorldCollector(Collector):
             family.add_metric([sample.phase, sample.compute, sample.database, str(sample.ready).lower()], number)
         yield family
         yield GaugeMetricFamily("paybill_queue_length", "Keys waiting for a worker.", value=self._queued())
+        stacks = self._stacks()
+        open_ = GaugeMetricFamily(
+            "paybill_operations_open", "Operations of engines that have not ended.", labels=["state"]
+        )
+        open_.add_metric(["Waiting"], stacks.waiting)
+        open_.add_metric(["Running"], stacks.running)
+        yield open_
+        yield GaugeMetricFamily(
+            "paybill_stacks_drifted", "Tenants whose infrastructure is not what was applied.", value=stacks.drifted
+        )
+        yield GaugeMetricFamily(
+            "paybill_stacks_look_age_seconds", "Age of the oldest look for drift.", value=stacks.looked_seconds
+        )
         breaker = self._breaker()
         yield GaugeMetricFamily(
             "paybill_api_breaker_open", "1 while requests to the API server are paused.", value=breaker.open

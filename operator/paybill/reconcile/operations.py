@@ -13,6 +13,7 @@ import logging
 import secrets
 import tempfile
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -88,6 +89,18 @@ class Operations:
         elif row.state == "Running" and row.id not in self._stopping:
             self._stopping.add(row.id)
             asyncio.get_running_loop().call_soon(self._changed.set)
+
+    def sample(self, now: datetime) -> metrics.StackSample:
+        """What the gauges say."""
+        opened = [row.state for row in self.store.opened()]
+        living = [one for one in self.store.stacks() if one.applied_time is not None and one.destroyed_time is None]
+        looks = [max(filter(None, (one.applied_time, one.drift_checked_time))) for one in living]
+        return metrics.StackSample(
+            waiting=opened.count("Waiting"),
+            running=opened.count("Running"),
+            drifted=sum(1 for one in living if one.drift),
+            looked_seconds=(now - min(looks)).total_seconds() if looks else 0.0,
+        )
 
     def keep_certificate(self, tenant_id: str, certificate: str) -> Path:
         """A file with an authority's certificate, as libpq wants it."""
