@@ -23,6 +23,7 @@ COMMANDS = {
     "preview": "paybill.cli.operations:preview",
     "approve": "paybill.cli.operations:approve",
     "cancel": "paybill.cli.operations:cancel",
+    "leftovers": "paybill.cli.operations:leftovers",
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",

@@ -36,6 +36,11 @@ _LIST = (
     " WHERE (%(tenant)s::text IS NULL OR tenant_name = %(tenant)s OR tenant_id = %(tenant)s)"
     " AND (NOT %(open)s OR ended_time IS NULL) ORDER BY queued_time DESC, id LIMIT %(most)s"
 )
+_LEFT = (
+    "SELECT s.tenant_id, t.tenant_name, s.engine, s.stack, s.destroyed_time, s.retained, s.orphans"
+    " FROM paybill.stacks s LEFT JOIN paybill.tenants t ON t.id = s.tenant_id"
+    " WHERE s.retained <> '[]' OR s.orphans <> '[]' ORDER BY s.destroyed_time, s.tenant_id"
+)
 _ONE = _LIST.replace("WHERE", "WHERE id = %(id)s AND")
 _ACTIONS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 
@@ -56,6 +61,27 @@ def operations(*, tenant: str | None, open_: bool, most: int, output: str, datab
             click.echo(document(rows))
             return
         for line in columns(_TITLES, [_cells(row) for row in rows]):
+            click.echo(line)
+
+
+@click.command()
+@table_output
+@database_option
+def leftovers(*, output: str, database: str | None) -> None:
+    """List what destroyed stacks left in a cloud or on this machine: data that was kept, and what nobody meant to."""
+    with reported(output), connected(database) as connection:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = list(cursor.execute(_LEFT).fetchall())
+        if output == JSON:
+            click.echo(document(rows))
+            return
+        lines = [
+            (row["tenant_name"], row["tenant_id"], row["engine"], moment(row["destroyed_time"]), why, resource)
+            for row in rows
+            for why, listed in (("kept", row["retained"]), ("orphan", row["orphans"]))
+            for resource in listed
+        ]
+        for line in columns(("TENANT", "ID", "ENGINE", "DESTROYED", "WHY", "RESOURCE"), lines):
             click.echo(line)
 
 

@@ -34,6 +34,7 @@ class StackFacts:
     applied_time: datetime | None = None
     handed: str | None = None
     retained: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     drift_checked_time: datetime | None = None
     drift: tuple[Change, ...] = ()
     recovery_due: bool = False
@@ -84,7 +85,7 @@ class OperationRow:
 _STACK = tuple(one.name for one in fields(StackFacts))
 _ROW = tuple(one.name for one in fields(OperationRow))
 _TIMES = {name for name in (*_STACK, *_ROW) if name.endswith("_time")}
-_JSON = {"changes", "counts", "drift", "retained"}
+_JSON = {"changes", "counts", "drift", "orphans", "retained"}
 _NUMBERS = {"exit_code", "attempt"}
 
 
@@ -234,7 +235,7 @@ class OperationStore:
 def _written(column: str, value: Any) -> Any:
     if column in ("changes", "drift"):
         return Jsonb([one.model_dump(mode="json") for one in value])
-    if column == "retained":
+    if column in ("retained", "orphans"):
         return Jsonb(list(value))
     return Jsonb(dict(value)) if column == "counts" else value
 
@@ -244,6 +245,7 @@ def _read(row: Mapping[str, Any]) -> dict[str, Any]:
     for column in ("changes", "drift"):
         if column in found:
             found[column] = tuple(Change.model_validate(one) for one in found[column])
-    if "retained" in found:
-        found["retained"] = tuple(found["retained"])
+    for column in ("retained", "orphans"):
+        if column in found:
+            found[column] = tuple(found[column])
     return found

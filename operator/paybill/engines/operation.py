@@ -109,6 +109,8 @@ class Result(StackModel):
     """Resources of which nobody knows whether they were made: a recovery is due."""
     retained: tuple[str, ...] = ()
     """Physical ids of resources that a destruction left, because their data must outlive it."""
+    orphans: tuple[str, ...] = ()
+    """Ids of what a cloud still has with the tenant's tags after a destruction, beside what was retained."""
 
 
 Line = Progress | Failed | Result

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from paybill.engines import cloud_secrets
+from paybill.engines import cloud_secrets, orphans
 from paybill.engines.folder import Folder
 from paybill.engines.operation import EngineType, Exit, Failed, Line, Request, Result
 from paybill.engines.port import Engine, EngineError, Tell
@@ -110,6 +110,7 @@ def _carry_out(request: Request, folder: Folder, engines: Mapping[EngineType, st
         engine = _engine(request, engines)
         began = True
         result = cloud_secrets.filled(request, _operation(engine, request)(request, answers.write))
+        result = orphans.listed(request, result, answers.write)
         _settle(result)
         answers.write(result)
         return _exit_of(request, result)

@@ -319,8 +319,10 @@ class Operations:
                 )  # fmt: skip
             case "destroy":
                 retained = result.retained if result is not None else ()
+                orphans = result.orphans if result is not None else ()
                 return replace(
-                    before, applied_digest=None, destroyed_time=now, retained=retained, handed=None, recovery_due=False
+                    before, applied_digest=None, destroyed_time=now, retained=retained, orphans=orphans, handed=None,
+                    recovery_due=False,
                 )  # fmt: skip
             case "drift":
                 found = result.changes if result is not None else ()

@@ -11,6 +11,7 @@ CREATE TABLE paybill.stacks (
     applied_time       timestamptz,
     handed             text,
     retained           jsonb       NOT NULL DEFAULT '[]',
+    orphans            jsonb       NOT NULL DEFAULT '[]',
     drift_checked_time timestamptz,
     drift              jsonb       NOT NULL DEFAULT '[]',
     recovery_due       boolean     NOT NULL DEFAULT false,
