@@ -308,3 +308,32 @@ async def _busy(control: Postgres, cell: str, ended: int) -> bool:
 async def _all_ready(api: Api, names: list[str]) -> bool:
     found = await asyncio.gather(*(api.get("Tenant", one) for one in names))
     return all(holds(one, "Ready") for one in found)
+
+
+async def test_a_look_for_drift_that_was_only_queued_when_its_operator_ended_is_in_nobodys_way(
+    api: Api, customers: Customers, operator: Operator, control: Postgres, name: str
+) -> None:
+    customer = await onboard(api, customers, name)
+    operator.stop()
+    await control.execute(
+        "INSERT INTO paybill.operations (id, installation, tenant_id, tenant_name, cell, engine, kind, inputs_digest,"
+        " state, queued_time) SELECT id || '-00000000', installation, tenant_id, tenant_name, cell, engine, 'drift',"
+        " inputs_digest, 'Waiting', now() FROM paybill.operations WHERE tenant_name = %s",
+        (name,),
+    )
+
+    operator.start()
+    await until(lambda: _all_ended(control, name), seconds=SECONDS)
+    assert await operations(control, name) == [UP, ("drift", "Succeeded")]
+    await api.edit("Plan", name, MORE)
+
+    await until(lambda: _changed_twice(control, name), seconds=SECONDS)
+    assert await may_connect(await customers.binding(customer))
+
+
+async def _all_ended(control: Postgres, name: str) -> bool:
+    return all(state not in ("Waiting", "Running") for _, state in await operations(control, name))
+
+
+async def _changed_twice(control: Postgres, name: str) -> bool:
+    return (await operations(control, name)).count(UP) == 2

@@ -117,19 +117,28 @@ async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stac
         approval_required=required(wanted),
         approved=approved(world, claim, now),
     )
+    opened = store.open_of(claim.id)
+    if opened is not None:  # one at a time, a look for drift among them
+        world.operations.remind(opened, wanted)
+        await _cancelled(world, current, opened)
+        return as_failure(claim, _behind(opened, decide(facts, now)), now)
     answer = _also_drift(wanted, stack, facts, now) or decide(facts, now)
-    if not isinstance(answer, Run) and (newest is None or not newest.open):
+    if not isinstance(answer, Run):
         await _asked_for(world, current, claim, wanted)
-    if isinstance(answer, Run) and answer.kind == "drift":
+    elif answer.kind == "drift":
         await begin(world, claim, wanted, answer, cause="due", tier="Background")
         return None
-    if isinstance(answer, Run):
+    else:
         tier = TIERS.get(current.standing.phase or Phase.PENDING, "Other")
         await begin(world, claim, wanted, answer, cause=current.cause, tier=tier)
-    elif newest is not None and newest.open:
-        world.operations.remind(newest, wanted)
-        await _cancelled(world, current, newest)
     return as_failure(claim, answer, now)
+
+
+def _behind(opened: OperationRow, answer: Next) -> Next:
+    """What is to be begun waits for the operation that there is."""
+    if not isinstance(answer, Run):
+        return answer
+    return Wait(reason="OperationRunning", message=f"operation {opened.id} ({opened.kind}) has not ended")
 
 
 def _also_drift(wanted: Wanted, stack: StackFacts | None, facts: Facts, now: datetime) -> Run | None:
