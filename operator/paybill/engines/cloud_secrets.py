@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from paybill.desired.stack import DatabaseOutput
+from paybill.engines import aws
 from paybill.engines.operation import Exit, Request, Result
 from paybill.engines.port import EngineError
 
@@ -28,7 +29,7 @@ def filled(request: Request, result: Result) -> Result:
 def _from_aws(request: Request, database: DatabaseOutput, arn: str) -> DatabaseOutput:
     """From AWS Secrets Manager, where RDS keeps it as JSON with username and password."""
     try:
-        import boto3  # only where a cell is in AWS
+        client = aws.client(request, "secretsmanager")
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError as error:
         raise EngineError(
@@ -37,14 +38,6 @@ def _from_aws(request: Request, database: DatabaseOutput, arn: str) -> DatabaseO
             f"reading the administrator's password from {arn} needs the package {error.name}: pip install "
             "'paybill[aws]'",
         ) from error
-    given = request.credentials
-    session = boto3.session.Session(
-        aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=given.get("AWS_SESSION_TOKEN"),
-        region_name=request.inputs.region or given.get("AWS_REGION"),
-    )
-    client = session.client("secretsmanager", endpoint_url=given.get("AWS_ENDPOINT_URL"))
     try:
         content = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
         return database.model_copy(

@@ -6,6 +6,7 @@ so far, by its tagging API; a destruction that cannot look says so instead of cl
 
 from __future__ import annotations
 
+from paybill.engines import aws
 from paybill.engines.operation import Progress, Request, Result
 from paybill.engines.port import Tell
 
@@ -17,19 +18,11 @@ def listed(request: Request, result: Result, tell: Tell) -> Result:
     if request.kind != "destroy" or request.inputs.provider != "AWS":
         return result
     try:
-        import boto3  # only where a cell is in AWS
+        client = aws.client(request, "resourcegroupstaggingapi")
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError:
         tell(Progress(phase="orphans", action="not looked for: boto3 is not installed"))
         return result
-    given = request.credentials
-    session = boto3.session.Session(
-        aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=given.get("AWS_SESSION_TOKEN"),
-        region_name=request.inputs.region or given.get("AWS_REGION"),
-    )
-    client = session.client("resourcegroupstaggingapi", endpoint_url=given.get("AWS_ENDPOINT_URL"))
     wanted = [{"Key": TAG, "Values": [request.inputs.tenant_id]}]
     try:
         pages = client.get_paginator("get_resources").paginate(TagFilters=wanted)
