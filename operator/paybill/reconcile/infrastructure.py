@@ -83,6 +83,23 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
     return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type, program=_program(cell.spec.engine))
 
 
+def _refuse_elsewhere(claim: Claim, wanted: Wanted, stack: StackFacts | None) -> None:
+    """Raise Blocked where the Cell by now names another place than that in which the tenant's infrastructure is.
+
+    An ``up`` there would make an empty server, which the tenant would be connected to; a ``destroy`` would find
+    nothing, and what exists would be forgotten.
+    """
+    if stack is None or stack.destroyed_time is not None:
+        return
+    has, wants = f"{stack.engine} stack {stack.stack}", f"{wanted.engine} stack {wanted.inputs.stack}"
+    if has != wants:
+        raise Blocked(
+            "StackElsewhere",
+            f"Tenant {claim.tenant_name} has its infrastructure in {has}, but Cell {claim.cell} now calls for {wants}: "
+            "put spec.engine.type and spec.region back; nothing is changed until then",
+        )
+
+
 def _program(engine: Engine) -> str:
     own = engine.module_path or engine.program_path
     return f"{own}@{fingerprint(own)}" if own is not None else f"built-in:{PROGRAM_VERSION}"
@@ -95,11 +112,17 @@ async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> 
     """
     claim = current.claim
     assert claim is not None  # noqa: S101 - its place was claimed before
-    wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
-    if wanted is None:
-        return
     stack = world.operations.store.stack(claim.id)
-    trouble = current.unapplied = await _go_on(world, current, claim, wanted, stack)
+    try:
+        wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
+        if wanted is None:
+            return
+        _refuse_elsewhere(claim, wanted, stack)
+    except Blocked as failure:
+        trouble: Failure | None = failure
+    else:
+        trouble = await _go_on(world, current, claim, wanted, stack)
+    current.unapplied = trouble
     if trouble is not None and (stack is None or stack.applied_digest is None):
         raise trouble
     if claim.level == "Server":
@@ -121,7 +144,12 @@ async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stac
     if opened is not None:  # one at a time, a look for drift among them
         world.operations.remind(opened, wanted)
         await _cancelled(world, current, opened)
-        return as_failure(claim, _behind(opened, decide(facts, now)), now)
+        answer = _behind(opened, decide(facts, now))
+        if isinstance(answer, Wait):
+            if opened.kind == "drift":  # it comes last in its cell, and is not what anything else waits for
+                await _take_back(world, opened)
+            return world.operations.held.get(opened.id) or as_failure(claim, answer, now)
+        return as_failure(claim, answer, now)
     answer = _also_drift(wanted, stack, facts, now) or decide(facts, now)
     if not isinstance(answer, Run):
         await _asked_for(world, current, claim, wanted)
@@ -139,6 +167,12 @@ def _behind(opened: OperationRow, answer: Next) -> Next:
     if not isinstance(answer, Run):
         return answer
     return Wait(reason="OperationRunning", message=f"operation {opened.id} ({opened.kind}) has not ended")
+
+
+async def _take_back(world: World, opened: OperationRow) -> None:
+    """End an operation that has not begun."""
+    if opened.state == "Waiting":
+        await world.operations.cancel(world, opened)
 
 
 def _also_drift(wanted: Wanted, stack: StackFacts | None, facts: Facts, now: datetime) -> Run | None:
@@ -303,6 +337,9 @@ async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
 
 async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
     """Whether a tenant's infrastructure is gone; has its destruction queued while it is not."""
+    opened = world.operations.store.open_of(claim.id)
+    if opened is not None and opened.kind not in ("destroy", "recover"):
+        await _take_back(world, opened)  # nobody needs it any more, and it may wait for what never comes
     stack, newest = world.operations.store.stack(claim.id), world.operations.store.newest(claim.id)
     begun = newest is not None and newest.open
     if not begun and (stack is None or stack.destroyed_time is not None):
@@ -312,7 +349,9 @@ async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
         raise Blocked("PlanMissing", f"Plan {claim.plan_name} {claim.plan_revision} is not kept: nothing is destroyed")
     wanted = wanted_of(world, claim, content, "Delete")
     if wanted is None:
-        return True
+        raise Blocked("NoEngine", f"Cell {claim.cell} no longer has the engine that made what tenant {claim.id} has in "
+                      "the cloud: put spec.engine back; nothing of it is forgotten until then")  # fmt: skip
+    _refuse_elsewhere(claim, wanted, stack)
     now = world.now()
     last = newest.decided if newest is not None else None
     answer = dismantle(last, now, recovery_due=stack is not None and stack.recovery_due)

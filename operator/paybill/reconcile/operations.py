@@ -12,6 +12,7 @@ import base64
 import logging
 import secrets
 import tempfile
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.cluster.events import News
+from paybill.cluster.lease import LeaseLost
 from paybill.control.operations import OperationRow, OperationStore, StackFacts
 from paybill.desired import handover, names
 from paybill.desired.resource import Key, key_of
@@ -54,6 +56,8 @@ class Operations:
     folder: Path
     embedded_home: str = ""
     attached: dict[str, str] = field(default_factory=dict)
+    held: dict[str, Failure] = field(default_factory=dict)
+    """Per operation why it cannot be begun, or its end not be written down, as of the last try."""
     _wanted: dict[str, Wanted] = field(default_factory=dict)
     _tasks: dict[str, tuple[str, asyncio.Task[None]]] = field(default_factory=dict)
     _later: dict[str, float] = field(default_factory=dict)
@@ -82,10 +86,12 @@ class Operations:
         """Take a waiting operation out of the queue, or ask a running one to stop: it ends as cancelled."""
         if row.state == "Waiting" and row.id not in self._tasks:
             self._wanted.pop(row.id, None)
+            self.held.pop(row.id, None)
             await self.store.change(
                 row, epoch=world.epoch, state="Failed", ended_time=world.now(), reason="Cancelled",
                 message="it was cancelled before it began",
             )  # fmt: skip
+            self._wake(world, row)
         elif row.state == "Running" and row.id not in self._stopping:
             self._stopping.add(row.id)
             asyncio.get_running_loop().call_soon(self._changed.set)
@@ -115,13 +121,11 @@ class Operations:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._sweep()
         async with asyncio.TaskGroup() as group:
-            for row in self.store.opened():
-                if row.state == "Running":
-                    self._begin(group, row, self._take_over(world, row))
             while True:
+                self._watch_unwatched(world, group)
                 self._start_due(world, group)
                 while self._stopping:
-                    group.create_task(runner.cancel(self.folder / self._stopping.pop()))
+                    group.create_task(_stop(self.folder / self._stopping.pop()))
                 self._changed.clear()
                 try:
                     async with asyncio.timeout(AWAIT_SECONDS):
@@ -140,12 +144,20 @@ class Operations:
             except Blocked as alive:
                 logger.warning("operation %s is not known to run, but something of it does: %s", record.id, alive)
 
+    def _watch_unwatched(self, world: World, group: asyncio.TaskGroup) -> None:
+        """Take over what runs and is nobody's: a dead leader's, or one whose end we could not write down."""
+        for row in self.store.opened():
+            if row.state == "Running" and self._is_due(row):
+                self._begin(world, group, row, self._take_over(world, row))
+
+    def _is_due(self, row: OperationRow) -> bool:
+        return row.id not in self._tasks and self._later.get(row.id, 0.0) <= asyncio.get_running_loop().time()
+
     def _start_due(self, world: World, group: asyncio.TaskGroup) -> None:
-        now, clock = world.now(), asyncio.get_running_loop().time()
+        now = world.now()
         waiting: dict[str, list[OperationRow]] = {}
         for row in self.store.opened():
-            ready = row.state == "Waiting" and row.id in self._wanted and row.id not in self._tasks
-            if ready and self._later.get(row.id, 0.0) <= clock:
+            if row.state == "Waiting" and row.id in self._wanted and self._is_due(row):
                 waiting.setdefault(row.cell, []).append(row)
         for name, rows in waiting.items():
             cell = world.declared.cells.get(name)
@@ -156,13 +168,44 @@ class Operations:
                 chosen = pick((Waiting(id=r.id, tier=r.tier, queued_time=r.queued_time) for r in left.values()), now)
                 assert chosen is not None  # noqa: S101 - there are some left
                 row = left.pop(chosen.id)
-                self._begin(group, row, self._carry_out(world, row, self._wanted[row.id]))
+                self._begin(world, group, row, self._carry_out(world, row, self._wanted[row.id]))
                 free -= 1
 
-    def _begin(self, group: asyncio.TaskGroup, row: OperationRow, work: Any) -> None:
-        task = group.create_task(work, name=f"operation {row.id}")
+    def _begin(self, world: World, group: asyncio.TaskGroup, row: OperationRow, work: Awaitable[None]) -> None:
+        self._later.pop(row.id, None)
+        task = group.create_task(self._apart(world, row, work), name=f"operation {row.id}")
         self._tasks[row.id] = (row.cell, task)
         task.add_done_callback(lambda _: self._ended(row))
+
+    async def _apart(self, world: World, row: OperationRow, work: Awaitable[None]) -> None:
+        """One tenant's trouble is nobody else's: only that we lead no longer ends the process.
+
+        What could not be begun, or written down, is tried again; until then its row stands as it is.
+        """
+        try:
+            await work
+        except OperationFailed as failure:
+            logger.warning("%s", failure)
+            self.held.pop(row.id, None)
+        except LeaseLost:
+            raise
+        except Failure as failure:
+            if failure.reason == "EpochLost":
+                raise
+            logger.warning("operation %s waits: %s", row.id, failure)
+            self._hold(world, row, failure)
+        except Exception:
+            logger.exception("operation %s: unexpected error; again in %.0f s", row.id, HELD_SECONDS)
+            self._later[row.id] = asyncio.get_running_loop().time() + HELD_SECONDS
+        else:
+            self.held.pop(row.id, None)
+
+    def _hold(self, world: World, row: OperationRow, failure: Failure) -> None:
+        self._later[row.id] = asyncio.get_running_loop().time() + HELD_SECONDS
+        before = self.held.get(row.id)
+        self.held[row.id] = failure
+        if before is None or before.reason != failure.reason:
+            self._wake(world, row)
 
     def _ended(self, row: OperationRow) -> None:
         self._tasks.pop(row.id, None)
@@ -177,15 +220,7 @@ class Operations:
             inputs={"digest": row.inputs_digest, "expected": row.expected, "operation": row.id},
             destructive=row.destructive or row.kind == "destroy",
         )
-        try:
-            await take(world, scope, [step])
-        except OperationFailed as failure:
-            logger.warning("%s", failure)
-        except Failure as failure:
-            if failure.reason in ("EpochLost", "LeaseLost"):
-                raise
-            logger.info("operation %s waits: %s", row.id, failure)
-            self._later[row.id] = asyncio.get_running_loop().time() + HELD_SECONDS
+        await take(world, scope, [step])
 
     async def _work(self, world: World, row: OperationRow, wanted: Wanted) -> None:
         """The act: the row says it runs before anything does; raises OperationFailed for the log."""
@@ -221,6 +256,8 @@ class Operations:
         try:
             ended = await runner.adopt(self.folder / row.id)
         except Blocked as gone:
+            if gone.reason != "OperationGone":
+                raise  # whoever led before us still waits for it: a recovery now would meet a worker that lives
             lost = row.kind not in LOOKS_ONLY
             logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
             before = self.store.stack(row.tenant_id)
@@ -237,10 +274,7 @@ class Operations:
             self._wake(world, row)
             return
         stack = self.store.stack(row.tenant_id)
-        try:
-            await self._conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
-        except OperationFailed as failure:
-            logger.warning("%s", failure)
+        await self._conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
 
     async def _request(self, world: World, row: OperationRow, wanted: Wanted) -> Request:
         spec = wanted.cell.spec.engine
@@ -264,13 +298,32 @@ class Operations:
 
     async def _conclude(self, world: World, row: OperationRow, ended: Ended, stack: str) -> None:
         """Write down what came of it, whatever it takes; only then is its folder removed."""
+        try:
+            concluded, facts = await self._written_down(world, row, ended, stack)
+            ended.remove()
+        except BaseException:
+            ended.release()  # its result is there still: it is taken once more
+            raise
+        if row.kind == "drift":
+            await _persistently(lambda: self.store.forget_looks(row.tenant_id, epoch=world.epoch))
+        self._tell(world, concluded, facts)
+        metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
+        self._wake(world, row)
+        if concluded.state != "Succeeded":
+            reason = concluded.reason or "OperationFailed"
+            raise OperationFailed(reason, f"operation {row.id} ({row.kind}): {concluded.message}")
+
+    async def _written_down(
+        self, world: World, row: OperationRow, ended: Ended, stack: str
+    ) -> tuple[OperationRow, StackFacts]:
+        """The Secret first, the row last: until that stands, all of it is done again."""
         done = ended.exit in (Exit.OK, Exit.CHANGES, Exit.DRIFT)
         result, failed = ended.result, ended.failed
         outputs = result.outputs if result is not None else None
         if done and outputs is not None and row.kind != "destroy":
             await _persistently(lambda: _hand_over(world, row, outputs))
         facts = self._facts(world, row, ended, stack, done=done)
-        if row.kind not in LOOKS_ONLY or row.kind == "drift":
+        if row.kind not in LOOKS_ONLY or row.kind == "drift" or ended.recovery_needed:
             await _persistently(lambda: self.store.put_stack(facts, epoch=world.epoch))
         reason = failed.reason if failed is not None and not done else None
         if reason in ("DataProtected", "DataMissing"):
@@ -289,14 +342,7 @@ class Operations:
                 counts=dict(result.counts) if result is not None else {},
             )
         )
-        ended.remove()
-        if row.kind == "drift":
-            await _persistently(lambda: self.store.forget_looks(row.tenant_id, epoch=world.epoch))
-        self._tell(world, concluded, facts)
-        metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
-        self._wake(world, row)
-        if not done:
-            raise OperationFailed(reason or "OperationFailed", f"operation {row.id} ({row.kind}): {concluded.message}")
+        return concluded, facts
 
     def _facts(self, world: World, row: OperationRow, ended: Ended, stack: str, *, done: bool) -> StackFacts:
         """What is known of the stack after an operation."""
@@ -369,7 +415,14 @@ async def _credentials(world: World, wanted: Wanted) -> dict[str, str]:
     secret = await world.cluster.get(key)
     if secret is None:
         raise Retry("SecretMissing", f"{key} with the credentials of Cell {wanted.cell.metadata.name} does not exist")
-    return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
+    try:
+        return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
+    except UnicodeDecodeError:
+        raise Blocked(
+            "CredentialsUnreadable",
+            f"{key} with the credentials of Cell {wanted.cell.metadata.name} holds a value that is no text: each of "
+            "its keys is a variable of the engine's environment",
+        ) from None
 
 
 async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> None:
@@ -403,6 +456,14 @@ def _digest(outputs: StackOutputs) -> str:
     if outputs.database is not None:
         content["database"]["admin_password"] = outputs.database.admin_password is not None
     return digest_of(content)
+
+
+async def _stop(folder: Path) -> None:
+    """Ask an operation to stop; what keeps it from being asked is no reason to end with it."""
+    try:
+        await runner.cancel(folder)
+    except OSError:
+        logger.exception("%s: it cannot be asked to stop", folder)
 
 
 async def _persistently(act: Any) -> Any:

@@ -1,0 +1,235 @@
+"""What goes wrong with one tenant's operation is that tenant's: the others' go on, and it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from paybill.api.cell import Cell
+from paybill.api.failures import Blocked, Failure
+from paybill.cluster.lease import LeaseLost
+from paybill.control.operations import OperationRow, OperationStore, StackFacts
+from paybill.desired.stack import StackInputs
+from paybill.engines import runner
+from paybill.engines.folder import Record
+from paybill.engines.operation import Exit, Result
+from paybill.engines.runner import Ended
+from paybill.reconcile import operations
+from paybill.reconcile.infrastructure import Wanted
+from paybill.reconcile.operations import Operations
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECONDS = 5.0
+
+
+class Memory(OperationStore):
+    """A store whose database takes everything, until ``broken`` says what it answers."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "one")  # type: ignore[arg-type]
+        self.broken: Exception | None = None
+
+    async def _write(self, *_: Any) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+
+class Scene:
+    """Operations of a leader in a world that permits everything; workers are functions of the test."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store = Memory()
+        self.operations = Operations(store=self.store, folder=folder)
+        self.workers: dict[str, Callable[[], Ended]] = {}
+        self.begun: list[str] = []
+        self.adopted: list[str] = []
+        self.woken: list[str] = []
+        self.secret: dict[str, Any] | None = {"data": {}}
+        self.applied: Failure | None = None
+        none = SimpleNamespace(get=lambda _: None)
+        self.world: Any = SimpleNamespace(
+            epoch=1,
+            now=lambda: NOW,
+            settings=SimpleNamespace(namespace="paybill-system"),
+            declared=SimpleNamespace(cells=none, tenants=none, approvals_of=lambda _: ()),
+            registry=SimpleNamespace(by_id=lambda _: None),
+            queue=SimpleNamespace(add=lambda work, _: self.woken.append(work.name)),
+            cluster=SimpleNamespace(get=self._get),
+        )
+        monkeypatch.setattr(operations, "take", _take)
+        monkeypatch.setattr(operations, "HELD_SECONDS", 0.05)
+        monkeypatch.setattr(operations, "AWAIT_SECONDS", 0.02)
+        monkeypatch.setattr(operations, "_hand_over", self._hand_over)
+        monkeypatch.setattr(runner, "run", self._run)
+        monkeypatch.setattr(runner, "adopt", self._adopt)
+
+    async def _get(self, _: object) -> dict[str, Any] | None:
+        return self.secret
+
+    async def _hand_over(self, *_: object) -> None:
+        if self.applied is not None:
+            raise self.applied
+
+    async def _run(self, request: Any) -> Ended:
+        self.begun.append(request.id)
+        return self.workers.get(request.id, lambda: ended(request.id))()
+
+    async def _adopt(self, work_dir: Path) -> Ended:
+        self.adopted.append(work_dir.name)
+        return self.workers.get(work_dir.name, lambda: ended(work_dir.name))()
+
+    async def queue(self, name: str) -> None:
+        await self.operations.queue(row(name), wanted(name), epoch=1)
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Run the operations until something is so."""
+        task = asyncio.create_task(self.operations.run(self.world))
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not done() and not task.done():
+                    await asyncio.sleep(0.005)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def state(self, name: str) -> str:
+        found = self.store.newest(tenant(name))
+        assert found is not None
+        return found.state
+
+
+def tenant(name: str) -> str:
+    return f"{name:0>8}"[:8]
+
+
+def row(name: str, **changes: Any) -> OperationRow:
+    given = OperationRow(
+        id=name, tenant_id=tenant(name), tenant_name=name, cell="eu", engine="Terraform", kind="up",
+        inputs_digest="sha256:i", queued_time=NOW,
+    )  # fmt: skip
+    return replace(given, **changes)
+
+
+def wanted(name: str) -> Wanted:
+    inputs = StackInputs(
+        provider="AWS", model="Silo", compute="Namespace", level="Server", tenant_id=tenant(name), tenant_uid="u",
+        installation="one", cell="eu", namespace="tenant",
+    )  # fmt: skip
+    spec = {"provider": "AWS", "engine": {"type": "Terraform"}, "credentials": {"secretRef": {"name": "cloud"}}}
+    made = Cell.model_validate({"metadata": {"name": "eu"}, "spec": spec})
+    return Wanted(inputs=inputs, cell=made, engine="Terraform", program="built-in:1")
+
+
+def ended(name: str, outputs: object | None = None) -> Ended:
+    record = Record(
+        id=name, kind="up", engine="Terraform", project="p", stack="s", began=0, deadline=1, finish=1, obey=1
+    )
+    result = Result.model_validate({"outputs": outputs})
+    return Ended(exit=Exit.OK, result=result, record=record, work_dir=Path("/nowhere") / name, claim=-1)
+
+
+async def _take(_world: object, _scope: object, steps: list[Any]) -> list[Any]:
+    return [await step.act() for step in steps]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(tmp_path, monkeypatch)
+
+
+def _raise(error: BaseException) -> Callable[[], Ended]:
+    def worker() -> Ended:
+        raise error
+
+    return worker
+
+
+async def test_an_error_that_nobody_thought_of_ends_nobody_elses_operation(scene: Scene) -> None:
+    scene.workers["a"] = _raise(OSError(28, "No space left on device"))
+    await scene.queue("a")
+    await scene.queue("b")
+    await scene.until(lambda: scene.state("b") == "Succeeded")
+    assert scene.state("a") == "Running"
+
+
+async def test_what_was_begun_when_it_came_is_taken_over_and_not_run_twice(scene: Scene) -> None:
+    scene.workers["a"] = _raise(OSError(28, "No space left on device"))
+    await scene.queue("a")
+    await scene.until(lambda: bool(scene.begun))
+    del scene.workers["a"]
+    await scene.until(lambda: scene.state("a") == "Succeeded")
+    assert (scene.begun, scene.adopted) == (["a"], ["a"])
+
+
+async def test_a_result_that_cannot_be_handed_over_is_kept_until_it_can(scene: Scene) -> None:
+    """The operator may not write the Secret: the operation stands as running, and says why."""
+    scene.workers["a"] = lambda: ended("a", {"bucket": "b"})
+    scene.applied = Blocked("Forbidden", "secrets is forbidden")
+    await scene.queue("a")
+    await scene.until(lambda: len(scene.adopted) >= 2)
+    assert scene.state("a") == "Running"
+    assert scene.operations.held["a"].reason == "Forbidden"
+    assert scene.woken == ["a"], "once, not with each try"
+
+    scene.applied = None
+    await scene.until(lambda: scene.state("a") == "Succeeded")
+    assert scene.operations.held == {}
+
+
+async def test_so_is_one_that_a_dead_leader_left(scene: Scene) -> None:
+    scene.workers["a"] = lambda: ended("a", {"bucket": "b"})
+    scene.applied = Blocked("Forbidden", "secrets is forbidden")
+    await scene.store.put(row("a", state="Running"), epoch=1)
+    await scene.queue("b")
+    await scene.until(lambda: scene.state("b") == "Succeeded" and len(scene.adopted) >= 2)
+    assert scene.state("a") == "Running"
+
+
+async def test_an_operation_that_another_process_still_watches_is_not_lost(scene: Scene) -> None:
+    """A recovery would be begun beside a worker that lives."""
+    await scene.store.put_stack(StackFacts(tenant_id=tenant("a"), engine="Terraform", stack="s"), epoch=1)
+    await scene.store.put(row("a", state="Running"), epoch=1)
+    scene.workers["a"] = _raise(Blocked("OperationWatched", "somebody else waits for it"))
+    await scene.until(lambda: len(scene.adopted) >= 2)
+    assert scene.state("a") == "Running"
+
+    scene.workers["a"] = _raise(Blocked("OperationGone", "its result was taken"))
+    await scene.until(lambda: scene.state("a") == "Lost")
+    stack = scene.store.stack(tenant("a"))
+    assert stack is not None
+    assert stack.recovery_due
+
+
+async def test_why_it_cannot_be_begun_is_known(scene: Scene) -> None:
+    scene.secret = None
+    await scene.queue("a")
+    await scene.until(lambda: "a" in scene.operations.held)
+    assert (scene.operations.held["a"].reason, scene.state("a"), scene.woken) == ("SecretMissing", "Waiting", ["a"])
+
+
+async def test_credentials_that_are_no_text_are_refused_in_words(scene: Scene) -> None:
+    scene.secret = {"data": {"KEYSTORE": base64.b64encode(b"\xfe\xed\xfe\xed").decode()}}
+    await scene.queue("a")
+    await scene.until(lambda: "a" in scene.operations.held)
+    assert scene.operations.held["a"].reason == "CredentialsUnreadable"
+
+
+@pytest.mark.parametrize(
+    "lost", [Blocked("EpochLost", "another process leads"), LeaseLost("not renewed")], ids=["epoch", "lease"]
+)
+async def test_that_we_lead_no_longer_ends_all(scene: Scene, lost: Exception) -> None:
+    await scene.queue("a")
+    scene.store.broken = lost
+    with pytest.raises(ExceptionGroup) as raised:
+        await scene.until(lambda: False)
+    assert raised.value.exceptions == (lost,)
