@@ -159,10 +159,22 @@ async def test_nor_when_another_memory_knows_nothing_of_it(
     elsewhere = await reloaded(db)
     first = await store.put(row(kind=kind), epoch=epoch)
     assert await refusal(elsewhere.put(row("op-2"), epoch=epoch)) == "OperationRunning"
-    assert seen(elsewhere) == (None, None, None, (), ()), "what was refused is not remembered"
-    assert (await reloaded(db)).opened() == (first,)
-    await store.change(first, epoch=epoch, state="Succeeded", ended_time=LATER)
+    assert elsewhere.opened() == (first,), "it may be its own, whose answer was lost: it goes on with that one"
+    assert seen(await reloaded(db)) == seen(elsewhere)
+    await elsewhere.change(first, epoch=epoch, state="Succeeded", ended_time=LATER)
     await elsewhere.put(row("op-2"), epoch=epoch)
+
+
+async def test_what_a_tool_said_is_kept_whatever_it_said(
+    db: ControlDatabase, store: OperationStore, epoch: int
+) -> None:
+    change = Change(action="update", address="urn:\0a", type="t", fields=("x\0",))
+    await store.put_stack(replace(STACK, drift=(change,), retained=("arn\0",)), epoch=epoch)
+    await store.put(ended(state="Failed", message="core dumped: \0\0", changes=(change,)), epoch=epoch)
+    kept = (await reloaded(db)).newest(TENANT)
+    assert kept is not None
+    assert kept.message == "core dumped: \ufffd\ufffd"
+    assert kept.changes[0].address == "urn:\ufffda"
 
 
 async def test_another_installations_operation_of_the_same_id_is_left_alone(

@@ -125,6 +125,7 @@ _NEWEST = sql.SQL(
 _OPEN = sql.SQL("SELECT {} FROM paybill.operations WHERE installation = %s AND ended_time IS NULL").format(
     sql.SQL(", ").join(map(sql.Identifier, _ROW))
 )
+_OPEN_OF = _OPEN + sql.SQL(" AND tenant_id = %s")
 
 
 _PRUNE = sql.SQL(
@@ -203,6 +204,7 @@ class OperationStore:
         try:
             await self._write(_PUT_ROW, row, _ROW, epoch)
         except errors.UniqueViolation as error:
+            await self._learn(row.tenant_id)
             raise Retry("OperationRunning", f"another operation of {row.tenant_name} was begun elsewhere") from error
         if row.open:
             self._open[row.tenant_id] = row
@@ -211,6 +213,16 @@ class OperationStore:
         if row.kind != "drift":
             self._newest[row.tenant_id] = row
         return row
+
+    async def _learn(self, tenant_id: str) -> None:
+        """Take up a tenant's operation that memory does not know: our own, whose writing got through unanswered."""
+        async with self._db.session() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            found = await (await cursor.execute(_OPEN_OF, (self._installation, tenant_id))).fetchone()
+        if found is not None:
+            row = self._open[tenant_id] = OperationRow(**_read(found))
+            if row.kind != "drift":
+                self._newest[tenant_id] = row
 
     async def forget_looks(self, tenant_id: str, *, epoch: int) -> None:
         """Leave out what a tenant's looks for drift found long ago: the newest ones say all that is of interest."""
@@ -234,10 +246,23 @@ class OperationStore:
 
 def _written(column: str, value: Any) -> Any:
     if column in ("changes", "drift"):
-        return Jsonb([one.model_dump(mode="json") for one in value])
+        return Jsonb(_storable([one.model_dump(mode="json") for one in value]))
     if column in ("retained", "orphans"):
-        return Jsonb(list(value))
-    return Jsonb(dict(value)) if column == "counts" else value
+        return Jsonb(_storable(list(value)))
+    return Jsonb(dict(value)) if column == "counts" else _storable(value)
+
+
+def _storable(value: Any) -> Any:
+    """Without the one character that Postgres takes neither as text nor in JSON: what a tool said is not ours."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case list():
+            return [_storable(one) for one in value]
+        case dict():
+            return {name: _storable(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _read(row: Mapping[str, Any]) -> dict[str, Any]:
