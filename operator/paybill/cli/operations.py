@@ -16,6 +16,7 @@ import click
 import psycopg
 from psycopg.rows import dict_row
 
+from paybill.api.approval import Approval
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.tenant import Tenant
 from paybill.cli.audit import connected, database_option
@@ -23,6 +24,7 @@ from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import tenant_named, utcnow
 from paybill.cli.output import JSON, columns, document, moment, reported, table_output
 from paybill.cluster.client import Cluster
+from paybill.desired import approval as approvals
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.desired.stack import Change
@@ -210,9 +212,16 @@ async def _write_approval(cluster: Cluster, tenant: Tenant, digest: str, expires
         "approver": await cluster.whoami(),
         "expiresTime": expires,
     }
-    approval = {"apiVersion": "paybill.dev/v1alpha1", "kind": "Approval", "metadata": {"name": name}, "spec": spec}
-    if await cluster.get(Key("Approval", "", name)) is None:
-        await cluster.create(approval)
+    before = await cluster.get(Key("Approval", "", name))
+    if before is not None:
+        found = Approval.model_validate(before)
+        if approvals.find([found], "Tenant", tenant.metadata.name, tenant.metadata.uid, digest, utcnow()) is not None:
+            return name
+        # It is over, or was of a Tenant that is gone: it says nothing any more, and is left as a record.
+        name = f"{name}-{secrets.token_hex(2)}"
+    await cluster.create(
+        {"apiVersion": "paybill.dev/v1alpha1", "kind": "Approval", "metadata": {"name": name}, "spec": spec}
+    )
     return name
 
 
