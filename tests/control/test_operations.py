@@ -177,6 +177,22 @@ async def test_what_a_tool_said_is_kept_whatever_it_said(
     assert kept.changes[0].address == "urn:\ufffda"
 
 
+async def test_what_failed_long_ago_is_left_out_but_never_the_newest(
+    db: ControlDatabase, store: OperationStore, epoch: int, control_dsn: str
+) -> None:
+    now = datetime.now(UTC)
+    ages = {"old": 40, "done": 39, "recent": 20, "newest": 0}
+    for name, days in ages.items():
+        state, when = "Succeeded" if name == "done" else "Failed", now - timedelta(days=days)
+        await store.put(ended(name, state=state, queued_time=when, ended_time=when), epoch=epoch)
+    await store.put(ended("alone", tenant_id=OTHER, state="Failed", queued_time=NOW, ended_time=NOW), epoch=epoch)
+    for tenant_id in (TENANT, OTHER):
+        await store.forget_old(tenant_id, epoch=epoch)
+    with psycopg.connect(control_dsn) as session:
+        left = session.execute("SELECT id FROM paybill.operations ORDER BY queued_time, id").fetchall()
+    assert {name for (name,) in left} == {"done", "recent", "newest", "alone"}
+
+
 async def test_another_installations_operation_of_the_same_id_is_left_alone(
     db: ControlDatabase, store: OperationStore, epoch: int
 ) -> None:

@@ -129,8 +129,10 @@ _OPEN_OF = _OPEN + sql.SQL(" AND tenant_id = %s")
 
 
 _PRUNE = sql.SQL(
-    "DELETE FROM paybill.operations o USING fence WHERE o.tenant_id = %s AND o.kind = 'drift'"
-    " AND o.ended_time < now() - interval '7 days'"
+    "DELETE FROM paybill.operations o USING fence WHERE o.tenant_id = %s AND ("
+    "o.kind = 'drift' AND o.ended_time < now() - interval '7 days'"
+    " OR o.state = 'Failed' AND o.ended_time < now() - interval '30 days' AND EXISTS (SELECT FROM paybill.operations n"
+    " WHERE n.tenant_id = o.tenant_id AND n.kind <> 'drift' AND n.queued_time > o.queued_time))"
 )
 _KNOWN = "SELECT 1 FROM paybill.operations WHERE id = %s"
 
@@ -224,8 +226,11 @@ class OperationStore:
             if row.kind != "drift":
                 self._newest[tenant_id] = row
 
-    async def forget_looks(self, tenant_id: str, *, epoch: int) -> None:
-        """Leave out what a tenant's looks for drift found long ago: the newest ones say all that is of interest."""
+    async def forget_old(self, tenant_id: str, *, epoch: int) -> None:
+        """Leave out looks for drift and failures of long ago: what fails is tried four times an hour, for ever.
+
+        What was done stays, and so does the newest operation, which the next one is decided by.
+        """
         async with self._db.session() as connection:
             await connection.execute(FENCED + _PRUNE, (self._shard, epoch, tenant_id))
 

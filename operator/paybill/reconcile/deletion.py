@@ -7,8 +7,9 @@ a verified backup, which this version cannot make, so it blocks and says so.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,22 @@ from paybill.reconcile.queue import Work
 from paybill.reconcile.servers import Attached
 from paybill.reconcile.steps import Scope, Step, ask, take
 from paybill.reconcile.world import World
+
+logger = logging.getLogger(__name__)
+
+FENCE_PATIENCE = timedelta(minutes=10)
+"""How long a deleted Tenant waits for its own server to answer, so that its logins can be closed first."""
+BROKEN = frozenset(
+    {
+        "AdminLoginUnknown",
+        "DatabaseAccessDenied",
+        "DatabaseBusy",
+        "DatabaseMissing",
+        "DatabaseUnreachable",
+        "SecretMissing",
+    }
+)
+"""Reasons for which a server cannot be reached, or not be administered."""
 
 
 async def reconcile(world: World, tenant: Tenant, claim: Claim | None, cause: str) -> datetime | None:
@@ -77,8 +94,13 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
             f"Tenant {tenant.metadata.name} has deletionPolicy Snapshot, but this version cannot make the final "
             "backup: set spec.deletionPolicy to Retain (keep everything) or Delete (drop everything at once)",
         )
-    await _fence(world, tenant, claim, cause)
     now = world.now()
+    try:
+        await _fence(world, tenant, claim, cause)
+    except (Retry, Blocked) as failure:
+        if not _goes_unfenced(tenant, claim, failure, now):
+            raise
+        logger.warning("Tenant %s goes with its server, whose logins cannot be closed: %s", claim.tenant_name, failure)
     requested = tenant.metadata.deletion_timestamp or now
     step = Step(
         action="tenant.delete",
@@ -88,6 +110,13 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
     )
     await take(world, scope, [step])
     _carry_out_soon(world, tenant, claim)
+
+
+def _goes_unfenced(tenant: Tenant, claim: Claim, failure: Failure, now: datetime) -> bool:
+    """Whether a server of the tenant's own is broken for so long that its tenant goes all the same: both go."""
+    asked = tenant.metadata.deletion_timestamp
+    late = asked is not None and now - asked >= FENCE_PATIENCE
+    return late and claim.level == "Server" and failure.reason in BROKEN
 
 
 def _carry_out_soon(world: World, tenant: Tenant, claim: Claim) -> None:

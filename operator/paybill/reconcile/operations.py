@@ -277,8 +277,9 @@ class Operations:
         await self._conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
 
     async def _request(self, world: World, row: OperationRow, wanted: Wanted) -> Request:
-        spec = wanted.cell.spec.engine
+        spec, claim = wanted.cell.spec.engine, world.registry.by_id(row.tenant_id)
         assert spec is not None  # noqa: S101 - who made `wanted` saw it
+        going = claim is not None and claim.state == "deleted" and claim.drop_started_time is not None
         return Request(
             id=row.id,
             kind=row.kind,
@@ -290,7 +291,7 @@ class Operations:
             credentials=await _credentials(world, wanted),
             expected=row.expected,
             dead_owner=runner.holder_here() if row.kind == "recover" else None,
-            destroys_data=may_destroy_data(row.kind, row.expected, retain=wanted.inputs.retain),
+            destroys_data=may_destroy_data(row.kind, row.expected, retain=wanted.inputs.retain, going=going),
             deadline_seconds=DEADLINES.get(row.kind, LONGEST),
             work_dir=str(self.folder / row.id),
             home=self.embedded_home,
@@ -304,8 +305,7 @@ class Operations:
         except BaseException:
             ended.release()  # its result is there still: it is taken once more
             raise
-        if row.kind == "drift":
-            await _persistently(lambda: self.store.forget_looks(row.tenant_id, epoch=world.epoch))
+        await _persistently(lambda: self.store.forget_old(row.tenant_id, epoch=world.epoch))
         self._tell(world, concluded, facts)
         metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
         self._wake(world, row)

@@ -370,6 +370,12 @@ def test_data_is_taken_away_only_by_a_persons_word_or_with_its_tenant(kind, expe
     assert may_destroy_data(kind, expected, retain=retain) is may
 
 
+@pytest.mark.parametrize(("retain", "may"), [(False, True), (True, False)])
+def test_a_destruction_that_died_is_mended_though_data_is_gone_by_then(retain, may):
+    assert may_destroy_data("recover", None, retain=retain, going=True) is may
+    assert may_destroy_data("up", None, retain=retain, going=True) is False
+
+
 @pytest.mark.parametrize("kind", ["preview", "outputs"])
 @pytest.mark.parametrize("state", ["Waiting", "Running"])
 def test_who_only_looks_stands_in_nobodys_way(kind, state):

@@ -11,6 +11,7 @@ from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.operations import StackFacts
+from paybill.lifecycle.operation import Run
 from paybill.reconcile import infrastructure
 from paybill.reconcile.operations import Operations
 from paybill.reconcile.steps import Scope
@@ -153,3 +154,18 @@ async def test_what_keeps_an_operation_from_beginning_is_told(tmp_path: Any, mon
     why = Retry("SecretMissing", "Secret cloud does not exist")
     scene.world.operations.held[opened.id] = why
     assert await scene.made(monkeypatch) == (why, True)
+
+
+@pytest.mark.parametrize("takes_away", [True, False])
+async def test_an_approved_change_that_is_tried_again_is_held_back_by_a_halt_like_the_first_time(
+    tmp_path: Any, takes_away: bool
+) -> None:
+    """What it had done before it failed, or that nobody knows, makes it no harmless one."""
+    scene = Scene(tmp_path, cell=PULUMI)
+    before = row("one", tenant_id=ID, expected="sha256:e", destructive=takes_away, state="Failed", ended_time=NOW)
+    await scene.store.put(before, epoch=1)
+    wanted = infrastructure.wanted_of(scene.world, scene.claim, scene.plan, "Retain")
+    assert wanted is not None
+    again = Run(kind="up", expected="sha256:e", attempt=2)
+    begun = await infrastructure.begin(scene.world, scene.claim, wanted, again, cause="test", tier="Paying")
+    assert begun.destructive is takes_away

@@ -37,6 +37,9 @@ class Memory(OperationStore):
         super().__init__(None, "one")  # type: ignore[arg-type]
         self.broken: Exception | None = None
 
+    async def forget_old(self, tenant_id: str, *, epoch: int) -> None:
+        """There is nothing old."""
+
     async def _write(self, *_: Any) -> None:
         if self.broken is not None:
             raise self.broken
@@ -50,6 +53,7 @@ class Scene:
         self.operations = Operations(store=self.store, folder=folder)
         self.workers: dict[str, Callable[[], Ended]] = {}
         self.begun: list[str] = []
+        self.asked: list[Any] = []
         self.adopted: list[str] = []
         self.woken: list[str] = []
         self.secret: dict[str, Any] | None = {"data": {}}
@@ -80,6 +84,7 @@ class Scene:
 
     async def _run(self, request: Any) -> Ended:
         self.begun.append(request.id)
+        self.asked.append(request)
         return self.workers.get(request.id, lambda: ended(request.id))()
 
     async def _adopt(self, work_dir: Path) -> Ended:
@@ -208,6 +213,18 @@ async def test_an_operation_that_another_process_still_watches_is_not_lost(scene
     stack = scene.store.stack(tenant("a"))
     assert stack is not None
     assert stack.recovery_due
+
+
+@pytest.mark.parametrize(("state", "may"), [("claimed", False), ("deleted", True)])
+async def test_only_of_a_tenant_that_is_destroyed_a_recovery_takes_it_that_data_is_gone(
+    scene: Scene, state: str, may: bool
+) -> None:
+    claim = SimpleNamespace(state=state, drop_started_time=NOW if state == "deleted" else None)
+    scene.world.registry.by_id = lambda _: claim
+    of = replace(wanted("a"), inputs=wanted("a").inputs.model_copy(update={"retain": False}))
+    await scene.operations.queue(row("a", kind="recover"), of, epoch=1)
+    await scene.until(lambda: bool(scene.begun))
+    assert scene.asked[0].destroys_data is may
 
 
 async def test_why_it_cannot_be_begun_is_known(scene: Scene) -> None:
