@@ -342,6 +342,30 @@ def test_memory_stays_bounded_with_a_line_of_a_gigabyte(tmp_path: Path) -> None:
     assert done.stdout.strip() == "['after']"
 
 
+@pytest.mark.parametrize(("name", "gone"), [("operation.json", True), ("exit.json", False), ("process.json", False)])
+async def test_a_file_that_lost_its_content_with_the_power_is_as_good_as_none(
+    root: Path, name: str, gone: bool
+) -> None:
+    (await carry_out(request(root / "a"))).release()
+    (root / "a" / name).write_bytes(b"")
+    assert bool(list_left(root)) is not gone
+    if gone:
+        with pytest.raises(Blocked, match="OperationGone"):
+            await runner.adopt(root / "a")
+        return
+    ended = await runner.adopt(root / "a")
+    assert ended.recovery_needed is (name == "exit.json")
+    ended.remove()
+
+
+async def test_an_exit_code_that_nobody_agreed_on_says_nothing(root: Path) -> None:
+    (await carry_out(request(root / "a"))).release()
+    (root / "a" / "exit.json").write_text('{"exit": 99}')
+    ended = await runner.adopt(root / "a")
+    assert (ended.exit, ended.recovery_needed) == (Exit.TRANSIENT, True)
+    ended.remove()
+
+
 async def test_left_operations_are_listed_oldest_first_and_sweepings_go(root: Path) -> None:
     for name in ("b", "a"):
         (await carry_out(request(root / name))).release()

@@ -18,7 +18,7 @@ from typing import Any
 
 from paybill.api.failures import Blocked
 from paybill.engines import locks, processes
-from paybill.engines.operation import EngineType, Kind, Request
+from paybill.engines.operation import EngineType, Exit, Kind, Request
 from paybill.engines.processes import Identity
 
 _REMOVED = ".removed"
@@ -117,7 +117,9 @@ class Folder:
     def exit_code(self) -> int | None:
         """How the worker ended; None while it runs, or when it died."""
         content = self._read("exit.json")
-        return int(content["exit"]) if content else None
+        code = content.get("exit") if content else None
+        # The folder is a program's own home too, so what is no code of ours is no word of the worker's.
+        return code if code in set(Exit) else None
 
     def hold_life(self) -> int:
         """The lock that says that a worker lives, as a descriptor for the worker to inherit and never touch."""
@@ -219,6 +221,8 @@ class Folder:
             content: dict[str, Any] = json.loads((self.path / name).read_text())
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except ValueError:
+            return None  # a machine that lost its power leaves files without what was last written to them
         return content
 
 
