@@ -316,9 +316,9 @@ async def test_a_look_for_drift_that_was_only_queued_when_its_operator_ended_is_
     customer = await onboard(api, customers, name)
     operator.stop()
     await control.execute(
-        "INSERT INTO paybill.operations (id, installation, tenant_id, tenant_name, cell, engine, kind, inputs_digest,"
-        " state, queued_time) SELECT id || '-00000000', installation, tenant_id, tenant_name, cell, engine, 'drift',"
-        " inputs_digest, 'Waiting', now() FROM paybill.operations WHERE tenant_name = %s",
+        "INSERT INTO paybill.operations (id, installation, tenant_id, tenant_name, cell, engine, kind, cause,"
+        " inputs_digest, state, queued_time) SELECT id || '-00000000', installation, tenant_id, tenant_name, cell,"
+        " engine, 'drift', 'due', inputs_digest, 'Waiting', now() FROM paybill.operations WHERE tenant_name = %s",
         (name,),
     )
 
