@@ -83,5 +83,5 @@ async def test_the_root_filesystem_is_read_only_and_what_must_be_written_has_a_v
     (container,) = spec["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    assert set(mounts) == {"/var/run/secrets/paybill.dev/control-database", "/tmp"}
+    assert set(mounts) == {"/var/run/secrets/paybill.dev/control-database", "/tmp", "/var/lib/paybill"}
     assert mounts["/var/run/secrets/paybill.dev/control-database"]["readOnly"] is True
