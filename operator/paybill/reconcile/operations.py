@@ -32,7 +32,7 @@ from paybill.lifecycle.fairness import Waiting, pick
 from paybill.lifecycle.operation import LOOKS_ONLY, may_destroy_data, summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
-from paybill.reconcile.steps import Scope, Step, take
+from paybill.reconcile.steps import Scope, Step, ask, take
 
 if TYPE_CHECKING:
     from paybill.reconcile.infrastructure import Wanted
@@ -192,7 +192,6 @@ class Operations:
         except Failure as failure:
             if failure.reason == "EpochLost":
                 raise
-            logger.warning("operation %s waits: %s", row.id, failure)
             self._hold(world, row, failure)
         except Exception:
             logger.exception("operation %s: unexpected error; again in %.0f s", row.id, HELD_SECONDS)
@@ -205,6 +204,7 @@ class Operations:
         before = self.held.get(row.id)
         self.held[row.id] = failure
         if before is None or before.reason != failure.reason:
+            logger.warning("operation %s waits: %s", row.id, failure)
             self._wake(world, row)
 
     def _ended(self, row: OperationRow) -> None:
@@ -213,18 +213,22 @@ class Operations:
 
     async def _carry_out(self, world: World, row: OperationRow, wanted: Wanted) -> None:
         scope = Scope(cause=row.cause, tenant_id=row.tenant_id, cell=row.cell)
+        destructive = row.destructive or row.kind == "destroy"
+        _refuse_paused(world, row)
+        ask(world, scope, f"stack.{row.kind}", destructive=destructive)
+        # Made before the intent is logged: a Secret that is missing for days would fill the log with intents.
+        request = await self._request(world, row, wanted)
         step = Step(
             action=f"stack.{row.kind}",
             target=f"Stack/{wanted.inputs.project}/{wanted.inputs.stack}",
-            act=lambda: self._work(world, row, wanted),
+            act=lambda: self._work(world, row, wanted, request),
             inputs={"digest": row.inputs_digest, "expected": row.expected, "operation": row.id},
-            destructive=row.destructive or row.kind == "destroy",
+            destructive=destructive,
         )
         await take(world, scope, [step])
 
-    async def _work(self, world: World, row: OperationRow, wanted: Wanted) -> None:
+    async def _work(self, world: World, row: OperationRow, wanted: Wanted, request: Request) -> None:
         """The act: the row says it runs before anything does; raises OperationFailed for the log."""
-        request = await self._request(world, row, wanted)
         if row.kind not in LOOKS_ONLY:
             # From here on something may exist, whatever becomes of us.
             known = self._known(row, wanted.inputs.stack)
@@ -404,6 +408,14 @@ class Operations:
 
 class OperationFailed(Failure):
     """An operation ended badly; it is written down, and this is for the audit log alone."""
+
+
+def _refuse_paused(world: World, row: OperationRow) -> None:
+    """Raise Retry where a person wants the Tenant left as it is; what a deleted one leaves has no Tenant any more."""
+    claim, tenant = world.registry.by_id(row.tenant_id), world.declared.tenants.get(row.tenant_name)
+    same = claim is not None and tenant is not None and tenant.metadata.uid == claim.tenant_uid
+    if same and tenant is not None and tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
+        raise Retry("Paused", f"Tenant {row.tenant_name} is paused ({names.PAUSED_ANNOTATION}): remove the annotation")
 
 
 async def _credentials(world: World, wanted: Wanted) -> dict[str, str]:

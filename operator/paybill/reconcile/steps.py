@@ -77,10 +77,11 @@ async def take(world: World, scope: Scope, steps: Sequence[Step]) -> list[Any]:
     return await _act(world, steps, tokens)
 
 
-def ask(world: World, scope: Scope, action: str) -> None:
-    """Raise what a destructive step would raise now: before something is prepared that could only wait then."""
-    permission.refuse_halted(world, [action], destructive=True, cell=scope.cell)
-    permission.refuse_mass_change(world, scope.cell, scope.tenant_id)
+def ask(world: World, scope: Scope, action: str, *, destructive: bool = True) -> None:
+    """Raise what a step would raise now: before something is prepared that could only wait then."""
+    permission.refuse_halted(world, [action], destructive=destructive, cell=scope.cell)
+    if destructive:
+        permission.refuse_mass_change(world, scope.cell, scope.tenant_id)
 
 
 async def record(world: World, scope: Scope, step: Step) -> Any:

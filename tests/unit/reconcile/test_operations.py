@@ -17,6 +17,7 @@ from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Failure
 from paybill.cluster.lease import LeaseLost
 from paybill.control.operations import OperationRow, OperationStore, StackFacts
+from paybill.desired import names
 from paybill.desired.stack import StackInputs
 from paybill.engines import runner
 from paybill.engines.folder import Record
@@ -53,6 +54,7 @@ class Scene:
         self.operations = Operations(store=self.store, folder=folder)
         self.workers: dict[str, Callable[[], Ended]] = {}
         self.begun: list[str] = []
+        self.taken: list[str] = []
         self.asked: list[Any] = []
         self.adopted: list[str] = []
         self.woken: list[str] = []
@@ -68,12 +70,17 @@ class Scene:
             queue=SimpleNamespace(add=lambda work, _: self.woken.append(work.name)),
             cluster=SimpleNamespace(get=self._get),
         )
-        monkeypatch.setattr(operations, "take", _take)
+        monkeypatch.setattr(operations, "take", self._take)
+        monkeypatch.setattr(operations, "ask", lambda *_, **__: None)
         monkeypatch.setattr(operations, "HELD_SECONDS", 0.05)
         monkeypatch.setattr(operations, "AWAIT_SECONDS", 0.02)
         monkeypatch.setattr(operations, "_hand_over", self._hand_over)
         monkeypatch.setattr(runner, "run", self._run)
         monkeypatch.setattr(runner, "adopt", self._adopt)
+
+    async def _take(self, _world: object, _scope: object, steps: list[Any]) -> list[Any]:
+        self.taken += [step.action for step in steps]
+        return [await step.act() for step in steps]
 
     async def _get(self, _: object) -> dict[str, Any] | None:
         return self.secret
@@ -141,10 +148,6 @@ def ended(name: str, outputs: object | None = None) -> Ended:
     )
     result = Result.model_validate({"outputs": outputs})
     return Ended(exit=Exit.OK, result=result, record=record, work_dir=Path("/nowhere") / name, claim=-1)
-
-
-async def _take(_world: object, _scope: object, steps: list[Any]) -> list[Any]:
-    return [await step.act() for step in steps]
 
 
 @pytest.fixture
@@ -219,7 +222,7 @@ async def test_an_operation_that_another_process_still_watches_is_not_lost(scene
 async def test_only_of_a_tenant_that_is_destroyed_a_recovery_takes_it_that_data_is_gone(
     scene: Scene, state: str, may: bool
 ) -> None:
-    claim = SimpleNamespace(state=state, drop_started_time=NOW if state == "deleted" else None)
+    claim = SimpleNamespace(state=state, tenant_uid="u", drop_started_time=NOW if state == "deleted" else None)
     scene.world.registry.by_id = lambda _: claim
     of = replace(wanted("a"), inputs=wanted("a").inputs.model_copy(update={"retain": False}))
     await scene.operations.queue(row("a", kind="recover"), of, epoch=1)
@@ -232,6 +235,27 @@ async def test_why_it_cannot_be_begun_is_known(scene: Scene) -> None:
     await scene.queue("a")
     await scene.until(lambda: "a" in scene.operations.held)
     assert (scene.operations.held["a"].reason, scene.state("a"), scene.woken) == ("SecretMissing", "Waiting", ["a"])
+
+
+@pytest.mark.parametrize(("uid", "waits"), [("u", True), ("another", False)])
+async def test_a_paused_tenant_is_left_alone_but_not_for_the_sake_of_another_one(
+    scene: Scene, uid: str, waits: bool
+) -> None:
+    """What is queued when a person pauses it waits; that a new Tenant of the name is paused holds up no destruction."""
+    metadata = SimpleNamespace(uid=uid, annotations={names.PAUSED_ANNOTATION: "true"})
+    scene.world.declared.tenants = SimpleNamespace(get=lambda _: SimpleNamespace(metadata=metadata))
+    scene.world.registry.by_id = lambda _: SimpleNamespace(tenant_uid="u", state="claimed", drop_started_time=None)
+    await scene.queue("a")
+    await scene.until(lambda: bool(scene.begun or scene.operations.held))
+    assert bool(scene.operations.held) is waits
+    assert bool(scene.begun) is not waits
+
+
+async def test_what_cannot_be_begun_for_days_leaves_no_trace_in_the_log_of_acts(scene: Scene) -> None:
+    scene.secret = None
+    await scene.queue("a")
+    await scene.until(lambda: "a" in scene.operations.held)
+    assert scene.taken == []
 
 
 async def test_credentials_that_are_no_text_are_refused_in_words(scene: Scene) -> None:
