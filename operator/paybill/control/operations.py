@@ -30,6 +30,8 @@ class StackFacts:
     tenant_id: str
     engine: str
     stack: str
+    place: str | None = None
+    """Whose machines it is on and where its state is: in another place there is nothing of it."""
     applied_digest: str | None = None
     applied_time: datetime | None = None
     handed: str | None = None

@@ -126,14 +126,14 @@ def dismantle(last: Operation | None, now: datetime, *, recovery_due: bool = Fal
     return Run(kind="destroy", attempt=last.attempt if last is not None and last.kind == "recover" else 1)
 
 
-def may_destroy_data(kind: Kind, expected: str | None, *, retain: bool, going: bool = False) -> bool:
+def may_destroy_data(kind: Kind, *, approved: bool, retain: bool, going: bool = False) -> bool:
     """Whether an operation may take away what holds a customer's data.
 
     Only where a person allowed exactly these changes, or where the tenant itself goes and its policy keeps nothing: a
     change of what a living tenant has never may by itself, whatever its policy for its end. What a destruction that
     died has left is mended (``going``: the tenant is being destroyed) though data is gone by then.
     """
-    return expected is not None or (not retain and (kind == "destroy" or (kind == "recover" and going)))
+    return approved or (not retain and (kind == "destroy" or (kind == "recover" and going)))
 
 
 def _first(last: Operation | None, now: datetime, *, recovery_due: bool) -> Run | Wait | Ask | None:

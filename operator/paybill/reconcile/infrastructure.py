@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from paybill.api import duration
+from paybill.api.approval import Approval
 from paybill.api.base import SecretKeyReference
 from paybill.api.cell import Cell, Engine, Server
 from paybill.api.failures import Blocked, Failure, Retry
@@ -46,6 +47,13 @@ class Wanted:
     engine: str
     program: str
     """Which program: the built-in one by its version, one's own by its path and what is in it."""
+
+    @property
+    def place(self) -> str:
+        """Whose machines it is on, and where the engine keeps its state."""
+        engine = self.cell.spec.engine
+        state = engine.state.url if engine is not None and engine.state is not None else "its own state"
+        return f"{self.inputs.provider}, {state}"
 
     @property
     def digest(self) -> str:
@@ -92,11 +100,13 @@ def _refuse_elsewhere(claim: Claim, wanted: Wanted, stack: StackFacts | None) ->
     if stack is None or stack.destroyed_time is not None:
         return
     has, wants = f"{stack.engine} stack {stack.stack}", f"{wanted.engine} stack {wanted.inputs.stack}"
+    if stack.place is not None:  # what a Cell's provider and state were is kept since the first operation
+        has, wants = f"{has} in {stack.place}", f"{wants} in {wanted.place}"
     if has != wants:
         raise Blocked(
             "StackElsewhere",
             f"Tenant {claim.tenant_name} has its infrastructure in {has}, but Cell {claim.cell} now calls for {wants}: "
-            "put spec.engine.type and spec.region back; nothing is changed until then",
+            "put spec.provider, spec.region, spec.engine.type and state back; nothing is changed until then",
         )
 
 
@@ -239,14 +249,18 @@ def required(wanted: Wanted) -> bool:
 
 def approved(world: World, claim: Claim, now: datetime) -> frozenset[str]:
     """The digests of changes that Approvals of this very Tenant name, which have not ended."""
-    return frozenset(
-        one.spec.digest
+    return frozenset(one.spec.digest for one in _standing(world, claim, now))
+
+
+def _standing(world: World, claim: Claim, now: datetime) -> list[Approval]:
+    return [
+        one
         for one in world.declared.approvals_of(claim.tenant_name)
         if one.spec.subject.kind == "Tenant"
         and one.spec.subject.uid == claim.tenant_uid
         and one.metadata.deletion_timestamp is None
         and not approvals.expired(one, now)
-    )
+    ]
 
 
 async def begin(
@@ -290,8 +304,8 @@ def _takes_away(world: World, claim: Claim, expected: str | None) -> bool:
 
 def _approver(world: World, claim: Claim, expected: str | None) -> str | None:
     """Who allowed the changes of this digest."""
-    found = (one for one in world.declared.approvals_of(claim.tenant_name) if one.spec.digest == expected)
-    return next((one.spec.approver for one in found), None) if expected is not None else None
+    named = (one for one in _standing(world, claim, world.now()) if one.spec.digest == expected)
+    return next((one.spec.approver for one in named), None) if expected is not None else None
 
 
 def handed_over(world: World, claim: Claim) -> bool:

@@ -232,7 +232,7 @@ class Operations:
         if row.kind not in LOOKS_ONLY:
             # From here on something may exist, whatever becomes of us.
             known = self._known(row, wanted.inputs.stack)
-            await self.store.put_stack(replace(known, destroyed_time=None), epoch=world.epoch)
+            await self.store.put_stack(replace(known, destroyed_time=None, place=wanted.place), epoch=world.epoch)
         # What is wanted may have changed since it was asked for; it is this that is applied.
         running = await self.store.change(
             row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest
@@ -283,6 +283,7 @@ class Operations:
     async def _request(self, world: World, row: OperationRow, wanted: Wanted) -> Request:
         spec, claim = wanted.cell.spec.engine, world.registry.by_id(row.tenant_id)
         assert spec is not None  # noqa: S101 - who made `wanted` saw it
+        approved = row.expected is not None and row.approved_by is not None
         going = claim is not None and claim.state == "deleted" and claim.drop_started_time is not None
         return Request(
             id=row.id,
@@ -295,7 +296,7 @@ class Operations:
             credentials=await _credentials(world, wanted),
             expected=row.expected,
             dead_owner=runner.holder_here() if row.kind == "recover" else None,
-            destroys_data=may_destroy_data(row.kind, row.expected, retain=wanted.inputs.retain, going=going),
+            destroys_data=may_destroy_data(row.kind, approved=approved, retain=wanted.inputs.retain, going=going),
             deadline_seconds=DEADLINES.get(row.kind, LONGEST),
             work_dir=str(self.folder / row.id),
             home=self.embedded_home,

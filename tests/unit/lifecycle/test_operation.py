@@ -355,25 +355,25 @@ def test_its_exit_codes_are_those_of_the_workers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected", "retain", "may"),
+    ("kind", "approved", "retain", "may"),
     [
-        pytest.param("up", None, True, False, id="a change of a living tenant"),
-        pytest.param("up", None, False, False, id="the same where nothing is kept at its end"),
-        pytest.param("up", "sha256:x", True, True, id="a person allowed exactly this"),
-        pytest.param("destroy", None, False, True, id="the tenant goes and keeps nothing"),
-        pytest.param("destroy", None, True, False, id="the tenant goes and its data stays"),
-        pytest.param("recover", None, False, False, id="mending"),
-        pytest.param("preview", None, False, False, id="looking"),
+        pytest.param("up", False, True, False, id="a change of a living tenant"),
+        pytest.param("up", False, False, False, id="the same where nothing is kept at its end"),
+        pytest.param("up", True, True, True, id="a person allowed exactly this"),
+        pytest.param("destroy", False, False, True, id="the tenant goes and keeps nothing"),
+        pytest.param("destroy", False, True, False, id="the tenant goes and its data stays"),
+        pytest.param("recover", False, False, False, id="mending"),
+        pytest.param("preview", False, False, False, id="looking"),
     ],
 )
-def test_data_is_taken_away_only_by_a_persons_word_or_with_its_tenant(kind, expected, retain, may):
-    assert may_destroy_data(kind, expected, retain=retain) is may
+def test_data_is_taken_away_only_by_a_persons_word_or_with_its_tenant(kind, approved, retain, may):
+    assert may_destroy_data(kind, approved=approved, retain=retain) is may
 
 
 @pytest.mark.parametrize(("retain", "may"), [(False, True), (True, False)])
 def test_a_destruction_that_died_is_mended_though_data_is_gone_by_then(retain, may):
-    assert may_destroy_data("recover", None, retain=retain, going=True) is may
-    assert may_destroy_data("up", None, retain=retain, going=True) is False
+    assert may_destroy_data("recover", approved=False, retain=retain, going=True) is may
+    assert may_destroy_data("up", approved=False, retain=retain, going=True) is False
 
 
 @pytest.mark.parametrize("kind", ["preview", "outputs"])

@@ -7,6 +7,7 @@ CREATE TABLE paybill.stacks (
     installation       text        NOT NULL CHECK (installation <> ''),
     engine             text        NOT NULL,
     stack              text        NOT NULL,
+    place              text,
     applied_digest     text,
     applied_time       timestamptz,
     handed             text,
