@@ -23,7 +23,7 @@ from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import infrastructure, objects, provision, report, site, status, suspension
+from paybill.reconcile import infrastructure, objects, own_server, provision, report, site, status, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -129,9 +129,9 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     if content is None:
         return
     if claim.level == "Server":
-        if not infrastructure.handed_over(world, claim):
+        if not own_server.handed_over(world, claim):
             return  # its server was never there, so nobody ever got in
-        await infrastructure.attach(world, claim, deep=False)
+        await own_server.attach(world, claim, deep=False)
     place = site.of(world, tenant, claim, cause)
     observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:

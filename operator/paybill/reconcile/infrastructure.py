@@ -7,33 +7,29 @@ being suspended, paid for or healed by a change of it that waits or fails.
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from paybill.api import duration
 from paybill.api.approval import Approval
-from paybill.api.base import SecretKeyReference
-from paybill.api.cell import Cell, Engine, Server
+from paybill.api.cell import Cell, Engine
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.claims import Claim
 from paybill.control.operations import OperationRow, StackFacts
 from paybill.desired import approval as approvals
 from paybill.desired import names, stack_inputs
-from paybill.desired.resource import Key
 from paybill.desired.stack import PROGRAM_VERSION, StackInputs
 from paybill.engines.own_program import fingerprint
 from paybill.lifecycle.drift import next_look, remediates
 from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide, dismantle
 from paybill.lifecycle.phases import Phase
+from paybill.reconcile import own_server
 from paybill.reconcile.steps import Scope
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
-ADMIN_KEY = "admin-uri"
-"""The key of the stack's Secret that holds the administrator's URI of the tenant's own server."""
 _WORD = re.compile("[0-9a-f]{8}")
 TIERS = {Phase.ACTIVE: "Paying", Phase.TRIALING: "Trial"}
 
@@ -136,7 +132,7 @@ async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> 
     if trouble is not None and (stack is None or stack.applied_digest is None):
         raise trouble
     if claim.level == "Server":
-        await attach(world, claim, deep=deep)
+        await own_server.attach(world, claim, deep=deep)
 
 
 async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stack: StackFacts | None) -> Failure | None:
@@ -306,50 +302,6 @@ def _approver(world: World, claim: Claim, expected: str | None) -> str | None:
     """Who allowed the changes of this digest."""
     named = (one for one in _standing(world, claim, world.now()) if one.spec.digest == expected)
     return next((one.spec.approver for one in named), None) if expected is not None else None
-
-
-def handed_over(world: World, claim: Claim) -> bool:
-    """Whether the tenant's stack ever handed over a server, which may have logins and data since."""
-    stack = world.operations.store.stack(claim.id)
-    return stack is not None and stack.handed is not None
-
-
-async def attach(world: World, claim: Claim, *, deep: bool) -> None:
-    """Connect the tenant's own server by what its stack handed over; raises Retry while it does not answer."""
-    known = world.servers.find(claim.cell, claim.server)
-    stack = world.operations.store.stack(claim.id)
-    handed = stack.handed if stack is not None else None
-    if known is not None and world.operations.attached.get(claim.id) == handed:
-        if deep:
-            await known.look_at_all()
-        return
-    dsn, ca = await _admin_uri(world, claim)
-    reference = SecretKeyReference(name=names.own_server_secret(claim.id), key=ADMIN_KEY)
-    spec = Server(name=claim.server, admin_secret_ref=reference, holds="Schemas")
-    await world.servers.attach(claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca)
-    if handed is not None:
-        world.operations.attached[claim.id] = handed
-
-
-async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
-    """The administrator's URI, and the certificate of whoever signed the server's, where it has one."""
-    key = Key("Secret", world.settings.namespace, names.own_server_secret(claim.id))
-    secret = await world.cluster.get(key)
-    value = ((secret or {}).get("data") or {}).get(ADMIN_KEY)
-    if value is None and secret is not None:
-        raise Blocked(
-            "AdminLoginUnknown",
-            f"Tenant {claim.tenant_name}: its server exists, but its stack handed over no administrator's password "
-            "(this cloud gives none, or keeps it where this version cannot read it): see the clouds' page for which "
-            "ones go all the way",
-        )
-    if value is None:
-        raise Retry("SecretMissing", f"{key} with the administrator's URI of Tenant {claim.tenant_name} is not there")
-    uri, ca = base64.b64decode(value).decode(), secret["data"].get("ca.crt") if secret else None
-    if ca is None:
-        return uri, None
-    certificate = base64.b64decode(ca).decode()
-    return f"{uri}&sslrootcert={world.operations.keep_certificate(claim.id, certificate)}", certificate
 
 
 async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:

@@ -8,7 +8,6 @@ operation of which neither is left as lost, which makes a recovery the next one.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import secrets
 import tempfile
@@ -16,22 +15,18 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from paybill.api.failures import Blocked, Failure, Retry
-from paybill.cluster.events import News
+from paybill.api.failures import Blocked, Failure
 from paybill.cluster.lease import LeaseLost
-from paybill.control.operations import OperationRow, OperationStore, StackFacts
-from paybill.desired import handover, names
-from paybill.desired.resource import Key, key_of
-from paybill.desired.stack import StackOutputs, digest_of
+from paybill.control.operations import OperationRow, OperationStore
 from paybill.engines import runner
 from paybill.engines.operation import Exit, Request
-from paybill.engines.runner import Ended
 from paybill.lifecycle.fairness import Waiting, pick
-from paybill.lifecycle.operation import LOOKS_ONLY, may_destroy_data, summary
+from paybill.lifecycle.operation import LOOKS_ONLY
 from paybill.reconcile import metrics
-from paybill.reconcile.queue import Work
+from paybill.reconcile.operation_end import OperationFailed, conclude, doubtful, known, persistently, wake
+from paybill.reconcile.operation_request import refuse_paused, request_of
 from paybill.reconcile.steps import Scope, Step, ask, take
 
 if TYPE_CHECKING:
@@ -44,8 +39,6 @@ AWAIT_SECONDS = 1.0
 """How often the queue is looked at without a cause: a place in a cell may have become free by its Cell's change."""
 HELD_SECONDS = 15.0
 """Until an operation that may not be begun now (a halt, a log that cannot be written) is tried again."""
-DEADLINES = {"preview": 900.0, "drift": 900.0, "outputs": 300.0}
-LONGEST = 5400.0
 
 
 @dataclass(kw_only=True)
@@ -91,7 +84,7 @@ class Operations:
                 row, epoch=world.epoch, state="Failed", ended_time=world.now(), reason="Cancelled",
                 message="it was cancelled before it began",
             )  # fmt: skip
-            self._wake(world, row)
+            wake(world, row)
         elif row.state == "Running" and row.id not in self._stopping:
             self._stopping.add(row.id)
             asyncio.get_running_loop().call_soon(self._changed.set)
@@ -205,7 +198,7 @@ class Operations:
         self.held[row.id] = failure
         if before is None or before.reason != failure.reason:
             logger.warning("operation %s waits: %s", row.id, failure)
-            self._wake(world, row)
+            wake(world, row)
 
     def _ended(self, row: OperationRow) -> None:
         self._tasks.pop(row.id, None)
@@ -214,10 +207,10 @@ class Operations:
     async def _carry_out(self, world: World, row: OperationRow, wanted: Wanted) -> None:
         scope = Scope(cause=row.cause, tenant_id=row.tenant_id, cell=row.cell)
         destructive = row.destructive or row.kind == "destroy"
-        _refuse_paused(world, row)
+        refuse_paused(world, row)
         ask(world, scope, f"stack.{row.kind}", destructive=destructive)
         # Made before the intent is logged: a Secret that is missing for days would fill the log with intents.
-        request = await self._request(world, row, wanted)
+        request = await request_of(world, row, wanted)
         step = Step(
             action=f"stack.{row.kind}",
             target=f"Stack/{wanted.inputs.project}/{wanted.inputs.stack}",
@@ -231,8 +224,8 @@ class Operations:
         """The act: the row says it runs before anything does; raises OperationFailed for the log."""
         if row.kind not in LOOKS_ONLY:
             # From here on something may exist, whatever becomes of us.
-            known = self._known(row, wanted.inputs.stack)
-            await self.store.put_stack(replace(known, destroyed_time=None, place=wanted.place), epoch=world.epoch)
+            before = known(world, row, wanted.inputs.stack)
+            await self.store.put_stack(replace(before, destroyed_time=None, place=wanted.place), epoch=world.epoch)
         # What is wanted may have changed since it was asked for; it is this that is applied.
         running = await self.store.change(
             row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest
@@ -242,17 +235,17 @@ class Operations:
             ended = await runner.run(request)
         except Blocked as failure:
             await self._not_begun(world, running, failure)
-        await self._conclude(world, running, ended, wanted.inputs.stack)
+        await conclude(world, running, ended, wanted.inputs.stack)
 
     async def _not_begun(self, world: World, row: OperationRow, failure: Blocked) -> NoReturn:
         """There is no worker: what the row says is ended all the same."""
-        await _persistently(
+        await persistently(
             lambda: self.store.change(
                 row, epoch=world.epoch, state="Failed", ended_time=world.now(), exit_code=Exit.TRANSIENT.value,
                 reason=failure.reason, message=failure.message[:2000],
             )
         )  # fmt: skip
-        self._wake(world, row)
+        wake(world, row)
         raise OperationFailed(failure.reason, f"operation {row.id} ({row.kind}): {failure.message}") from failure
 
     async def _take_over(self, world: World, row: OperationRow) -> None:
@@ -266,209 +259,19 @@ class Operations:
             logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
             before = self.store.stack(row.tenant_id)
             if lost and before is not None:
-                doubtful = replace(before, applied_digest=_doubtful(before, row), recovery_due=True)
-                await _persistently(lambda: self.store.put_stack(doubtful, epoch=world.epoch))
-            await _persistently(
+                due = replace(before, applied_digest=doubtful(before, row), recovery_due=True)
+                await persistently(lambda: self.store.put_stack(due, epoch=world.epoch))
+            await persistently(
                 lambda: self.store.change(
                     row, epoch=world.epoch, state="Lost" if lost else "Failed", ended_time=world.now(),
                     reason="Lost", exit_code=Exit.TRANSIENT.value,
                     message="the operator ended while it ran and nothing of it is left",
                 )
             )  # fmt: skip
-            self._wake(world, row)
+            wake(world, row)
             return
         stack = self.store.stack(row.tenant_id)
-        await self._conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
-
-    async def _request(self, world: World, row: OperationRow, wanted: Wanted) -> Request:
-        spec, claim = wanted.cell.spec.engine, world.registry.by_id(row.tenant_id)
-        assert spec is not None  # noqa: S101 - who made `wanted` saw it
-        approved = row.expected is not None and row.approved_by is not None
-        going = claim is not None and claim.state == "deleted" and claim.drop_started_time is not None
-        return Request(
-            id=row.id,
-            kind=row.kind,
-            engine=spec.type,
-            inputs=wanted.inputs,
-            state_url=spec.state.url if spec.state is not None else None,
-            secrets_provider=spec.secrets_provider,
-            path=spec.module_path or spec.program_path,
-            credentials=await _credentials(world, wanted),
-            expected=row.expected,
-            dead_owner=runner.holder_here() if row.kind == "recover" else None,
-            destroys_data=may_destroy_data(row.kind, approved=approved, retain=wanted.inputs.retain, going=going),
-            deadline_seconds=DEADLINES.get(row.kind, LONGEST),
-            work_dir=str(self.folder / row.id),
-            home=self.embedded_home,
-        )
-
-    async def _conclude(self, world: World, row: OperationRow, ended: Ended, stack: str) -> None:
-        """Write down what came of it, whatever it takes; only then is its folder removed."""
-        try:
-            concluded, facts = await self._written_down(world, row, ended, stack)
-            ended.remove()
-        except BaseException:
-            ended.release()  # its result is there still: it is taken once more
-            raise
-        await _persistently(lambda: self.store.forget_old(row.tenant_id, epoch=world.epoch))
-        self._tell(world, concluded, facts)
-        metrics.OPERATIONS.labels(row.engine, row.kind, concluded.state).inc()
-        self._wake(world, row)
-        if concluded.state != "Succeeded":
-            reason = concluded.reason or "OperationFailed"
-            raise OperationFailed(reason, f"operation {row.id} ({row.kind}): {concluded.message}")
-
-    async def _written_down(
-        self, world: World, row: OperationRow, ended: Ended, stack: str
-    ) -> tuple[OperationRow, StackFacts]:
-        """The Secret first, the row last: until that stands, all of it is done again."""
-        done = ended.exit in (Exit.OK, Exit.CHANGES, Exit.DRIFT)
-        result, failed = ended.result, ended.failed
-        outputs = result.outputs if result is not None else None
-        if done and outputs is not None and row.kind != "destroy":
-            await _persistently(lambda: _hand_over(world, row, outputs))
-        facts = self._facts(world, row, ended, stack, done=done)
-        if row.kind not in LOOKS_ONLY or row.kind == "drift" or ended.recovery_needed:
-            await _persistently(lambda: self.store.put_stack(facts, epoch=world.epoch))
-        reason = failed.reason if failed is not None and not done else None
-        if reason in ("DataProtected", "DataMissing"):
-            reason = "ApprovalRequired"
-        concluded = await _persistently(
-            lambda: self.store.change(
-                row,
-                epoch=world.epoch,
-                state="Succeeded" if done else "Failed",
-                ended_time=world.now(),
-                exit_code=ended.exit.value,
-                reason=reason,
-                message=failed.message[:2000] if failed is not None and not done else None,
-                changes=result.changes if result is not None else (),
-                changes_digest=result.digest if result is not None else None,
-                counts=dict(result.counts) if result is not None else {},
-            )
-        )
-        return concluded, facts
-
-    def _facts(self, world: World, row: OperationRow, ended: Ended, stack: str, *, done: bool) -> StackFacts:
-        """What is known of the stack after an operation."""
-        before = self._known(row, stack)
-        result, now = ended.result, world.now()
-        if not done and row.kind == "drift":
-            # Looked for again when that is due, not at once: what keeps it from looking is told by an Event.
-            return replace(before, drift_checked_time=now)
-        if not done:
-            refused = ended.exit in (Exit.POLICY, Exit.CONFLICT)
-            applied = before.applied_digest if refused else _doubtful(before, row)
-            return replace(before, applied_digest=applied, recovery_due=before.recovery_due or ended.recovery_needed)
-        outputs = result.outputs if result is not None else None
-        handed = _digest(outputs) if outputs is not None else before.handed
-        match row.kind:
-            case "up":
-                return replace(
-                    before, applied_digest=row.inputs_digest, applied_time=now, handed=handed, drift=(),
-                    recovery_due=ended.recovery_needed, destroyed_time=None,
-                )  # fmt: skip
-            case "destroy":
-                retained = result.retained if result is not None else ()
-                orphans = result.orphans if result is not None else ()
-                return replace(
-                    before, applied_digest=None, destroyed_time=now, retained=retained, orphans=orphans, handed=None,
-                    recovery_due=False,
-                )  # fmt: skip
-            case "drift":
-                found = result.changes if result is not None else ()
-                return replace(before, drift_checked_time=now, drift=found)
-            case _:
-                return replace(before, recovery_due=ended.recovery_needed, handed=handed)
-
-    @staticmethod
-    def _tell(world: World, row: OperationRow, facts: StackFacts) -> None:
-        """An Event for what people want to hear of at once."""
-        tenant = world.declared.tenants.get(row.tenant_name)
-        if tenant is None:
-            return
-        # What fails is told by the Tenant's condition, and by the Event that goes with it.
-        if row.kind == "drift" and facts.drift:
-            found = summary(facts.drift)
-            world.events.post(News(about=tenant, reason="Drifted", message=f"drift: {found}", warning=True))
-
-    def _known(self, row: OperationRow, stack: str) -> StackFacts:
-        known = self.store.stack(row.tenant_id)
-        return known or StackFacts(tenant_id=row.tenant_id, engine=row.engine, stack=stack)
-
-    @staticmethod
-    def _wake(world: World, row: OperationRow) -> None:
-        claim = world.registry.by_id(row.tenant_id)
-        deleted = claim is not None and claim.state == "deleted"
-        work = Work("Drop", row.tenant_id) if deleted else Work("Tenant", row.tenant_name)
-        world.queue.add(work, f"operation {row.id} ({row.kind}) ended")
-        if row.expected is not None:
-            for approval in world.declared.approvals_of(row.tenant_name):
-                world.queue.add(Work("Approval", approval.metadata.name), f"operation {row.id} ended")
-
-
-class OperationFailed(Failure):
-    """An operation ended badly; it is written down, and this is for the audit log alone."""
-
-
-def _refuse_paused(world: World, row: OperationRow) -> None:
-    """Raise Retry where a person wants the Tenant left as it is; what a deleted one leaves has no Tenant any more."""
-    claim, tenant = world.registry.by_id(row.tenant_id), world.declared.tenants.get(row.tenant_name)
-    same = claim is not None and tenant is not None and tenant.metadata.uid == claim.tenant_uid
-    if same and tenant is not None and tenant.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
-        raise Retry("Paused", f"Tenant {row.tenant_name} is paused ({names.PAUSED_ANNOTATION}): remove the annotation")
-
-
-async def _credentials(world: World, wanted: Wanted) -> dict[str, str]:
-    """What the engine logs in with, from the Cell's Secret; nothing ambient."""
-    credentials = wanted.cell.spec.credentials
-    if credentials is None:
-        return {}
-    key = Key("Secret", world.settings.namespace, credentials.secret_ref.name)
-    secret = await world.cluster.get(key)
-    if secret is None:
-        raise Retry("SecretMissing", f"{key} with the credentials of Cell {wanted.cell.metadata.name} does not exist")
-    try:
-        return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
-    except UnicodeDecodeError:
-        raise Blocked(
-            "CredentialsUnreadable",
-            f"{key} with the credentials of Cell {wanted.cell.metadata.name} holds a value that is no text: each of "
-            "its keys is a variable of the engine's environment",
-        ) from None
-
-
-async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> None:
-    """Keep what a stack handed over in a Secret of the operator's own namespace."""
-    claim = world.registry.by_id(row.tenant_id)
-    if claim is None:
-        return
-    identity = names.Identity(
-        id=claim.id, tenant_name=claim.tenant_name, tenant_uid=claim.tenant_uid, installation=claim.installation
-    )
-    secret = handover.stack_secret(identity, world.settings.namespace, outputs)
-    step = Step(
-        action="secret.apply",
-        target=str(key_of(secret)),
-        act=lambda: world.cluster.apply(secret),
-        inputs={"key": str(key_of(secret)), "fields": sorted(secret["data"])},
-    )
-    await take(world, Scope(cause=f"operation {row.id}", tenant_id=row.tenant_id, cell=row.cell), [step])
-
-
-def _doubtful(before: StackFacts, row: OperationRow) -> str | None:
-    """What is applied after an ``up`` that did not end well: something, but nothing that anybody may want again."""
-    if before.applied_digest is None or row.kind != "up":
-        return before.applied_digest
-    return f"unfinished:{row.id}"
-
-
-def _digest(outputs: StackOutputs) -> str:
-    """Tells one handing over from the next, without anything to guess a password by."""
-    content = outputs.model_dump(mode="json")
-    if outputs.database is not None:
-        content["database"]["admin_password"] = outputs.database.admin_password is not None
-    return digest_of(content)
+        await conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
 
 
 async def _stop(folder: Path) -> None:
@@ -477,16 +280,6 @@ async def _stop(folder: Path) -> None:
         await runner.cancel(folder)
     except OSError:
         logger.exception("%s: it cannot be asked to stop", folder)
-
-
-async def _persistently(act: Any) -> Any:
-    """Do what must be done before a result is given up: as often as it takes, while we lead."""
-    while True:
-        try:
-            return await act()
-        except Retry as failure:
-            logger.warning("%s; again in 2 s", failure)
-            await asyncio.sleep(2.0)
 
 
 def folder_of(path: Path | None, installation: str) -> Path:

@@ -12,7 +12,7 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.operations import StackFacts
 from paybill.lifecycle.operation import Run
-from paybill.reconcile import infrastructure
+from paybill.reconcile import infrastructure, own_server
 from paybill.reconcile.operations import Operations
 from paybill.reconcile.steps import Scope
 from tests.unit.reconcile.test_operations import NOW, Memory, row
@@ -67,7 +67,7 @@ class Scene:
         async def attach(*_: object, deep: bool) -> None:
             self.attached.append(ID)
 
-        monkeypatch.setattr(infrastructure, "attach", attach)
+        monkeypatch.setattr(own_server, "attach", attach)
         await infrastructure.ensure(self.world, self.current, self.plan, deep=False)
         return self.current.unapplied, bool(self.attached)
 

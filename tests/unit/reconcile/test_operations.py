@@ -23,7 +23,7 @@ from paybill.engines import runner
 from paybill.engines.folder import Record
 from paybill.engines.operation import Exit, Result
 from paybill.engines.runner import Ended
-from paybill.reconcile import operations
+from paybill.reconcile import operation_end, operations
 from paybill.reconcile.infrastructure import Wanted
 from paybill.reconcile.operations import Operations
 
@@ -69,12 +69,13 @@ class Scene:
             registry=SimpleNamespace(by_id=lambda _: None),
             queue=SimpleNamespace(add=lambda work, _: self.woken.append(work.name)),
             cluster=SimpleNamespace(get=self._get),
+            operations=self.operations,
         )
         monkeypatch.setattr(operations, "take", self._take)
         monkeypatch.setattr(operations, "ask", lambda *_, **__: None)
         monkeypatch.setattr(operations, "HELD_SECONDS", 0.05)
         monkeypatch.setattr(operations, "AWAIT_SECONDS", 0.02)
-        monkeypatch.setattr(operations, "_hand_over", self._hand_over)
+        monkeypatch.setattr(operation_end, "_hand_over", self._hand_over)
         monkeypatch.setattr(runner, "run", self._run)
         monkeypatch.setattr(runner, "adopt", self._adopt)
 

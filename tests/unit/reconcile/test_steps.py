@@ -75,7 +75,7 @@ HARMLESS = {
     ("mass_change.py", "massChange.allow or massChange.clear"),
     ("mass_change.py", "massChange.hold"),
     ("modes.py", "mode.change"),
-    ("operations.py", "secret.apply"),
+    ("operation_end.py", "secret.apply"),
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
     ("suspension.py", "workload.resume"),
