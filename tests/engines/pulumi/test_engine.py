@@ -261,3 +261,43 @@ async def test_state_is_not_read_with_another_passphrase(site: Site) -> None:
 async def test_what_a_cell_lacks_is_named(site: Site, changes: dict[str, Any], expected: str) -> None:
     assert reason(await site.do("up", **two(), **changes)) == (Exit.USER, expected)
     assert site.made == {}
+
+
+async def test_a_password_that_a_program_draws_is_the_same_in_every_run_and_nowhere_in_clear(site: Site) -> None:
+    # given: a stack whose program draws one each time that it runs
+    asked = {"foundation": {"make": "a", "behave": "draw"}}
+    first = await site.do("up", **asked)
+    drawn = password_of(first)
+
+    # when: nothing, its files and finally another field are looked at and changed
+    again = await site.do("up", **asked)
+    drift = await site.do("drift", **asked)
+    await site.do("refresh", **asked)
+    changed = await site.do("up", foundation={"make": "a", "behave": "draw", "content": "x"})
+
+    # then
+    assert (len(drawn), actions(again), actions(drift)) == (30, set(), set())
+    assert actions(changed) == {("update", "a")}
+    assert {password_of(again), password_of(changed), password_of(await site.do("outputs", **asked))} == {drawn}
+    assert drawn not in "".join(path.read_text() for path in site.state.rglob("*") if path.is_file())
+
+
+async def test_a_password_that_was_drawn_is_not_lost_by_a_side_effect_but_goes_with_what_it_was_for(site: Site) -> None:
+    asked = {"foundation": {"make": "a", "data": "a", "behave": "draw"}}
+    await site.do("up", **asked)
+    assert reason(await site.do("up", foundation={"make": "a", "data": "a"})) == (Exit.POLICY, "DataProtected")
+
+    # when: the stack goes and its data stays
+    gone = await site.do("destroy", **asked)
+
+    # then: what stays is named, and a password is nothing that a cloud has
+    assert gone.result is not None
+    assert (gone.exit, gone.result.retained) == (Exit.OK, ("a",))
+
+
+def password_of(ended: Ended) -> str:
+    """What the stack handed over."""
+    assert ended.result is not None
+    assert ended.result.outputs is not None
+    assert ended.result.outputs.database is not None
+    return ended.result.outputs.database.admin_password or ""

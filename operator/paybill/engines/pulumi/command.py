@@ -24,8 +24,9 @@ from semver import VersionInfo
 from paybill.engines.operation import Exit
 from paybill.engines.port import EngineError
 
-OLDEST = VersionInfo(3, 206, 0)
-"""The first version that tells its events as the SDK reads them here (gRPC)."""
+OLDEST = VersionInfo(3, 208, 0)
+"""The first version that knows ``Stash``, by which passwords are kept; 3.206 was the first that tells its events as the
+SDK reads them here (gRPC)."""
 SHORT_SECONDS = 180.0
 """For everything that only reads or writes the state; operations have the request's deadline."""
 LONG = frozenset({"up", "preview", "refresh", "destroy"})

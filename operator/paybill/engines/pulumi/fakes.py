@@ -44,6 +44,8 @@ def state(type_: str, name: str, inputs: Mapping[str, Any], *, region: str) -> d
     if type_.startswith("aws:"):
         service = type_.split(":")[1].partition("/")[0]
         added["arn"] = f"arn:aws:{service}:{region}:{ACCOUNT}:{own}"
+    if type_ == "pulumi:index:Stash":
+        added["output"] = inputs.get("input")  # what it was told first is what it keeps
     known = {**added, **inputs}
     declared = next((cls for cls in _classes(pulumi.CustomResource) if _token(cls) == type_), None)
     return _filled(sdk_types.resource_types(declared), known, own, 1) if declared is not None else known

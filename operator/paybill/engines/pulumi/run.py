@@ -88,7 +88,7 @@ class Run:
 
     def destroy(self, stack: TenantStack, state: State) -> Result:
         """Carry out a destruction, and remove the stack when nothing is left in it."""
-        kept = {one.urn: one.id for one in state.resources if one.retained}
+        kept = {one.urn for one in state.resources if one.retained}
         if state.protected:
             self.locked(self.workspace.unprotect_all)
         events = Events(self._tell, "destroy", looking=False)
@@ -98,7 +98,9 @@ class Run:
         done = result_of(events)
         # The engine calls it a deletion also when a resource only leaves the state.
         changes = tuple(one for one in done.changes if one.address not in kept)
-        return done.model_copy(update={"changes": changes, "retained": tuple(sorted(kept.values()))})
+        # What only the state had (a Stash) is nowhere now.
+        left = sorted(one.id for one in state.resources if one.retained and not one.type.startswith("pulumi:"))
+        return done.model_copy(update={"changes": changes, "retained": tuple(left)})
 
     def mend(self) -> tuple[set[str], set[str]]:
         """End what is pending in the state; returns the URNs of creations that were found, and of the others."""

@@ -10,6 +10,7 @@ import pulumi
 from cloud import Cloud, File
 
 from paybill.engines.pulumi.own import hand_over, inputs, stack
+from paybill.engines.pulumi.programs import password
 
 tenant = inputs()
 wanted = tenant.foundation
@@ -45,7 +46,9 @@ match wanted.get("behave"):
     case "wrong-name":
         hand_over(buckets="b")
     case "secrets":
-        password = pulumi.Output.secret(wanted["secret"])
-        hand_over(database={"host": "db", "admin_user": "admin", "admin_password": password}, bucket="b")
+        given = pulumi.Output.secret(wanted["secret"])
+        hand_over(database={"host": "db", "admin_user": "admin", "admin_password": given}, bucket="b")
+    case "draw":
+        hand_over(database={"host": "db", "admin_user": "admin", "admin_password": password.drawn(shared)})
     case _:
         hand_over(bucket=made[0].id if made else "none", prefix=tenant.tenant_id)
