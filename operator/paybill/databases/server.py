@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from paybill.api.failures import Blocked, Invalid
-from paybill.databases import places
+from paybill.databases import authorities, places
 from paybill.databases.failures import as_failure
 from paybill.databases.places import Places
 from paybill.databases.versions import gate
@@ -91,6 +91,8 @@ class Server:
         """
         limits = limits or Limits()
         conninfo = _pinned(dsn, name, limits)
+        if conninfo_to_dict(conninfo).get("sslrootcert") == "system":
+            authorities.show_the_systems()
         with as_failure(name):
             first = await _open(conninfo, connection)
             try:

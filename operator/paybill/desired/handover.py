@@ -82,10 +82,18 @@ def provider_binding(identity: names.Identity, operator_namespace: str, data: di
 
 
 def admin_uri(database: DatabaseOutput) -> str:
-    """The administrator's connection URI of a tenant's own server."""
+    """The administrator's connection URI of a tenant's own server.
+
+    Without a certificate of its own authority the server's is a public one's, and libpq has to be told to look there:
+    by itself it takes ``~/.postgresql/root.crt`` and refuses to connect where there is none (libpq 16 and newer). For
+    verify-ca it takes no public authorities, which would vouch for anybody: that needs a certificate.
+    """
     login = f"{quote(database.admin_user, safe='')}:{quote(database.admin_password or '', safe='')}"
     host = f"[{database.host}]" if ":" in database.host else database.host
-    return f"postgresql://{login}@{host}:{database.port}/postgres?{urlencode({'sslmode': database.sslmode})}"
+    query: dict[str, str] = {"sslmode": database.sslmode}
+    if database.sslmode == "verify-full" and database.ca is None:
+        query["sslrootcert"] = "system"
+    return f"postgresql://{login}@{host}:{database.port}/postgres?{urlencode(query)}"
 
 
 def stack_secret(identity: names.Identity, operator_namespace: str, outputs: StackOutputs) -> dict[str, Any]:

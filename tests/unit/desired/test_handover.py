@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from paybill.desired import handover
+from paybill.desired.stack import DatabaseOutput
 from tests.unit.desired.tenants import ACME, ENDPOINT, ENTITLEMENTS
 
 
@@ -81,3 +82,21 @@ def test_a_feature_cannot_take_the_place_of_phase_or_access():
     granted = [replace(ENTITLEMENTS[0], name=name, value="full") for name in ("access", "phase")]
     made = handover.entitlements(ACME, "somewhere", "Suspended", "suspended", granted)
     assert (made["data"]["phase"], made["data"]["access"]) == ("Suspended", "suspended")
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "ca", "sslrootcert", "why"),
+    [
+        ("verify-full", None, "system", "a public authority's: libpq looks for a file in the home folder by itself"),
+        ("verify-full", "PEM", None, "the certificate is put in a file, which is named then"),
+        ("verify-ca", None, None, "libpq takes no public authorities for it: they would vouch for anybody"),
+        ("verify-ca", "PEM", None, "the certificate is put in a file, which is named then"),
+        ("require", None, None, "nobody is checked"),
+        ("disable", None, None, "nobody is checked"),
+    ],
+)
+def test_the_administrator_checks_who_answers_by_the_right_authority(sslmode, ca, sslrootcert, why):
+    given = DatabaseOutput(host="db.example", admin_user="paybill", admin_password="x/y", sslmode=sslmode, ca=ca)
+    read = conninfo_to_dict(handover.admin_uri(given))
+    assert (read["host"], read["user"], read["password"]) == ("db.example", "paybill", "x/y")
+    assert (read["sslmode"], read.get("sslrootcert")) == (sslmode, sslrootcert), why
