@@ -14,7 +14,7 @@ from typing import Any
 from paybill.desired.stack import DatabaseInputs
 from paybill.engines.environment import worker_environment
 from paybill.engines.rendered import RenderedResource, Rendering
-from tests.engines.rendered import AGAIN, LOST, PROVIDER, RETAINED, at, drawn, inputs
+from tests.engines.rendered import AGAIN, LOST, PROVIDER, RETAINED, STASH, at, drawn, inputs
 
 PROGRAMS = Path(importlib.util.find_spec("paybill").submodule_search_locations[0]) / "engines/pulumi/programs"
 TENANT = "k3x9m2qd"
@@ -99,7 +99,9 @@ def holding(rendered: Rendering) -> set[str]:
 def unmarked(rendered: Rendering, field: str) -> set[str]:
     """The types of resources that do not carry the tenant's marks."""
     return {
-        one.type for one in resources(rendered).values() if (setting(one, field) or {}).get("paybill-tenant") != TENANT
+        one.type
+        for one in resources(rendered).values()
+        if one.type != STASH and (setting(one, field) or {}).get("paybill-tenant") != TENANT
     }
 
 

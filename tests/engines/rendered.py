@@ -21,6 +21,8 @@ from paybill.engines.rendered import RenderedResource, Rendering, RenderRequest
 
 MODELS: tuple[IsolationModel, ...] = get_args(IsolationModel)
 PROVIDER = "pulumi:providers:"
+STASH = "pulumi:index:Stash"
+"""What the state alone keeps: it is in no cloud."""
 SDKS = {
     "AWS": "pulumi_aws",
     "Azure": "pulumi_azure_native",

@@ -47,8 +47,11 @@ MUST: list[tuple[str, str, str, object, str]] = [
     ("silo", "database", "backup.backupRetentionDays", 7, "backups for a week at least"),
     ("silo", "database", "backup.geoRedundantBackup", "Disabled", "no key in the paired region is given"),
     ("silo", "database", "highAvailability.mode", "ZoneRedundant", "a standby in another zone"),
-    ("silo", "database", "authConfig.activeDirectoryAuth", "Enabled", "the operator logs in by Entra"),
-    ("silo", "database", "administratorLoginPassword", "[secret]", "asked for by Azure, known to nobody"),
+    ("silo", "database", "authConfig.activeDirectoryAuth", "Enabled", "people and their tools log in by Entra"),
+    ("silo", "database", "authConfig.passwordAuth", "Enabled", "the operator and the logins it makes use passwords"),
+    ("silo", "database", "administratorLogin", "paybill", "whom the operator logs in as"),
+    ("silo", "database", "administratorLoginPassword", "[secret]", "its password, encrypted in the state"),
+    ("silo", "database-administrator", "principalName", "paybill-operator", "the principal of the foundation"),
     ("silo", "database", "storage.storageSizeGB", 32, "the next size that is sold"),
     ("silo", "database", "version", "18", "the version that was asked for"),
     ("bridge-server", "database", "highAvailability.mode", "Disabled", "no standby where the Plan has none"),
@@ -115,6 +118,7 @@ def test_what_holds_data_is_known():
         "bucket",
         "container",
         "database",
+        "administrator-password",  # the data stays, so the way to it does
         "secret",
     }
     assert clouds.holding(clouds.stack("Azure", "pooled")) == {"container", "secret"}
@@ -128,8 +132,11 @@ def test_databases_and_networks_may_take_long():
 
 def test_what_others_change_is_left_alone():
     rendered = clouds.resources(clouds.stack("Azure", "silo"))
-    assert rendered["database"].options.ignore_changes == ("administratorLoginPassword",)
     assert rendered["secret"].options.ignore_changes == ("properties.value",)
+
+
+def test_the_server_has_the_password_that_is_handed_over_whatever_was_set_in_the_portal():
+    assert clouds.resources(clouds.stack("Azure", "silo"))["database"].options.ignore_changes == ()
 
 
 def test_everything_that_can_carry_the_tenants_marks_does():
@@ -170,11 +177,11 @@ def test_a_server_waits_for_the_right_to_the_key_and_for_its_zone():
     assert {rendered[one].address for one in ("key-user-role", "zone-cluster", "zone-tenant")} <= needed
 
 
-def test_the_operator_logs_in_by_a_token():
+def test_the_operator_logs_in_by_a_password_and_checks_the_name_by_a_public_authority():
     database = clouds.stack("Azure", "silo").outputs.database
     assert database is not None
-    assert (database.admin_user, database.admin_password, database.admin_secret) == ("paybill-operator", None, None)
-    assert database.sslmode == "verify-full"
+    assert (database.admin_user, database.admin_password, database.admin_secret) == ("paybill", "[secret]", None)
+    assert (database.sslmode, database.ca) == ("verify-full", None)
 
 
 def test_backups_are_kept_in_the_paired_region_too_where_a_key_is_there():

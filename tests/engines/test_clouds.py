@@ -3,17 +3,46 @@
 import pytest
 
 from paybill.engines.pulumi.rendering import rendering
-from paybill.engines.rendered import RenderError
+from paybill.engines.rendered import SECRET, RenderError
 from tests.engines import clouds
-from tests.engines.rendered import inputs
+from tests.engines.rendered import STASH, inputs
 
 pytestmark = pytest.mark.parametrize("cloud", ["Azure", "GCP", "OCI"])
+
+TOLD = {
+    "Azure": ("database", "administratorLoginPassword"),
+    "GCP": ("database-login", "password"),
+    "OCI": ("database-password", "secretContent.content"),
+}
+"""Which resource is told the administrator's password, in which field."""
 
 
 @pytest.mark.parametrize("scene", ["silo", "bridge", "pooled", "bridge-server"])
 def test_every_wait_is_one_of_two(cloud, scene):
     waits = {one.name: one.options.timeouts for one in clouds.resources(clouds.stack(cloud, scene)).values()}
     assert {name for name, wait in waits.items() if wait not in (clouds.SLOW, clouds.USUAL)} == set()
+
+
+@pytest.mark.parametrize("scene", ["silo", "bridge-server"])
+def test_an_administrators_password_is_drawn_once_kept_by_the_state_and_shown_nowhere(cloud, scene):
+    """Each run draws one; the state keeps the first. No resource of a cloud could be asked for it."""
+    kept = clouds.resources(clouds.stack(cloud, scene))["administrator-password"]
+    assert (kept.type, kept.inputs["input"]) == (STASH, SECRET)
+    assert kept.options.ignore_changes == ("input",)
+    assert (kept.options.protect, kept.options.retain) == (True, True)
+
+
+@pytest.mark.parametrize("scene", ["silo", "bridge-server"])
+def test_what_a_cloud_is_told_is_the_password_that_is_kept(cloud, scene):
+    rendered = clouds.resources(clouds.stack(cloud, scene))
+    name, field = TOLD[cloud]
+    assert clouds.setting(rendered[name], field) == SECRET
+    assert rendered["administrator-password"].address in rendered[name].depends_on
+
+
+@pytest.mark.parametrize("scene", ["bridge", "pooled"])
+def test_without_a_server_there_is_no_password(cloud, scene):
+    assert "administrator-password" not in clouds.resources(clouds.stack(cloud, scene))
 
 
 def test_the_same_is_protected_whether_it_is_retained_or_not(cloud):

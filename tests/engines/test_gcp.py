@@ -60,9 +60,14 @@ MUST: list[tuple[str, str, str, object, str]] = [
     ("silo", "database", "settings.availabilityType", "REGIONAL", "a standby in another zone"),
     ("bridge-server", "database", "settings.availabilityType", "ZONAL", "no standby where the Plan has none"),
     ("silo", "database", "settings.edition", "ENTERPRISE", "the machines are of this edition"),
-    ("silo", "database", "settings.databaseFlags.0.name", "cloudsql.iam_authentication", "login without a password"),
+    ("silo", "database", "settings.databaseFlags.0.name", "cloudsql.iam_authentication", "for people and their tools"),
     ("silo", "database", "name", "pb-k3x9m2qd-g1", "taken for a week after a deletion"),
-    ("silo", "database-administrator", "type", "CLOUD_IAM_SERVICE_ACCOUNT", "login without a password"),
+    ("silo", "database-login", "type", "BUILT_IN", "the operator logs in with a password"),
+    ("silo", "database-login", "name", "paybill", "whom it logs in as"),
+    ("silo", "database-login", "password", "[secret]", "encrypted in the state"),
+    ("silo", "database-login", "databaseRoles", None, "Cloud SQL makes it a cloudsqlsuperuser where none is named"),
+    ("silo", "database-administrator", "type", "CLOUD_IAM_SERVICE_ACCOUNT", "people and tools: without a password"),
+    ("silo", "database-administrator", "name", "paybill-operator@example-cell.iam", "the account of the foundation"),
     ("silo", "database-administrator", "password", None, "there is none"),
     ("silo", "network", "autoCreateSubnetworks", False, "no subnetworks in other regions"),
     ("silo", "network", "deleteDefaultRoutesOnCreate", True, "no way to the internet"),
@@ -127,7 +132,8 @@ def test_it_must_be_so(scene, name, path, value, reason):
 
 
 def test_what_holds_data_is_known():
-    assert clouds.holding(clouds.stack("GCP", "silo")) == {"key", "bucket", "database", "secret"}
+    held = {"key", "bucket", "database", "administrator-password", "secret"}
+    assert clouds.holding(clouds.stack("GCP", "silo")) == held
     assert clouds.holding(clouds.stack("GCP", "pooled")) == {"bucket", "secret"}
 
 
@@ -186,9 +192,10 @@ def test_the_clouds_own_protections_are_lifted_before_a_destruction_that_was_ask
     }
 
 
-def test_the_operator_logs_in_by_a_token():
+def test_the_operator_logs_in_by_a_password_and_checks_the_servers_own_authority():
+    """Not a name: the host is an address, and the certificate names none."""
     database = clouds.stack("GCP", "silo").outputs.database
     assert database is not None
-    assert database.admin_user == "paybill-operator@example-cell.iam"
-    assert (database.admin_password, database.admin_secret) == (None, None)
+    assert (database.admin_user, database.admin_password, database.admin_secret) == ("paybill", "[secret]", None)
     assert database.sslmode == "verify-ca"
+    assert database.ca is not None

@@ -30,15 +30,18 @@ MUST: list[tuple[str, str, str, object, str]] = [
     ("silo", "database", "networkDetails.nsgIds", ["networksecuritygroup-database-rules"], "behind the rules"),
     ("silo", "database", "storageDetails.kmsKeyId", "key-key", "encrypted with the tenant's key"),
     ("silo", "database", "storageDetails.isRegionallyDurable", True, "survives the loss of a zone"),
-    ("silo", "database", "credentials.passwordDetails.passwordType", "VAULT_SECRET", "no password in the state"),
-    ("silo", "database", "credentials.passwordDetails.password", None, "no password in the state"),
+    ("silo", "database", "credentials.passwordDetails.passwordType", "VAULT_SECRET", "read from the vault"),
+    ("silo", "database", "credentials.passwordDetails.password", None, "and not told"),
+    ("silo", "database", "credentials.passwordDetails.secretVersion", "1", "the first one stays"),
     ("silo", "database", "managementPolicy.backupPolicy.kind", "DAILY", "backups"),
     ("silo", "database", "managementPolicy.backupPolicy.retentionDays", 7, "for a week at least"),
     ("silo", "database", "instanceCount", 2, "a standby"),
     ("bridge-server", "database", "instanceCount", 1, "no standby where the Plan has none"),
     ("silo", "database", "allowMajorVersionUpgrade", True, "another version is an upgrade, not an empty system"),
-    ("silo", "database-password", "enableAutoGeneration", True, "drawn by Oracle, known to nobody else"),
-    ("silo", "database-password", "secretContent", None, "never in the state"),
+    ("silo", "database-password", "enableAutoGeneration", None, "the operator must know it: not drawn by Oracle"),
+    ("silo", "database-password", "secretContent.content", "[secret]", "encrypted in the state"),
+    ("silo", "database-password", "secretContent.contentType", "BASE64", "as Oracle takes it"),
+    ("silo", "database-password", "keyId", "key-key", "encrypted with the tenant's key"),
     ("silo", "secret", "keyId", "key-key", "encrypted with the tenant's key"),
     ("silo", "secret", "secretRules.0.ruleType", "SECRET_REUSE_RULE", "no old content comes back"),
     ("bridge", "secret", "vaultId", "ocid1.vault.oc1.eu-frankfurt-1.example", "vaults are few: Bridge shares one"),
@@ -69,7 +72,8 @@ def test_what_holds_data_is_known():
         "key",
         "bucket",
         "database",
-        "database-password",  # the data stays, so the way to it does
+        "administrator-password",  # the data stays, so the way to it does
+        "database-password",
         "secret",
     }
     assert clouds.holding(clouds.stack("OCI", "pooled")) == {"secret"}
@@ -81,8 +85,9 @@ def test_databases_and_networks_may_take_long():
     assert rendered["secret"].options.timeouts == clouds.USUAL
 
 
-def test_what_others_write_into_the_secret_is_left_alone():
-    assert clouds.resources(clouds.stack("OCI", "silo"))["secret"].options.ignore_changes == ("secretContent",)
+@pytest.mark.parametrize("name", ["secret", "database-password"])
+def test_what_others_write_into_a_secret_is_left_alone(name):
+    assert clouds.resources(clouds.stack("OCI", "silo"))[name].options.ignore_changes == ("secretContent",)
 
 
 def test_everything_that_can_carry_the_tenants_marks_does():
@@ -134,10 +139,11 @@ def test_only_the_services_that_encrypt_may_use_the_key():
     assert all(statement.endswith("where target.key.id = 'key-key'") for statement in (*silo, *bridge))
 
 
-def test_the_operator_is_told_where_the_password_is_and_not_what_it_is():
+def test_the_operator_is_told_the_password_and_where_it_is():
     database = clouds.stack("OCI", "silo").outputs.database
     assert database is not None
-    assert (database.admin_user, database.admin_password) == ("paybill", None)
+    assert (database.admin_user, database.admin_password) == ("paybill", "[secret]")
+    assert (database.sslmode, database.ca) == ("require", None)
     assert database.admin_secret == "secret-database-password"
 
 

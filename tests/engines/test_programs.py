@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from paybill.engines.rendered import SECRET, RenderedResource
-from tests.engines.rendered import AGAIN, CLOUDS, LOST, MODELS, PROVIDER, drawn, every, resources
+from tests.engines.rendered import AGAIN, CLOUDS, LOST, MODELS, PROVIDER, STASH, drawn, every, resources
 
 GOLDEN = Path(__file__).parent / "golden"
 ALL = pytest.mark.parametrize(("cloud", "model"), every())
@@ -46,7 +46,8 @@ def test_a_second_run_declares_the_same(cloud, model):
 @ALL
 def test_every_resource_has_the_explicit_provider(cloud, model):
     (provider,) = [one.address for one in drawn(cloud, model).resources if one.type.startswith(PROVIDER)]
-    assert {one.options.provider for one in resources(cloud, model)} <= {provider}
+    asked = [one for one in resources(cloud, model) if one.type != STASH]  # the engine itself keeps those
+    assert {one.options.provider for one in asked} <= {provider}
 
 
 @ALL
@@ -100,6 +101,28 @@ def test_a_silo_hands_over_a_database_that_is_reached_by_tls_and_knows_who_answe
     assert database is not None
     assert database.sslmode == "require" if cloud in UNVERIFIED else database.sslmode.startswith("verify-")
     assert database.admin_password in {None, SECRET}
+
+
+LOGINS = [
+    ("AWS", "paybill", None, "verify-full", "drawn by RDS, and read from Secrets Manager by the worker"),
+    ("Azure", "paybill", SECRET, "verify-full", "drawn by the program"),
+    ("GCP", "paybill", SECRET, "verify-ca", "drawn by the program"),
+    ("Kubernetes", "paybill", SECRET, "verify-full", "drawn by the program"),
+    ("OCI", "paybill", SECRET, "require", "drawn by the program, and in the vault"),
+]
+AUTHORITIES = {"AWS": False, "Azure": False, "GCP": True, "Kubernetes": True, "OCI": False}
+"""Whether a certificate is handed over. Azure's authority is a public one, that of OCI is told by a look-up only."""
+
+
+@pytest.mark.parametrize(("cloud", "user", "password", "sslmode", "whence"), LOGINS)
+@pytest.mark.skipif(len(CLOUDS) < len(LOGINS), reason="not every SDK is installed")
+def test_a_silo_hands_over_how_the_operator_logs_in(cloud, user, password, sslmode, whence):
+    database = drawn(cloud, "Silo").outputs.database
+    assert database is not None
+    assert (database.admin_user, database.admin_password) == (user, password), whence
+    assert database.sslmode == sslmode
+    assert (database.ca is not None) == AUTHORITIES[cloud]
+    assert database.admin_password or database.admin_secret, "there must be a way to the password"
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

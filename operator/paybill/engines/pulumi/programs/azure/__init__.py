@@ -14,7 +14,7 @@ What a subscription's tenants share comes from the Cell's foundation:
 | blob_zone_id, vault_zone_id | Bridge, Silo | private DNS zones of blobs and vaults that the cluster asks |
 | network_id, cluster_cidr | Silo | the cluster's network, which is peered with the tenant's, and its range |
 | ipam_pool_id | Silo | the IPAM pool that gives each tenant a range of its own, so that networks can be peered |
-| admin_object_id, admin_name | with a server | the Entra principal as which the operator administers databases |
+| admin_object_id, admin_name | with a server | an Entra principal that administers databases beside the operator |
 | database_subnet_id, database_zone_id | Bridge with a server | the delegated subnet and the DNS zone of its servers |
 | geo_key_uri, geo_identity_id | optional | a key in the paired region and its user: backups are then kept there too |
 

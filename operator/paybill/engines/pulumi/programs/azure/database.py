@@ -1,22 +1,23 @@
 """The tenant's own Postgres server (flexible server), without a public door.
 
 Databases and logins in it are not made here: the operator makes them over SQL, as it does on every server. It logs in
-as an Entra principal, with a token instead of a password; the logins it makes use passwords, so both ways are open.
+with a password that is drawn here (password.py), as the administrator that Azure asks for when it makes the server; the
+logins it makes use passwords too. An Entra principal is an administrator beside it, for people and their tools.
 """
 
 from __future__ import annotations
-
-import secrets
 
 import pulumi
 from pulumi_azure_native import dbforpostgresql as postgres
 
 from paybill.desired.stack import DatabaseInputs
+from paybill.engines.pulumi.programs import password
 from paybill.engines.pulumi.programs.azure.key import Vault
 from paybill.engines.pulumi.programs.azure.network import Grounds
 from paybill.engines.pulumi.programs.azure.scope import Place, lock
 from paybill.engines.pulumi.programs.stack import Handed, Stack
 
+ADMIN = "paybill"
 SIZES = ((400, "Standard_D2ds_v5"), (800, "Standard_D4ds_v5"), (1600, "Standard_D8ds_v5"), (5000, "Standard_D16ds_v5"))
 """The sizes by the connections they carry; none is burstable, because those have no standby."""
 STORAGE = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
@@ -32,11 +33,13 @@ MOST_BACKUP_DAYS = 35
 
 
 def build(stack: Stack, wanted: DatabaseInputs, place: Place, grounds: Grounds, vault: Vault) -> Handed:
-    """The server, its parameters and its administrator; gives what DatabaseOutput takes."""
+    """The server, its parameters and its administrators; gives what DatabaseOutput takes."""
+    login = password.drawn(stack)
     server = postgres.Server(
         "database",
-        _arguments(stack, wanted, place, grounds, vault),
-        stack.holding(slow=True, after=[vault.usable, *grounds.ready], ignore=["administratorLoginPassword"]),
+        _arguments(stack, wanted, place, grounds, vault, login),
+        # The password is not ignored: the server has the one that is handed over, whatever was set in the portal.
+        stack.holding(slow=True, after=[vault.usable, *grounds.ready]),
     )
     last: pulumi.Resource = server
     for name, value in PARAMETERS.items():
@@ -54,11 +57,18 @@ def build(stack: Stack, wanted: DatabaseInputs, place: Place, grounds: Grounds, 
         )
     _administrator(stack, place, server, after=last)
     lock(stack, "database", server)
-    return {"host": server.fully_qualified_domain_name, "port": 5432, "admin_user": stack.inputs.required("admin_name")}
+    return {
+        "host": server.fully_qualified_domain_name,
+        "port": 5432,
+        "admin_user": ADMIN,
+        "admin_password": login,
+        # The certificate is a public authority's and names the host: there is none to hand over.
+        "sslmode": "verify-full",
+    }
 
 
 def _arguments(
-    stack: Stack, wanted: DatabaseInputs, place: Place, grounds: Grounds, vault: Vault
+    stack: Stack, wanted: DatabaseInputs, place: Place, grounds: Grounds, vault: Vault, login: pulumi.Output[str]
 ) -> postgres.ServerArgs:
     return postgres.ServerArgs(
         resource_group_name=place.group,
@@ -71,8 +81,8 @@ def _arguments(
             storage_size_gb=next((size for size in STORAGE if size >= wanted.storage_gib), STORAGE[-1]),
             auto_grow=postgres.StorageAutoGrow.ENABLED,
         ),
-        administrator_login="paybill",
-        administrator_login_password=_thrown_away(),
+        administrator_login=ADMIN,
+        administrator_login_password=login,
         auth_config=postgres.AuthConfigArgs(
             active_directory_auth=postgres.MicrosoftEntraAuth.ENABLED,
             password_auth=postgres.PasswordBasedAuth.ENABLED,
@@ -97,11 +107,6 @@ def _arguments(
 
 def _size(connections: int) -> str:
     return next((size for most, size in SIZES if connections <= most), SIZES[-1][1])
-
-
-def _thrown_away() -> pulumi.Output[str]:
-    """Azure asks for a password when it makes the server; nobody is told this one, and later runs leave it alone."""
-    return pulumi.Output.secret(f"Aa1-{secrets.token_urlsafe(48)}")
 
 
 def _geo(stack: Stack) -> tuple[str, str] | None:
@@ -141,6 +146,7 @@ def _encryption(stack: Stack, vault: Vault) -> postgres.DataEncryptionArgs:
 
 
 def _administrator(stack: Stack, place: Place, server: postgres.Server, after: pulumi.Resource) -> None:
+    """The Entra principal of the Cell's foundation."""
     inputs = stack.inputs
     postgres.Administrator(
         "database-administrator",

@@ -19,8 +19,8 @@ CANNOT: tuple[str, ...] = (
         "are found by their names and by what they belong to."
     ),
     (
-        "Azure: a server that takes passwords cannot be made without an administrator's password; it is drawn, never "
-        "used and handed to nobody, but the state holds it, encrypted."
+        "Azure: the operator logs in to a server with a password, which the program draws once and the state holds, "
+        "encrypted; it does not rotate by itself. The Entra principal is an administrator beside it."
     ),
     "Azure: a deleted vault keeps its name and its key for 90 days; purge protection cannot be taken back.",
     "Azure: flow logs of a Silo network are made by the network watcher of the region, not by a tenant's stack.",

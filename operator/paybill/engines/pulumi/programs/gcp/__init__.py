@@ -10,7 +10,7 @@ What a project's tenants share comes from the Cell's foundation:
 | shared_bucket, shared_key | Pooled | the bucket of all pooled tenants and the key of their secrets |
 | network | Bridge with a server | the cluster's network, with a range peered to Google's services |
 | cluster_network, cluster_subnetwork | Silo with a server | where the cluster's pods reach the server from |
-| admin_account | with a server | the service account as which the operator administers databases |
+| admin_account | with a server | a service account that administers databases beside the operator |
 
 The service agents exist once in a project: its foundation makes them (``projects.ServiceIdentity``), not a tenant.
 The provider logs in by ``GOOGLE_CREDENTIALS`` in the worker's environment.

@@ -1,7 +1,8 @@
 """The tenant's own Postgres server (Cloud SQL), without a public address.
 
 Databases and logins in it are not made here: the operator makes them over SQL, as it does on every server. It logs in
-as its service account, with a token instead of a password, so no password of an administrator exists at all.
+as a built-in user with a password that is drawn here (password.py); Cloud SQL makes each such user a cloudsqlsuperuser,
+who may create roles and databases. A service account is an administrator beside it, for people and their tools.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import pulumi
 from pulumi_gcp import compute, sql
 
 from paybill.desired.stack import DatabaseInputs
+from paybill.engines.pulumi.programs import password
 from paybill.engines.pulumi.programs.gcp.key import Key, deletion_policy
 from paybill.engines.pulumi.programs.gcp.labels import labels
 from paybill.engines.pulumi.programs.gcp.network import Grounds
 from paybill.engines.pulumi.programs.stack import Handed, Stack
 
+ADMIN = "paybill"
 TIERS = ((100, "db-custom-1-3840"), (200, "db-custom-2-7680"), (400, "db-custom-4-15360"), (800, "db-custom-8-30720"))
 """The machines (processors and MiB) by the connections they carry."""
 FLAGS = {
@@ -29,7 +32,7 @@ FINAL_DAYS = 30
 
 
 def build(stack: Stack, wanted: DatabaseInputs, grounds: Grounds, key: Key) -> Handed:
-    """The server, its administrator and the way to it; gives what DatabaseOutput takes.
+    """The server, its administrators and the way to it; gives what DatabaseOutput takes.
 
     Storage grows by itself and is left as it grew: to the provider a smaller number is a reason to replace the server.
     """
@@ -47,13 +50,16 @@ def build(stack: Stack, wanted: DatabaseInputs, grounds: Grounds, key: Key) -> H
         ),
         stack.holding(slow=True, after=[*key.usable, *grounds.ready], ignore=["settings.diskSize"]),
     )
-    _administrator(stack, server)
+    login = password.drawn(stack)
+    _administrators(stack, server, login)
     host = _door(stack, server) if grounds.own else server.private_ip_address
     return {
         "host": host,
         "port": 5432,
-        "admin_user": _login(stack),
-        # The authority is this server's alone, so its certificate says which server it is without a name.
+        "admin_user": ADMIN,
+        "admin_password": login,
+        # The host is an address, and a certificate names none (it names project:instance), so a name cannot be checked.
+        # The authority is this server's alone: whoever has a certificate of it is this server.
         "sslmode": "verify-ca",
         "ca": server.server_ca_certs.apply(lambda certs: certs[0].cert if certs else None),
     }
@@ -108,24 +114,34 @@ def _addresses(stack: Stack, grounds: Grounds) -> sql.DatabaseInstanceSettingsIp
     )
 
 
-def _login(stack: Stack) -> str:
-    """A service account logs in by its address without the part that all of them share."""
-    return stack.inputs.required("admin_account").removesuffix(".gserviceaccount.com")
-
-
-def _administrator(stack: Stack, server: sql.DatabaseInstance) -> None:
-    sql.User(
-        "database-administrator",
+def _administrators(stack: Stack, server: sql.DatabaseInstance, login: pulumi.Output[str]) -> None:
+    """The operator's login, and a service account, which logs in by its address without what all of them share."""
+    inputs = stack.inputs
+    first = sql.User(
+        "database-login",
         sql.UserArgs(
-            project=stack.inputs.required("project"),
+            project=inputs.required("project"),
             instance=server.name,
-            name=_login(stack),
-            type="CLOUD_IAM_SERVICE_ACCOUNT",
-            database_roles=["cloudsqlsuperuser"],
+            name=ADMIN,
+            type="BUILT_IN",
+            password=login,
             # The user owns what it made, so Postgres would refuse to drop it; it goes with the server.
             deletion_policy="ABANDON",
         ),
         stack.carrying(),
+    )
+    sql.User(
+        "database-administrator",
+        sql.UserArgs(
+            project=inputs.required("project"),
+            instance=server.name,
+            name=inputs.required("admin_account").removesuffix(".gserviceaccount.com"),
+            type="CLOUD_IAM_SERVICE_ACCOUNT",
+            database_roles=["cloudsqlsuperuser"],
+            deletion_policy="ABANDON",
+        ),
+        # One after the other: a server that is busy with one refuses the next.
+        stack.carrying(after=[first]),
     )
 
 

@@ -16,6 +16,14 @@ CANNOT: tuple[str, ...] = (
         "a key's name stays taken for ever, so a new generation is a new key."
     ),
     "GCP: a Cloud SQL instance's name stays taken for about a week after its deletion.",
+    (
+        "GCP: the operator logs in to a server with a password, which the program draws once and the state holds, "
+        "encrypted; it does not rotate by itself. The service account is an administrator beside it."
+    ),
+    (
+        "GCP: a server is reached at an address, and its certificate names none: the operator checks that its own "
+        "authority signed it (sslmode verify-ca), not a name."
+    ),
     "GCP: the storage of a server grows by itself only; a Plan's larger number counts for new servers alone.",
     "GCP: service accounts, networks, firewalls, folders and bindings carry no labels; they are found by their names.",
     (

@@ -1,7 +1,8 @@
 """The tenant's own Postgres system, in a private subnet.
 
 Databases and logins in it are not made here: the operator makes them over SQL, as it does on every server. It logs in
-with a password that Oracle drew and keeps. Oracle's systems refuse every connection without TLS.
+with a password that is drawn here (password.py) and put in the vault, where the system reads it. Oracle's systems
+refuse every connection without TLS.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pulumi
 from pulumi_oci import identity, psql, vault
 
 from paybill.desired.stack import DatabaseInputs
+from paybill.engines.pulumi.programs import password
 from paybill.engines.pulumi.programs.oci import secret
 from paybill.engines.pulumi.programs.oci.key import Key
 from paybill.engines.pulumi.programs.oci.network import Grounds
@@ -27,8 +29,9 @@ MOST_BACKUP_DAYS = 35
 
 def build(stack: Stack, wanted: DatabaseInputs, compartment: pulumi.Input[str], grounds: Grounds, key: Key) -> Handed:
     """The system with its parameters and its administrator's password; gives what DatabaseOutput takes."""
-    password = secret.password(stack, compartment, key)
-    readable = _readable(stack, compartment, password)
+    login = password.drawn(stack)
+    kept = secret.password(stack, compartment, key, login)
+    readable = _readable(stack, compartment, kept)
     system = psql.DbSystem(
         "database",
         psql.DbSystemArgs(
@@ -49,7 +52,7 @@ def build(stack: Stack, wanted: DatabaseInputs, compartment: pulumi.Input[str], 
             network_details=psql.DbSystemNetworkDetailsArgs(
                 subnet_id=grounds.subnet_id, nsg_ids=[grounds.security_group_id], is_reader_endpoint_enabled=False
             ),
-            credentials=_credentials(password),
+            credentials=_credentials(kept),
             management_policy=_management(wanted),
             freeform_tags=stack.tags,
         ),
@@ -59,7 +62,9 @@ def build(stack: Stack, wanted: DatabaseInputs, compartment: pulumi.Input[str], 
         "host": system.network_details.apply(lambda placed: placed.primary_db_endpoint_private_ip),
         "port": 5432,
         "admin_user": ADMIN,
-        "admin_secret": password.id,
+        "admin_password": login,
+        "admin_secret": kept.id,
+        # The authority is told by a look-up only (see CANNOT).
         "sslmode": "require",
     }
 
@@ -68,12 +73,12 @@ def _processors(wanted: DatabaseInputs) -> int:
     return next((count for most, count in SIZES if wanted.connections <= most), SIZES[-1][1])
 
 
-def _credentials(password: vault.Secret) -> psql.DbSystemCredentialsArgs:
+def _credentials(kept: vault.Secret) -> psql.DbSystemCredentialsArgs:
     return psql.DbSystemCredentialsArgs(
         username=ADMIN,
         password_details=psql.DbSystemCredentialsPasswordDetailsArgs(
             password_type="VAULT_SECRET",  # noqa: S106 - where the password is
-            secret_id=password.id,
+            secret_id=kept.id,
             secret_version="1",  # noqa: S106 - which one it was made with
         ),
     )
@@ -112,7 +117,7 @@ def _parameters(stack: Stack, wanted: DatabaseInputs, compartment: pulumi.Input[
     )
 
 
-def _readable(stack: Stack, compartment: pulumi.Input[str], password: vault.Secret) -> identity.Policy:
+def _readable(stack: Stack, compartment: pulumi.Input[str], kept: vault.Secret) -> identity.Policy:
     """The database reads its administrator's password, and no other secret."""
     inputs = stack.inputs
     return identity.Policy(
@@ -126,7 +131,7 @@ def _readable(stack: Stack, compartment: pulumi.Input[str], password: vault.Secr
                     "allow {0} to read secret-bundles in compartment id {1} where target.secret.id = '{2}'",
                     inputs.required("database_principal"),
                     compartment,
-                    password.id,
+                    kept.id,
                 )
             ],
             freeform_tags=stack.tags,

@@ -17,8 +17,9 @@ CANNOT: tuple[str, ...] = (
     "OCI: a bucket has versions or retention rules, never both; tenants' buckets have versions.",
     "OCI: keys rotate by themselves only in virtual private vaults, which these are not; rotate them from outside.",
     (
-        "OCI: a secret rotates by itself only for an Autonomous Database or a function; the password of a Postgres "
-        "system's administrator stays as it was drawn."
+        "OCI: the operator logs in to a Postgres system with a password, which the program draws once and puts in the "
+        "vault; the state holds it too, encrypted. It does not rotate by itself: Oracle rotates those of an Autonomous "
+        "Database or a function only."
     ),
     (
         "OCI: the certificate authority of a Postgres system is told by a look-up only, not by the resource, so the "

@@ -1,7 +1,7 @@
 """Secrets: the tenant's own, and the password of its database's administrator.
 
-The tenant's is made empty and filled by whom it is for; the password is drawn by Oracle. Neither content ever goes
-through the engine's state.
+The tenant's is made empty and filled by whom it is for; its content never goes through the engine's state. The password
+does: the operator has to be told it, so the program draws it (password.py) and the state holds it, encrypted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from paybill.engines.pulumi.programs.oci.key import Key
 from paybill.engines.pulumi.programs.stack import Stack
 
 EMPTY = base64.b64encode(b"{}").decode()
-PASSWORD_LENGTH = 30
 
 
 def build(stack: Stack, compartment: pulumi.Input[str], key: Key) -> vault.Secret:
@@ -38,8 +37,12 @@ def build(stack: Stack, compartment: pulumi.Input[str], key: Key) -> vault.Secre
     )
 
 
-def password(stack: Stack, compartment: pulumi.Input[str], key: Key) -> vault.Secret:
-    """The administrator's password, drawn by Oracle where the database reads it."""
+def password(stack: Stack, compartment: pulumi.Input[str], key: Key, drawn: pulumi.Output[str]) -> vault.Secret:
+    """The administrator's password, where the database reads it.
+
+    The database was made with the first version; another content would be one that nobody logs in with.
+    """
+    content = drawn.apply(lambda text: base64.b64encode(text.encode()).decode())
     return vault.Secret(
         "database-password",
         vault.SecretArgs(
@@ -48,13 +51,8 @@ def password(stack: Stack, compartment: pulumi.Input[str], key: Key) -> vault.Se
             key_id=key.key_id,
             secret_name=f"{stack.inputs.suffixed}-database",
             description=f"Administrator of the database of tenant {stack.inputs.tenant_id}",
-            enable_auto_generation=True,
-            secret_generation_context=vault.SecretSecretGenerationContextArgs(
-                generation_type="PASSPHRASE",
-                generation_template="DBAAS_DEFAULT_PASSWORD",
-                passphrase_length=PASSWORD_LENGTH,
-            ),
+            secret_content=vault.SecretSecretContentArgs(content_type="BASE64", content=content, name="drawn"),
             freeform_tags=stack.tags,
         ),
-        stack.holding(),
+        stack.holding(ignore=["secretContent"]),
     )
