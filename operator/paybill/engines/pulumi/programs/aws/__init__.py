@@ -16,6 +16,7 @@ What an account's tenants share comes from the Cell's foundation:
 | route_table_ids | Silo | the cluster's route tables, which learn the way to the tenant, separated by commas |
 | flow_log_bucket_arn | Silo | where the records of a network's traffic go |
 | partition | optional | ``aws-us-gov``; ``aws`` where absent |
+| database_ca | optional | the certificate (PEM) of RDS's authority, without which no server is connected |
 
 Silo networks are peered with the cluster's, of which AWS allows 125 for one network: that bounds a cell's Silo tenants.
 """

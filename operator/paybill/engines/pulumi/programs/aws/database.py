@@ -69,6 +69,8 @@ def database(stack: Stack, inputs: DatabaseInputs, where: Network, key_arn: pulu
         "admin_user": ADMIN,
         "admin_secret": secret,
         "sslmode": "verify-full",
+        # RDS's own authority, whose certificate the server does not tell.
+        "ca": stack.inputs.foundation.get("database_ca"),
     }
 
 
