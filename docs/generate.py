@@ -78,7 +78,7 @@ MODULES = {
         "network_cidr": "Silo: a fixed range for each tenant's network, instead of `ipam_pool_id`",
         "partition": "`aws-us-gov`; `aws` where absent",
         "instance_class": "the class of servers; one that fits the connections where absent",
-        "database_ca": "the certificate authority's certificate (PEM) that clients check servers by",
+        "database_ca": "the certificate (PEM) of the authority that clients check servers by",
     },
     "IBM": {
         "cluster_crn": "required: CRN of the cluster that the tenant's pods run in",
