@@ -261,7 +261,7 @@ def test_what_cannot_be_rendered_is_said(given, cell, reason):
 
 def test_what_terraform_makes_is_rendered_by_terraform(monkeypatch):
     shown = drawn("Kubernetes", "Silo").resources
-    module = SimpleNamespace(render=lambda given: list(shown))
+    module = SimpleNamespace(render=lambda given: list(shown), EXAMPLES={})
     monkeypatch.setitem(sys.modules, "paybill.engines.terraform.rendering", module)
     assert rendered(inputs("IBM", "Silo"), engine=None, examples=True).resources == shown
     assert rendered(inputs("AWS", "Silo"), engine="Terraform", examples=False).resources == shown
