@@ -7,7 +7,6 @@ that folder removes the instance. The folder holds private keys and data: 0700, 
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from paybill.api.failures import Invalid
+from paybill.files import write_private
+
+__all__ = [
+    "DEFAULT_NAME",
+    "Home",
+    "cache_folder",
+    "make_folder",
+    "private_folder",
+    "state_folder",
+    "write_private",
+]
 
 DEFAULT_NAME = "local"
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -140,21 +150,4 @@ def private_folder(path: Path) -> Path:
     """Make ``path`` a folder that only its owner may enter, and return it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
-    return path
-
-
-def write_private(path: Path, content: str | bytes) -> Path:
-    """Write ``content`` so that only the owner can read it and a reader sees the old or the new file, never half."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     return path

@@ -48,6 +48,8 @@ class Keeper:
         self._children: dict[str, Child] = {}
         self._done: dict[str, str] = {}
         """Per tenant the digest of what was made so last."""
+        self._settled: dict[str, tuple[tuple[int, int] | None, ...]] = {}
+        """Per tenant the stamp of a folder in which nothing is to be done: most of them, ten times a second."""
         self._working: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._tls: dict[str, bool] = {}
@@ -75,10 +77,12 @@ class Keeper:
 
     def _look(self, folder: Folder) -> None:
         name = folder.path.name
-        if name in self._working:
+        stamp = folder.stamp
+        if name in self._working or self._settled.get(name) == stamp:
             return
         wanted = folder.wanted
         if wanted is None or (self._done.get(name) == wanted.digest and _answered(folder, wanted)):
+            self._settled[name] = stamp
             return
         task = self._working[name] = asyncio.create_task(self._make(folder, wanted), name=f"server {name}")
         task.add_done_callback(lambda _: self._working.pop(name, None))

@@ -26,6 +26,7 @@ from paybill.lifecycle.drift import next_look, remediates
 from paybill.lifecycle.operation import Ask, Facts, Next, Nothing, Run, Wait, decide, dismantle
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile import own_server
+from paybill.reconcile.site import identity_of
 from paybill.reconcile.steps import Scope
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
@@ -75,13 +76,7 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
             "is a process beside the operator",
         )
     inputs = stack_inputs.build(
-        names.Identity(
-            id=claim.id,
-            tenant_name=claim.tenant_name,
-            tenant_uid=claim.tenant_uid,
-            installation=claim.installation,
-        ),
-        claim.origin_uid, cell, claim.compute, claim.level, plan, policy,  # type: ignore[arg-type]  # read as such
+        identity_of(claim), claim.origin_uid, cell, claim.compute, claim.level, plan, policy,  # type: ignore[arg-type]  # read as such
         claim.plan_name or "",
     )  # fmt: skip
     return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type, program=_program(cell.spec.engine))
@@ -146,17 +141,17 @@ async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stac
         approval_required=required(wanted),
         approved=approved(world, claim, now),
     )
-    opened = store.open_of(claim.id)
+    answer, opened = decide(facts, now), store.open_of(claim.id)
     if opened is not None:  # one at a time, a look for drift among them
         world.operations.remind(opened, wanted)
         await _cancelled(world, current, opened)
-        answer = _behind(opened, decide(facts, now))
-        if isinstance(answer, Wait):
-            if opened.kind == "drift":  # it comes last in its cell, and is not what anything else waits for
-                await _take_back(world, opened)
-            return world.operations.held.get(opened.id) or as_failure(claim, answer, now)
-        return as_failure(claim, answer, now)
-    answer = _also_drift(wanted, stack, facts, now) or decide(facts, now)
+        answer = _behind(opened, answer)
+        if isinstance(answer, Wait) and opened.kind == "drift":
+            await _take_back(world, opened)  # it comes last in its cell, and nothing else waits for it
+        held = world.operations.held.get(opened.id) if isinstance(answer, Wait) else None
+        return held or as_failure(claim, answer, now)
+    if isinstance(answer, Nothing) and stack is not None:
+        answer = _also_drift(wanted, stack, now) or answer
     if not isinstance(answer, Run):
         await _asked_for(world, current, claim, wanted)
     elif answer.kind == "drift":
@@ -181,10 +176,8 @@ async def _take_back(world: World, opened: OperationRow) -> None:
         await world.operations.cancel(world, opened)
 
 
-def _also_drift(wanted: Wanted, stack: StackFacts | None, facts: Facts, now: datetime) -> Run | None:
-    """A look at what exists that is due, or what follows from the last one; only where all else is done."""
-    if stack is None or facts.applied != facts.wanted or not isinstance(decide(facts, now), Nothing):
-        return None
+def _also_drift(wanted: Wanted, stack: StackFacts, now: datetime) -> Run | None:
+    """Where all else is done: a look at what exists that is due, or what follows from the last one."""
     drift = wanted.cell.spec.drift
     # Where a change needs a person's word, putting right what somebody changed is a change too.
     if remediates(drift.policy, drifted=bool(stack.drift)) and not required(wanted):

@@ -14,7 +14,7 @@ from typing import Any
 from paybill.api.failures import Failure, Retry
 from paybill.cluster.events import News
 from paybill.control.operations import OperationRow, StackFacts
-from paybill.desired import handover, names
+from paybill.desired import handover
 from paybill.desired.resource import key_of
 from paybill.desired.stack import StackOutputs, digest_of
 from paybill.engines.operation import Exit
@@ -22,6 +22,7 @@ from paybill.engines.runner import Ended
 from paybill.lifecycle.operation import LOOKS_ONLY, summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
+from paybill.reconcile.site import identity_of
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
 
@@ -145,10 +146,7 @@ async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> 
     claim = world.registry.by_id(row.tenant_id)
     if claim is None:
         return
-    identity = names.Identity(
-        id=claim.id, tenant_name=claim.tenant_name, tenant_uid=claim.tenant_uid, installation=claim.installation
-    )
-    secret = handover.stack_secret(identity, world.settings.namespace, outputs)
+    secret = handover.stack_secret(identity_of(claim), world.settings.namespace, outputs)
     step = Step(
         action="secret.apply",
         target=str(key_of(secret)),

@@ -22,6 +22,7 @@ from paybill.cluster.lease import LeaseLost
 from paybill.control.operations import OperationRow, OperationStore
 from paybill.engines import runner
 from paybill.engines.operation import Exit, Request
+from paybill.files import write_private
 from paybill.lifecycle.fairness import Waiting, pick
 from paybill.lifecycle.operation import LOOKS_ONLY
 from paybill.reconcile import metrics
@@ -105,9 +106,7 @@ class Operations:
         """A file with an authority's certificate, as libpq wants it."""
         folder = self.folder / "authorities"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{tenant_id}.crt"
-        path.write_text(certificate)
-        return path
+        return write_private(folder / f"{tenant_id}.crt", certificate)
 
     async def run(self, world: World) -> None:
         """Carry out what is queued, until cancelled; first of all what another leader may have left running."""

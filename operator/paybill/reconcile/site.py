@@ -56,6 +56,13 @@ class Site:
         )
 
 
+def identity_of(claim: Claim) -> names.Identity:
+    """Whose marks the objects of a claim carry."""
+    return names.Identity(
+        id=claim.id, tenant_name=claim.tenant_name, tenant_uid=claim.tenant_uid, installation=claim.installation
+    )
+
+
 def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
     """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
     cell = world.declared.cells.get(claim.cell)
@@ -69,12 +76,7 @@ def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
     return Site(
         tenant=tenant,
         claim=claim,
-        identity=names.Identity(
-            id=claim.id,
-            tenant_name=claim.tenant_name,
-            tenant_uid=claim.tenant_uid,
-            installation=claim.installation,
-        ),
+        identity=identity_of(claim),
         scope=Scope(cause=cause, tenant_id=claim.id, cell=claim.cell),
         attached=world.servers.get(claim.cell, claim.server),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from paybill.desired.stack import StackInputs, StackModel, digest_of
+from paybill.files import write_private
 
 T = TypeVar("T", bound=StackModel)
 
@@ -94,6 +94,11 @@ class Folder:
         return _read(self.path / "found.json", Found)
 
     @property
+    def stamp(self) -> tuple[tuple[int, int] | None, ...]:
+        """Another one whenever what should be, or the answer, was written: cheaper than reading both."""
+        return tuple(_written(self.path / name) for name in ("wanted.json", "found.json"))
+
+    @property
     def password(self) -> str | None:
         """The administrator's password, which the keeper made with the data; never changed."""
         try:
@@ -105,12 +110,12 @@ class Folder:
         """Say what should be. Again changes nothing."""
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self.wanted != wanted:
-            write(self.path / "wanted.json", wanted.model_dump_json())
+            write_private(self.path / "wanted.json", wanted.model_dump_json())
 
     def answer(self, found: Found) -> None:
         """The keeper's word; written only when it is news."""
         if self.found != found:
-            write(self.path / "found.json", found.model_dump_json())
+            write_private(self.path / "found.json", found.model_dump_json())
 
     def remove(self) -> None:
         """Take all of it away, the data last of all named: a crash half-way leaves ``wanted.json`` to go on from."""
@@ -135,7 +140,7 @@ def folders(root: Path) -> Iterator[Folder]:
 def pulse(root: Path) -> None:
     """The keeper lives."""
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    write(root / "keeper.json", json.dumps({"pid": os.getpid(), "time": time.time()}))
+    write_private(root / "keeper.json", json.dumps({"pid": os.getpid(), "time": time.time()}))
 
 
 def kept(root: Path) -> bool:
@@ -147,19 +152,12 @@ def kept(root: Path) -> bool:
     return time.time() - float(content.get("time", 0)) < PULSE_SECONDS
 
 
-def write(path: Path, content: str) -> None:
-    """Write a private file so that a reader sees the old or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _written(path: Path) -> tuple[int, int] | None:
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read(path: Path, model: type[T]) -> T | None:
