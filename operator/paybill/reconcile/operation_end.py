@@ -118,8 +118,11 @@ def _tell(world: World, row: OperationRow, facts: StackFacts) -> None:
     tenant = world.declared.tenants.get(row.tenant_name)
     if tenant is None:
         return
-    # What fails is told by the Tenant's condition, and by the Event that goes with it.
-    if row.kind == "drift" and facts.drift:
+    # What else fails is told by the Tenant's condition, and by the Event that goes with it.
+    if row.kind == "drift" and row.state == "Failed":
+        message = f"operation {row.id} (drift): {row.message}"
+        world.events.post(News(about=tenant, reason=row.reason or "OperationFailed", message=message, warning=True))
+    elif row.kind == "drift" and facts.drift:
         found = summary(facts.drift)
         world.events.post(News(about=tenant, reason="Drifted", message=f"drift: {found}", warning=True))
 

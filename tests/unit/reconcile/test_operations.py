@@ -21,7 +21,7 @@ from paybill.desired import names
 from paybill.desired.stack import StackInputs
 from paybill.engines import runner
 from paybill.engines.folder import Record
-from paybill.engines.operation import Exit, Result
+from paybill.engines.operation import Exit, Failed, Result
 from paybill.engines.runner import Ended
 from paybill.reconcile import operation_end, operations
 from paybill.reconcile.infrastructure import Wanted
@@ -275,3 +275,21 @@ async def test_that_we_lead_no_longer_ends_all(scene: Scene, lost: Exception) ->
     with pytest.raises(ExceptionGroup) as raised:
         await scene.until(lambda: False)
     assert raised.value.exceptions == (lost,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("drift", ["CredentialsRefused"]), ("up", [])],
+    ids=["nothing else says it", "the condition does"],
+)
+async def test_a_look_for_drift_that_failed_is_told_by_an_event(scene: Scene, kind: str, told: list[str]) -> None:
+    posted: list[str] = []
+    scene.world.declared.tenants = SimpleNamespace(get=lambda _: SimpleNamespace(metadata=None))
+    scene.world.events = SimpleNamespace(post=lambda news: posted.append(news.reason))
+    failed = Failed(reason="CredentialsRefused", message="the cloud refuses the login")
+    scene.workers["a"] = lambda: replace(ended("a"), exit=Exit.USER, failed=failed)
+    asked = row("a", kind=kind)
+    scene.world.declared.cells = SimpleNamespace(get=lambda _: None)
+    await scene.operations.queue(asked, wanted("a"), epoch=1)
+    await scene.until(lambda: bool(scene.woken))
+    assert posted == told
