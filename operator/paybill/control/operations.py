@@ -150,6 +150,7 @@ class OperationStore:
         self._newest: dict[str, OperationRow] = {}
         self._open: dict[str, OperationRow] = {}
         self._seen: set[str] = set()
+        self._queued: dict[str, datetime] = {}
 
     async def load(self) -> None:
         """Read what is known, in place of what was in memory."""
@@ -173,6 +174,12 @@ class OperationStore:
     def newest(self, tenant_id: str) -> OperationRow | None:
         """The tenant's newest operation that is not a drift check."""
         return self._newest.get(tenant_id)
+
+    def last_queued(self, tenant_id: str) -> datetime | None:
+        """When the tenant's latest operation was queued, as far as memory knows, drift checks among them."""
+        newest = self._newest.get(tenant_id)
+        known = (self._queued.get(tenant_id), newest.queued_time if newest is not None else None)
+        return max(filter(None, known), default=None)
 
     def open_of(self, tenant_id: str) -> OperationRow | None:
         """The tenant's operation that has not ended, drift checks among them."""
@@ -210,6 +217,7 @@ class OperationStore:
         except errors.UniqueViolation as error:
             await self._learn(row.tenant_id)
             raise Retry("OperationRunning", f"another operation of {row.tenant_name} was begun elsewhere") from error
+        self._queued[row.tenant_id] = max(row.queued_time, self._queued.get(row.tenant_id, row.queued_time))
         if row.open:
             self._open[row.tenant_id] = row
         elif other is not None and other.id == row.id:

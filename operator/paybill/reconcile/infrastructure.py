@@ -277,8 +277,8 @@ async def begin(
 
 def _next_time(world: World, claim: Claim) -> datetime:
     """Now; but always later than the tenant's last operation, by which the newest is known after a restart."""
-    now, newest = world.now(), world.operations.store.newest(claim.id)
-    return now if newest is None else max(now, newest.queued_time + timedelta(microseconds=1))
+    now, last = world.now(), world.operations.store.last_queued(claim.id)
+    return now if last is None else max(now, last + timedelta(microseconds=1))
 
 
 def _takes_away(world: World, claim: Claim, expected: str | None) -> bool:
