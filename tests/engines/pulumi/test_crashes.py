@@ -173,7 +173,9 @@ async def test_lock_of_a_process_whose_id_is_another_ones_now_is_taken_away(site
     assert (await site.do("up", **QUICK)).exit == Exit.OK
 
 
-@pytest.mark.parametrize(("host", "pid"), [("somewhere-else", 1), (socket.gethostname(), os.getpid())])
+@pytest.mark.parametrize(
+    ("host", "pid"), [("somewhere-else", 1), (socket.gethostname(), os.getpid())], ids=["elsewhere", "alive"]
+)
 async def test_lock_of_an_owner_that_may_live_is_left_alone(site: Site, host: str, pid: int) -> None:
     await site.do("up", **QUICK)
     lock(site, host=host, pid=pid, at=datetime.now(UTC))
