@@ -1,7 +1,8 @@
 """``paybill psql``: a session in a tenant's database as one of its logins, without the password on any command line.
 
 The connection comes from the tenant's Secrets, read with the rights of who calls; psql gets it through its
-environment, which other users of the machine cannot see.
+environment, which other users of the machine cannot see. The certificate of the server's authority goes into a file of
+its own for as long as psql runs, because libpq takes it from nowhere else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import asyncio
 import base64
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -24,6 +28,7 @@ from paybill.cli.output import reported
 from paybill.cluster.client import Cluster
 from paybill.desired import names
 from paybill.desired.resource import Key
+from paybill.files import write_private
 from paybill.settings import Settings
 
 LOGINS = ("app", "ro", "mig")
@@ -43,27 +48,48 @@ LOGINS = ("app", "ro", "mig")
 def psql(*, tenant: str, login: str, kubeconfig: Path | None, words: tuple[str, ...]) -> None:
     """Open psql in TENANT's database: paybill psql acme -- -c 'SELECT 1'."""
     with reported("text"):
-        uri = ask(kubeconfig, lambda cluster: _uri(cluster, tenant, login))
+        uri, authority = ask(kubeconfig, lambda cluster: _connection(cluster, tenant, login))
         program = _program()
         sys.stdout.flush()
-        os.execve(program, [program, *words], {**os.environ, **environment(uri)})  # noqa: S606 - no shell is wanted
+        sys.exit(run([program, *words], uri, authority))
 
 
-def environment(uri: str) -> Mapping[str, str]:
-    """libpq's variables for a connection string."""
+def run(argv: list[str], uri: str, authority: str | None) -> int:
+    """Run psql to its end and return its exit status; ``authority``: the certificate (PEM) that vouches for the server.
+
+    Ctrl-C is psql's alone: it cancels a query with it.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with tempfile.TemporaryDirectory(prefix="paybill-psql-") as folder:
+            file = None if authority is None else write_private(Path(folder) / "authority.crt", authority)
+            code = subprocess.call(argv, env={**os.environ, **environment(uri, file)})  # noqa: S603 - psql, no shell
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code
+
+
+def environment(uri: str, authority: Path | None = None) -> Mapping[str, str]:
+    """libpq's variables for a connection string, and the file with the certificate of the server's authority.
+
+    Where the server's name must be right and there is no such file, a public authority vouches for it.
+    """
     parts = urlsplit(uri)
     query = parse_qs(parts.query)
-    return {
+    mode = query.get("sslmode", ["prefer"])[0]
+    root = str(authority) if authority is not None else "system" if mode == "verify-full" else None
+    return ({"PGSSLROOTCERT": root} if root is not None else {}) | {
         "PGHOST": parts.hostname or "",
         "PGPORT": str(parts.port or 5432),
         "PGUSER": unquote(parts.username or ""),
         "PGPASSWORD": unquote(parts.password or ""),
         "PGDATABASE": parts.path.removeprefix("/"),
-        "PGSSLMODE": query.get("sslmode", ["prefer"])[0],
+        "PGSSLMODE": mode,
     }
 
 
-async def _uri(cluster: Cluster, name: str, login: str) -> str:
+async def _connection(cluster: Cluster, name: str, login: str) -> tuple[str, str | None]:
+    """The connection string of a login, and the certificate of the server's authority where it has one."""
     status = (await tenant_named(cluster, name)).status
     if status.id is None or status.binding is None or status.namespace is None:
         raise Blocked("NotProvisioned", f"Tenant {name} has no database yet: see `paybill describe {name}`")
@@ -73,7 +99,8 @@ async def _uri(cluster: Cluster, name: str, login: str) -> str:
     secret = await cluster.get(key)
     if secret is None or field not in (secret.get("data") or {}):
         raise Blocked("NoLogin", f"{key} has no key {field}: see `paybill describe {name}`")
-    return base64.b64decode(secret["data"][field]).decode()
+    data = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
+    return data[field], data.get("ca.crt")
 
 
 def _program() -> str:

@@ -67,8 +67,11 @@ def binding(identity: names.Identity, namespace: str, data: dict[str, str]) -> d
 
 
 def provider_data(endpoint: Endpoint, logins: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The keys of the provider's Secret: for each login kind (``ro``, ``mig``) its username, password and URI."""
-    data: dict[str, str] = {}
+    """The keys of the provider's Secret: for each login kind (``ro``, ``mig``) its username, password and URI.
+
+    Beside them the certificate of the server's authority, where it has one.
+    """
+    data: dict[str, str] = {"ca.crt": endpoint.ca} if endpoint.ca else {}
     for kind, (username, password) in sorted(logins.items()):
         full = binding_data(endpoint, username, password)
         data |= {f"{kind}-{name}": full[name] for name in ("username", "password", "uri")}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from paybill.cli import psql
+from paybill.desired.handover import admin_uri
 from paybill.local.certificates import Certificates
 from paybill.local.home import Home
 from tests.engines.embedded.keeping import Keeper, Tenant, answer, login, until
@@ -44,6 +47,15 @@ def test_a_login_by_what_the_stack_hands_over_is_secured_and_by_another_authorit
     keeper.start()
     until(lambda: _secured(tenant, tmp_path / "ca.crt"))
     assert tenant.up() == where
+
+
+def test_psql_is_given_the_authority_and_without_it_refuses(keeper: Keeper, tenant: Tenant, capfd: Any) -> None:
+    where = tenant.up()
+    argv = [str(PROGRAMS / "psql"), "-At", "-c", SECURED]
+    assert psql.run(argv, admin_uri(where), where.ca) == 0
+    assert capfd.readouterr().out == "t\n"
+    assert psql.run(argv, admin_uri(where), None) == 2
+    assert "root certificate" in capfd.readouterr().err
 
 
 def _secured(tenant: Tenant, authority: Path) -> bool:

@@ -56,7 +56,9 @@ def test_the_secret_holds_the_data_encoded_and_its_type_says_what_it_is():
 
 def test_the_provider_keeps_its_logins_at_home_and_apart():
     data = handover.provider_data(ENDPOINT, {"ro": ("r", "x"), "mig": ("m", "y")})
-    assert set(data) == {f"{kind}-{key}" for kind in ("ro", "mig") for key in ("username", "password", "uri")}
+    logins = {f"{kind}-{key}" for kind in ("ro", "mig") for key in ("username", "password", "uri")}
+    assert set(data) == logins | {"ca.crt"}
+    assert set(handover.provider_data(replace(ENDPOINT, ca=None), {"ro": ("r", "x"), "mig": ("m", "y")})) == logins
     assert conninfo_to_dict(data["mig-uri"])["user"] == "m"
     secret = handover.provider_binding(ACME, "home", data)
     assert secret["metadata"] | {"labels": None, "annotations": None} == {
