@@ -27,11 +27,10 @@ DRAWN = {
 }
 MORE: Mapping[str, tuple[str, dict[str, Any]]] = {
     "bridge-server": ("Bridge", {"database": DatabaseInputs(high_availability=False)}),
-    "renewed": ("Silo", {"generation": 9999}),
     "lifted": ("Silo", {"retain": False}),
     "geo": ("Silo", {"foundation": {"geo_key_uri": "https://paired/keys/cell", "geo_identity_id": "/paired/cell"}}),
 }
-"""A server in the cluster's network, a high generation, the run before a destruction that may take data away, and a
+"""A server in the cluster's network, the run before a destruction that may take data away, and a
 cell of Azure that has a key in the paired region."""
 SLOW = {"create": "60m", "update": "80m", "delete": "60m"}
 USUAL = {"create": "15m", "update": "15m", "delete": "15m"}

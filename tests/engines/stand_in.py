@@ -1,4 +1,4 @@
-"""A worker whose engine does what the request's ``generation`` says: the real worker around an engine for tests.
+"""A worker whose engine does what the request's ``path`` says: the real worker around an engine for tests.
 
 Started as a program by the tests of the runner; ``StandIn`` is the engine that it is given for Embedded.
 """

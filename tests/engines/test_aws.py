@@ -96,7 +96,7 @@ ALWAYS = [
     ),
     ("Role", "name", "pb-k3x9m2qd-g1", "found by its name"),
     ("Secret", "recoveryWindowInDays", 30, "a deletion by mistake can be taken back"),
-    ("Secret", "name", "pb-k3x9m2qd-g1", "the generation is in it: a deleted name stays taken"),
+    ("Secret", "name", "pb-k3x9m2qd-g1", "a deleted name stays taken"),
     ("SecretPolicy", "blockPublicPolicy", True, "never public"),
     ("SecretVersion", "secretStringWo", SECRET, "write-only: in no state"),
     ("SecretVersion", "secretString", None, "write-only: in no state"),

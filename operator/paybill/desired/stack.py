@@ -73,8 +73,6 @@ class StackInputs(StackModel):
     """The Plan's tier, as a tag only."""
     region: str = ""
     """The provider's name of the region."""
-    generation: int = Field(default=1, ge=1)
-    """Part of the names of what cannot be made again under the same name soon (keys, secrets): raised by a person."""
     namespace: str
     """The Kubernetes namespace whose pods get the tenant's cloud identity."""
     service_account: str = "tenant"
@@ -93,8 +91,8 @@ class StackInputs(StackModel):
 
     @property
     def suffixed(self) -> str:
-        """The stem of names that stay taken for days after a deletion."""
-        return f"{self.name}-g{self.generation}"
+        """The stem of names that stay taken for days after a deletion: what has one is undeleted, never made anew."""
+        return f"{self.name}-g1"
 
     @property
     def stack(self) -> str:

@@ -120,7 +120,7 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         Exit.USER,
         "NameTaken",
-        "recover the stack if an operation died; else remove what has the name, or raise the tenant's generation",
+        "recover the stack if an operation died; undelete what is about to be deleted; else remove what has the name",
         "bucketalready(?:exists|ownedbyyou)",
         "entityalreadyexists",
         "alreadyexists",
