@@ -9,8 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from paybill.api.failures import Blocked, Retry
+from paybill.cli.operations import leftovers
 from paybill.control import ControlDatabase, take_epoch
 from paybill.control.operations import OperationRow, OperationStore, StackFacts
 from paybill.desired.stack import Change
@@ -30,6 +32,7 @@ STACK = StackFacts(
     applied_time=NOW,
     handed="sha256:handed",
     retained=("arn:b", "arn:a"),
+    unsearched="Azure is not searched",
     drift_checked_time=LATER,
     drift=CHANGES,
     recovery_due=True,
@@ -219,6 +222,17 @@ async def test_who_leads_no_longer_writes_nothing(
     assert await refusal(write(store, epoch)) == "EpochLost"
     assert seen(store) == seen(await reloaded(db)) == before
     await write(store, newer)
+
+
+async def test_what_is_left_is_listed_and_so_is_where_nobody_looked(
+    store: OperationStore, epoch: int, control_dsn: str
+) -> None:
+    await store.put_stack(STACK, epoch=epoch)
+    await store.put_stack(replace(SMALLEST, tenant_id=OTHER, destroyed_time=LATER), epoch=epoch)
+    said = CliRunner().invoke(leftovers, ["--database", control_dsn])
+    listed = [line.split(maxsplit=4)[-1].split() for line in said.output.splitlines()[1:]]
+    assert listed == [["kept", "arn:b"], ["kept", "arn:a"], ["not", "searched", "Azure", "is", "not", "searched"]]
+    assert OTHER not in said.output
 
 
 async def test_the_same_again_writes_nothing(

@@ -39,9 +39,11 @@ _LIST = (
     " AND (NOT %(open)s OR ended_time IS NULL) ORDER BY queued_time DESC, id LIMIT %(most)s"
 )
 _LEFT = (
-    "SELECT s.tenant_id, t.tenant_name, s.engine, s.stack, s.destroyed_time, s.retained, s.orphans"
+    "SELECT s.tenant_id, t.tenant_name, s.engine, s.stack, s.destroyed_time, s.retained, s.orphans,"
+    " s.unsearched"
     " FROM paybill.stacks s LEFT JOIN paybill.tenants t ON t.id = s.tenant_id"
-    " WHERE s.retained <> '[]' OR s.orphans <> '[]' ORDER BY s.destroyed_time, s.tenant_id"
+    " WHERE s.destroyed_time IS NOT NULL AND (s.retained <> '[]' OR s.orphans <> '[]'"
+    " OR s.unsearched IS NOT NULL) ORDER BY s.destroyed_time, s.tenant_id"
 )
 _ONE = _LIST.replace("WHERE", "WHERE id = %(id)s AND")
 _ACTIONS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
@@ -70,7 +72,10 @@ def operations(*, tenant: str | None, open_: bool, most: int, output: str, datab
 @table_output
 @database_option
 def leftovers(*, output: str, database: str | None) -> None:
-    """List what destroyed stacks left in a cloud or on this machine: data that was kept, and what nobody meant to."""
+    """List what destroyed stacks left: data that was kept, what nobody meant to keep, and where nobody looked.
+
+    Only AWS is asked for what still has a tenant's tags. WHY "not searched" names the command for every other cloud.
+    """
     with reported(output), connected(database) as connection:
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = list(cursor.execute(_LEFT).fetchall())
@@ -80,7 +85,7 @@ def leftovers(*, output: str, database: str | None) -> None:
         lines = [
             (row["tenant_name"], row["tenant_id"], row["engine"], moment(row["destroyed_time"]), why, resource)
             for row in rows
-            for why, listed in (("kept", row["retained"]), ("orphan", row["orphans"]))
+            for why, listed in _left(row)
             for resource in listed
         ]
         for line in columns(("TENANT", "ID", "ENGINE", "DESTROYED", "WHY", "RESOURCE"), lines):
@@ -151,6 +156,11 @@ def cancel(*, operation: str, wait: float, output: str, kubeconfig: Path | None,
             ask(kubeconfig, lambda cluster: cluster.annotate(key, annotations))
             row = _ended(connection, operation, wait)
         _show(row, output)
+
+
+def _left(row: Row) -> tuple[tuple[str, list[str]], ...]:
+    unsearched = [row["unsearched"]] if row["unsearched"] else []
+    return ("kept", row["retained"]), ("orphan", row["orphans"]), ("not searched", unsearched)
 
 
 def _rows(connection: psycopg.Connection[Any], **values: Any) -> list[Row]:

@@ -37,6 +37,8 @@ class StackFacts:
     handed: str | None = None
     retained: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    unsearched: str | None = None
+    """Where nobody looked for orphans: why, and how a person does."""
     drift_checked_time: datetime | None = None
     drift: tuple[Change, ...] = ()
     recovery_due: bool = False

@@ -111,6 +111,8 @@ class Result(StackModel):
     """Physical ids of resources that a destruction left, because their data must outlive it."""
     orphans: tuple[str, ...] = ()
     """Ids of what a cloud still has with the tenant's tags after a destruction, beside what was retained."""
+    unsearched: str | None = None
+    """Why nobody looked for orphans after a destruction, and the command by which a person does."""
 
 
 Line = Progress | Failed | Result

@@ -104,7 +104,7 @@ def _facts(world: World, row: OperationRow, ended: Ended, stack: str, *, done: b
             orphans = result.orphans if result is not None else ()
             return replace(
                 before, applied_digest=None, destroyed_time=now, retained=retained, orphans=orphans, handed=None,
-                recovery_due=False,
+                unsearched=result.unsearched if result is not None else None, recovery_due=False,
             )  # fmt: skip
         case "drift":
             found = result.changes if result is not None else ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from paybill.engines.operation import Progress, Request, Result
 from paybill.engines.orphans import listed
 from tests.engines.asked import stack_inputs
@@ -37,5 +39,36 @@ def test_who_cannot_look_does_not_say_that_nothing_is_left() -> None:
     told: list[Progress] = []
     nowhere = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 
-    assert listed(destroyed(nowhere), Result(), told.append).orphans == ()
-    assert [one.action for one in told] == ["not looked for: EndpointConnectionError"]
+    found = listed(destroyed(nowhere), Result(), told.append)
+
+    assert found.orphans == ()
+    assert found.unsearched is not None
+    assert found.unsearched.startswith("AWS was not searched (EndpointConnectionError); look by: aws ")
+    assert [one.action for one in told] == ["AWS was not searched (EndpointConnectionError)"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "command"),
+    [
+        ("Azure", "az resource list --tag paybill-tenant=orphan01"),
+        ("GCP", "gcloud asset search-all-resources --query=labels.paybill-tenant=orphan01"),
+        ("IBM", "ibmcloud resource search 'tags:\"paybill-tenant:orphan01\"'"),
+        ("OCI", "(freeformTags.key = 'paybill-tenant' && freeformTags.value = 'orphan01')"),
+        ("Kubernetes", "-l paybill-tenant=orphan01"),
+    ],
+)
+def test_a_cloud_that_is_not_searched_is_told_with_the_command_that_does(provider: str, command: str) -> None:
+    request = destroyed({})
+    request = request.model_copy(update={"inputs": request.inputs.model_copy(update={"provider": provider})})
+
+    found = listed(request, Result(), [].append)
+
+    assert found.unsearched is not None
+    assert found.unsearched.startswith(f"{provider} is not searched; look by: ")
+    assert command in found.unsearched
+
+
+def test_on_this_machine_there_is_no_cloud_to_search() -> None:
+    request = destroyed({})
+    request = request.model_copy(update={"inputs": request.inputs.model_copy(update={"provider": "Embedded"})})
+    assert listed(request, Result(), [].append).unsearched is None
