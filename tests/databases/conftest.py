@@ -1,13 +1,15 @@
 """Every test here runs on four servers: both profiles, on Postgres 18 and on 15."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
 
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
+from paybill.isolation.canaries import Scene, settle
 from tests.databases.servers import kinds, start
-from tests.databases.tenancy import Tenant, pool, provision, share_tables
+from tests.databases.tenancy import pool, provision, share_tables
 
 
 @pytest.fixture(params=kinds(), ids=lambda kind: f"{kind[0]}-{kind[1]}")
@@ -83,63 +85,34 @@ async def blue(at, server, rows):
     return tenant
 
 
-_standing: dict[tuple, Tenant] = {}
+_standing: dict[tuple, Scene] = {}
 
 
-async def _stand(at, server, where, name: str, made) -> Tenant:
-    """The same tenant for all attacks on a server: attacks leave nothing behind, and making tenants takes time."""
-    key = (at.profile, at.version, where.holds, name)
-    if key not in _standing:
-        _standing[key] = await made()
-    return replace(_standing[key], server=server)
-
-
-@pytest.fixture
-async def attacker(at, server, schemas):
-    """A tenant with a schema, which only tries things."""
-
-    async def made() -> Tenant:
-        tenant = await provision(at, server, schemas)
-        tenant.sql("CREATE TABLE notes (id int PRIMARY KEY, body text)", "mig_a")
-        return tenant
-
-    return await _stand(at, server, schemas, "attacker", made)
+@contextlib.asynccontextmanager
+async def _scene(at, server, where, level):
+    """The same canaries for all attacks on a server: attacks leave nothing behind, and making tenants takes time."""
+    async with server.session(where.name) as admin:
+        key = (at.profile, at.version, level)
+        if key not in _standing:
+            _standing[key] = await settle(server, where, level, admin)
+        known = _standing[key]
+        yield replace(
+            known,
+            admin=admin,
+            attacker=replace(known.attacker, server=server),
+            victim=replace(known.victim, server=server),
+        )
 
 
 @pytest.fixture
-async def victim(at, server, schemas):
-    """Its neighbour, with a secret."""
-
-    async def made() -> Tenant:
-        tenant = await provision(at, server, schemas)
-        tenant.sql("CREATE TABLE notes (id int PRIMARY KEY, body text)", "mig_a")
-        tenant.sql("INSERT INTO notes VALUES (1, 'secret')")
-        return tenant
-
-    return await _stand(at, server, schemas, "victim", made)
+async def schema_scene(at, server, schemas):
+    """Two canaries in a pool of schemas."""
+    async with _scene(at, server, schemas, "Schema") as scene:
+        yield scene
 
 
 @pytest.fixture
-async def row_attacker(at, server, rows):
-    """A tenant of the shared tables, which only tries things."""
-
-    async def made() -> Tenant:
-        tenant = await provision(at, server, rows)
-        tenant.sql("INSERT INTO customers (id, email) VALUES (1, 'red@example.org'), (3, NULL)")
-        tenant.sql("INSERT INTO orders (id, customer_id) VALUES (1, 1)")
-        return tenant
-
-    return await _stand(at, server, rows, "attacker", made)
-
-
-@pytest.fixture
-async def row_victim(at, server, rows):
-    """Its neighbour in the same tables."""
-
-    async def made() -> Tenant:
-        tenant = await provision(at, server, rows)
-        tenant.sql("INSERT INTO customers (id, email) VALUES (1001, 'blue@example.org')")
-        tenant.sql("INSERT INTO orders (id, customer_id) VALUES (1001, 1001)")
-        return tenant
-
-    return await _stand(at, server, rows, "victim", made)
+async def row_scene(at, server, rows):
+    """Two canaries in a pool of rows."""
+    async with _scene(at, server, rows, "Rows") as scene:
+        yield scene

@@ -6,57 +6,58 @@ import psycopg
 import pytest
 
 from paybill.databases.pools import ensure_pool
-from tests.databases.attacks import ROWS_ATTACKS, SCHEMA_ATTACKS, Attack
-from tests.databases.tenancy import Tenant, provision
+from paybill.databases.tenants import ensure, observe
+from paybill.desired.database import differences
+from paybill.isolation.attacks import ON_ROWS, Attack, attacks_on
+from paybill.isolation.attempts import Logins, attempt
+from paybill.isolation.canaries import Scene
+from tests.databases import protections
+from tests.databases.protections import Protection
+from tests.databases.servers import TestServer
+from tests.databases.tenancy import provision
 
 
-def outcome(attack: Attack, attacker: Tenant, victim: Tenant) -> str:
-    """The SQLSTATE the attack ends with, ``nothing`` when it reached no row, "" when it succeeded."""
-    statement = attack.statement.format(a=attacker.id, b=victim.id, db=attacker.pool.name)
-    with contextlib.closing(attacker.connect(attack.login)) as session:
-        session.autocommit = False
+async def drifted(scene: Scene) -> tuple[str, ...]:
+    attacker = scene.attacker
+    seen = await observe(attacker.server, attacker.pool, [attacker.id])
+    return differences(attacker.desired, seen[attacker.id])
+
+
+async def proved_twice(attack: Attack, scene: Scene, at: TestServer, protection: Protection | None) -> None:
+    async with Logins(scene) as logins:
+        assert (await attempt(attack, logins)).result == "denied"
+        if protection is None:
+            return
+        at.run(protection.without.format(**scene.names), scene.pool.name)
         try:
-            cursor = session.execute(statement)
-            while cursor.nextset():
-                pass
-        except psycopg.Error as error:
-            return error.sqlstate or str(error)
+            assert (await attempt(attack, logins)).result == "succeeded"
+            if protection.drift == "tenant":
+                assert await drifted(scene) != ()
+                if at.profile == "Superuser":
+                    # What a superuser spoiled on a managed server, only a superuser can mend.
+                    await ensure(scene.server, scene.pool, scene.attacker.desired)
+                    assert (await attempt(attack, logins)).result == "denied"
+            elif protection.drift == "pool":
+                assert (await ensure_pool(scene.server, scene.pool)).changed != ()
         finally:
-            session.rollback()
-        return "nothing" if cursor.description and cursor.rowcount == 0 else ""
+            at.run(protection.restored.format(**scene.names) or "SELECT 1", scene.pool.name)
+        assert (await attempt(attack, logins)).result == "denied"
+    assert await drifted(scene) == ()
 
 
-async def proved_twice(attack: Attack, attacker: Tenant, victim: Tenant) -> None:
-    names = {"a": attacker.id, "b": victim.id, "db": attacker.pool.name}
-    at, where = attacker.at, attacker.pool.name
-    assert outcome(attack, attacker, victim) == attack.denied
-    if not attack.without:
-        return
-    at.run(attack.without.format(**names), where)
-    try:
-        assert outcome(attack, attacker, victim) == attack.succeeds
-        if attack.drift == "tenant":
-            assert await attacker.differences() != ()
-            if at.profile == "Superuser":
-                # What a superuser spoiled on a managed server, only a superuser can mend.
-                await attacker.ensure()
-                assert outcome(attack, attacker, victim) == attack.denied
-        elif attack.drift == "pool":
-            assert (await ensure_pool(attacker.server, attacker.pool)).changed != ()
-    finally:
-        at.run(attack.restored.format(**names) or "SELECT 1", where)
-    assert outcome(attack, attacker, victim) == attack.denied
-    assert await attacker.differences() == ()
+@pytest.mark.parametrize("attack", attacks_on("Schema"), ids=str)
+async def test_between_schemas(schema_scene, at, attack):
+    await proved_twice(attack, schema_scene, at, protections.ON_SCHEMAS.get(str(attack)))
 
 
-@pytest.mark.parametrize("attack", SCHEMA_ATTACKS, ids=str)
-async def test_between_schemas(attacker, victim, attack):
-    await proved_twice(attack, attacker, victim)
+@pytest.mark.parametrize("attack", ON_ROWS, ids=str)
+async def test_between_rows(row_scene, at, attack):
+    await proved_twice(attack, row_scene, at, protections.ON_ROWS.get(str(attack)))
 
 
-@pytest.mark.parametrize("attack", ROWS_ATTACKS, ids=str)
-async def test_between_rows(row_attacker, row_victim, attack):
-    await proved_twice(attack, row_attacker, row_victim)
+def test_each_protection_is_of_an_attack():
+    assert protections.ON_SCHEMAS.keys() <= {str(attack) for attack in attacks_on("Schema")}
+    assert protections.ON_ROWS.keys() <= {str(attack) for attack in ON_ROWS}
 
 
 async def test_3_no_other_database_lets_a_tenant_in(at, server, acme, rows):

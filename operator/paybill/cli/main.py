@@ -32,6 +32,7 @@ COMMANDS = {
     "rbac": "paybill.cli.rbac:rbac",
     "admission": "paybill.cli.admission:admission",
     "audit": "paybill.cli.audit:audit",
+    "isolation": "paybill.cli.isolation:isolation",
     "adopt": "paybill.cli.adopt:adopt",
 }
 

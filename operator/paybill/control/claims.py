@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Literal
 
+from paybill.desired.sql_names import is_canary
+
 State = Literal["claimed", "released", "deleted", "dropped"]
 """claimed: a Tenant uses it; released: left for adoption; deleted: waits for its drop; dropped: a tombstone."""
 
@@ -80,5 +82,7 @@ CHANGEABLE = frozenset(
 
 
 def random_id() -> str:
-    """Eight characters of [0-9a-z], about 41 bits, from the system's randomness."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(8))
+    """Eight characters of [0-9a-z], about 41 bits, from the system's randomness; never a canary's."""
+    while is_canary(drawn := "".join(secrets.choice(ALPHABET) for _ in range(8))):
+        pass
+    return drawn

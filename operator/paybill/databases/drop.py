@@ -32,8 +32,12 @@ Fence = Callable[[Session], Awaitable[None]]
 """Raises when this process may no longer act. It is called inside the transaction that it guards and may take locks."""
 
 
-async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fence: Fence) -> Outcome:
+async def drop(
+    server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fence: Fence, has_rows: bool = True
+) -> Outcome:
     """Remove roles, schema and rows of ``tenant``; what is already gone is fine, what is not marked ``uid`` is not.
+
+    Without ``has_rows`` the shared tables are not searched: a canary's rows are elsewhere.
 
     Raises what ``fence`` raises (nothing more is changed then), ``Blocked("NameConflict")``, ``Blocked("RoleInUse")``
     when a role of the tenant holds something in another database, ``Blocked("RowsRemain")``,
@@ -48,7 +52,7 @@ async def drop(server: Server, pool: PoolDatabase, tenant: str, uid: str, *, fen
             return Outcome()
         _refuse_elsewhere(observed, pool)
         changed = await _close(session, server.traits, observed, fence)
-        if pool.holds == "Rows":
+        if pool.holds == "Rows" and has_rows:
             changed += await erase(server, pool, session, tenant, names.mark(pool.installation, uid), fence)
         with session.patiently(LONGEST + 60):
             changed += await _remove(session, pool, server.traits, observed, fence)

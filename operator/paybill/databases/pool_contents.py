@@ -12,6 +12,7 @@ from paybill.databases import pool_queries as queries
 from paybill.databases.borrowed import borrowed
 from paybill.databases.catalog_queries import OBJECTS
 from paybill.databases.grant_statements import default_grants, grants, schemas
+from paybill.databases.refusals import OPEN_FUNCTIONS
 from paybill.databases.server import Session
 from paybill.databases.statement import Statement, listed
 from paybill.databases.transactions import run
@@ -122,7 +123,7 @@ async def _close_functions(session: Session) -> tuple[tuple[str, ...], tuple[str
     await run(session, [Statement("", revoke)])
     left = await _rows(session, queries.CLOSABLE_FUNCTIONS)
     if len(left) == len(before):
-        return (), ("large objects and advisory locks stay open to PUBLIC: the administrator may not revoke them",)
+        return (), (OPEN_FUNCTIONS,)
     return (f"closed {len(before) - len(left)} functions of large objects and advisory locks to PUBLIC",), ()
 
 

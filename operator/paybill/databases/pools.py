@@ -14,6 +14,7 @@ from paybill.databases.borrowed import join
 from paybill.databases.grant_statements import grants
 from paybill.databases.outcome import Outcome
 from paybill.databases.pool_contents import contents
+from paybill.databases.refusals import open_databases
 from paybill.databases.server import Server, Session
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
@@ -41,8 +42,7 @@ async def ensure_pool(server: Server, pool: PoolDatabase) -> Outcome:
                 await session.execute("SELECT pg_advisory_unlock_all()")
     async with server.session(pool.name) as session:
         inside, refused = await contents(session, server.traits, pool)
-    opened = tuple(f"database {name} lets every login connect (PUBLIC holds privileges on it)" for name in left_open)
-    return Outcome(changed + inside, opened + refused)
+    return Outcome(changed + inside, (*open_databases(left_open), *refused))
 
 
 def _groups(pool: PoolDatabase) -> dict[str, str]:

@@ -22,6 +22,10 @@ ROWS_READ: Final = "pb_rows_r"
 ROWS_SCHEMA: Final = "app"
 EXTENSIONS_SCHEMA: Final = "ext"
 TENANCY_SCHEMA: Final = "paybill"
+CANARY: Final = "cnry"
+"""How the ids of the tenants begin that prove a server's isolation (isolation/canaries.py); no Tenant is given one."""
+CANARY_SCHEMA: Final = "pb_canary"
+"""Where their shared tables are at level Rows: beside the tenants' own, never among them."""
 
 GROUPS: Final = ("owner", "rw", "r")
 LOGIN_KINDS: Final = ("app", "ro", "mig", "bak")
@@ -43,6 +47,17 @@ def tenant_id(value: str) -> str:
     if not _ID.fullmatch(value):
         raise Invalid("BadTenantId", f"{value!r} is not a tenant id: 8 characters out of 0-9 and a-z are required")
     return value
+
+
+def canaries(database: str) -> tuple[str, str]:
+    """The ids of the attacker and of the victim in a database: always the same two, so what was left is found."""
+    stem = CANARY + hashlib.sha256(f"canaries of {database}".encode()).hexdigest()[:3]
+    return f"{stem}a", f"{stem}v"
+
+
+def is_canary(tenant: str) -> bool:
+    """Whether an id is a canary's."""
+    return tenant.startswith(CANARY)
 
 
 def role(tenant: str, suffix: str) -> str:
