@@ -7,6 +7,7 @@ test, and what a test applied is taken away after it, so that no test sees anoth
 from __future__ import annotations
 
 import secrets
+import string
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -155,3 +156,21 @@ async def control(control_dsn: str) -> AsyncIterator[psycopg.AsyncConnection[Any
     """A session on the module's control database."""
     async with await psycopg.AsyncConnection.connect(control_dsn, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def coming(operator: Operator) -> str:
+    """The id that the next tenant gets, known before anything is made."""
+    chosen = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+
+    def choose(world: Any) -> None:
+        usual = world.registry._new_id
+
+        def once() -> str:
+            world.registry._new_id = usual
+            return chosen
+
+        world.registry._new_id = once
+
+    operator.call(choose)
+    return chosen

@@ -174,5 +174,6 @@ ROADS = [
     *((journey, *levels) for journey in (PROVISIONING, SUSPENSION, RESUMPTION, DELETE) for levels in BOTH),
     (PLAN_CHANGE, *BOTH[0]),
     (RETAIN, *BOTH[0]),
+    *((journey, "Namespace", "Database") for journey in (PROVISIONING, DELETE)),
 ]
 """Each journey at the levels of compute and database at which it takes other steps."""

@@ -42,7 +42,14 @@ DEFAULTS = """
       FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
      WHERE pg_get_userbyid(d.defaclrole) ~ %s ORDER BY 1, 2, 3
 """
-POOLS = "SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%' AND datallowconn ORDER BY 1"
+POOLS = """
+    SELECT datname FROM pg_database
+     WHERE (datname LIKE 'pb_pool%%' OR datname = 'pb_t_' || %s) AND datallowconn ORDER BY 1
+"""
+OWN = """
+    SELECT datname, pg_get_userbyid(datdba), datacl::text[], datallowconn, shobj_description(oid, 'pg_database')
+      FROM pg_database WHERE datname = 'pb_t_' || %s
+"""
 ROW = """
     SELECT state, cell, server, compute, level, plan_name, plan_revision, subscription_name, binding_uid,
            ready_time IS NOT NULL, delete_requested_time IS NOT NULL, drop_after IS NOT NULL
@@ -82,10 +89,12 @@ async def facts(control: Postgres, tenant_id: str) -> tuple[Any, ...]:
 
 
 async def in_postgres(postgres: Postgres, tenant_id: str) -> Picture:
-    """A tenant's roles, schemas and default privileges by the catalogs, in every pool."""
+    """A tenant's roles, database, schemas and default privileges by the catalogs, in every pool and its own."""
     roles = await postgres.execute(ROLES, (f"^pb_{tenant_id}_",))
     found: Picture = {f"role {row[0]}": row[1:] for row in await roles.fetchall()}
-    for (database,) in await (await postgres.execute(POOLS)).fetchall():
+    own = await postgres.execute(OWN, (tenant_id,))
+    found |= {f"database {row[0]}": row[1:] for row in await own.fetchall()}
+    for (database,) in await (await postgres.execute(POOLS, (tenant_id,))).fetchall():
         dsn = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=database)
         async with await psycopg.AsyncConnection.connect(dsn) as pool:
             schemas = await pool.execute(SCHEMAS, (f"t_{tenant_id}",))

@@ -36,8 +36,10 @@ async def traces(api: Api, postgres: Postgres, customer: Customer) -> set[str]:
         ("Secret", f"t-{tenant}-db-provider", samples.OPERATOR_NAMESPACE),
     ]
     found = {f"{kind} {name}" for kind, name, where in objects if not await going(api, kind, name, where)}
-    roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", (f"pb_{tenant}_%",))
+    roles = await postgres.execute("SELECT rolname FROM pg_roles WHERE strpos(rolname, %s) > 0", (tenant,))
     found |= {f"role {row[0]}" for row in await roles.fetchall()}
+    own = await postgres.execute("SELECT datname FROM pg_database WHERE datname = %s", (f"pb_t_{tenant}",))
+    found |= {f"database {row[0]}" for row in await own.fetchall()}
     for (database,) in await (
         await postgres.execute("SELECT datname FROM pg_database WHERE datname LIKE 'pb_pool%'")
     ).fetchall():

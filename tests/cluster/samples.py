@@ -13,11 +13,12 @@ OPERATOR_NAMESPACE = "paybill-system"
 
 
 def plan(name: str, compute: str = "Namespace", database: str = "Schema", **spec: Any) -> Object:
-    """A Plan of model Pooled; only with compute Namespace it has a quota."""
+    """A Plan by its layers; only with compute Namespace it has a quota."""
     limits: Object = {"database": {"connections": 5}}
     if compute == "Namespace":
         limits["quota"] = QUOTA
-    isolation = {"model": "Pooled", "compute": compute, "database": database}
+    model = {"Database": "Bridge", "Server": "Silo"}.get(database, "Pooled")
+    isolation = {"model": model, "compute": compute, "database": database}
     return ours("Plan", name, {"isolation": isolation, "limits": limits, **spec})
 
 

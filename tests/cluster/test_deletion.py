@@ -15,7 +15,13 @@ from tests.cluster.running import Operator
 from tests.cluster.waiting import until
 
 Postgres = psycopg.AsyncConnection[Any]
-LEVELS = [("Namespace", "Schema"), ("Namespace", "Rows"), ("Shared", "Schema"), ("Shared", "Rows")]
+LEVELS = [
+    ("Namespace", "Schema"),
+    ("Namespace", "Rows"),
+    ("Shared", "Schema"),
+    ("Shared", "Rows"),
+    ("Namespace", "Database"),
+]
 CASCADES = ["Background", "Foreground", "Orphan"]
 
 

@@ -23,24 +23,6 @@ from tests.cluster.waiting import until
 Postgres = psycopg.AsyncConnection[Any]
 
 
-@pytest.fixture
-def coming(operator: Operator) -> str:
-    """The id that the next tenant gets, known before anything is made."""
-    chosen = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
-
-    def choose(world: Any) -> None:
-        usual = world.registry._new_id
-
-        def once() -> str:
-            world.registry._new_id = usual
-            return chosen
-
-        world.registry._new_id = once
-
-    operator.call(choose)
-    return chosen
-
-
 @dataclass(frozen=True)
 class Foreign:
     """Something of a stranger's in the way."""

@@ -28,6 +28,7 @@ PHASES = {
     "initech": "PastDue",
     "stark": "Active",
     "umbrella": "Suspended",
+    "wayne": "Active",
 }
 GROUP = "/apis/paybill.dev/v1alpha1"
 WITHOUT = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "PAYBILL_CONTROL_DATABASE_FILE", "PAYBILL_CONTROL_DATABASE_URL")

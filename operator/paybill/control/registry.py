@@ -21,7 +21,7 @@ from paybill.control.database import Connection, ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
 from paybill.control.mirror import Mirror
 from paybill.desired import names
-from paybill.desired.sql_names import pool_database_name
+from paybill.desired.sql_names import pool_database_name, tenant_database
 
 Place = Callable[[Mapping[tuple[str, str], int]], Placement]
 """Chooses a place from the number of tenants per (cell, server); raises ``Blocked`` when none has room."""
@@ -128,6 +128,8 @@ class Registry:
                 # A server of the tenant's own is called after the tenant.
                 server = names.own_server(tenant_id)
                 chosen = replace(chosen, server=server, pool_database=pool_database_name(chosen.cell, server))
+            elif chosen.level == "Database":
+                chosen = replace(chosen, pool_database=tenant_database(tenant_id))
             row = {
                 "id": tenant_id, "installation": self._installation,
                 "tenant_name": tenant_name, "tenant_uid": tenant_uid,

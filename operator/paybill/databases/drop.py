@@ -50,8 +50,8 @@ async def drop(
             raise Blocked("NameConflict", f"tenant {tenant}: {'; '.join(found)}. Nothing was dropped.")
         if observed.absent:
             return Outcome()
-        _refuse_elsewhere(observed, pool)
-        changed = await _close(session, server.traits, observed, fence)
+        refuse_elsewhere(observed, pool)
+        changed = await close(session, server.traits, observed, fence)
         if pool.holds == "Rows" and has_rows:
             changed += await erase(server, pool, session, tenant, names.mark(pool.installation, uid), fence)
         with session.patiently(LONGEST + 60):
@@ -59,7 +59,8 @@ async def drop(
     return Outcome(changed)
 
 
-def _refuse_elsewhere(observed: ObservedDatabase, pool: PoolDatabase) -> None:
+def refuse_elsewhere(observed: ObservedDatabase, pool: PoolDatabase) -> None:
+    """Raise ``Blocked("RoleInUse")`` when a role of the tenant holds something in a database other than ``pool``."""
     # A session reaches one database only, so what a role holds in another one would keep the role from going.
     holds = [
         str(stray)
@@ -70,7 +71,8 @@ def _refuse_elsewhere(observed: ObservedDatabase, pool: PoolDatabase) -> None:
         raise Blocked("RoleInUse", f"tenant {observed.id}: {'; '.join(holds)}. Nothing was dropped.")
 
 
-async def _close(session: Session, traits: ServerTraits, observed: ObservedDatabase, fence: Fence) -> tuple[str, ...]:
+async def close(session: Session, traits: ServerTraits, observed: ObservedDatabase, fence: Fence) -> tuple[str, ...]:
+    """Close all logins of a tenant while ``fence`` holds, then end their sessions; returns what to report."""
     everyone = sorted(role.name for role in observed.facts.roles)
     async with session.transaction():
         await fence(session)

@@ -11,6 +11,7 @@ from typing import Final
 from psycopg import sql
 
 from paybill.databases.server import Session
+from paybill.desired import sql_names as names
 from paybill.desired.database_facts import ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
 
@@ -20,7 +21,9 @@ WITH pool AS MATERIALIZED (
     FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member JOIN pg_roles p ON p.oid = m.roleid
    WHERE p.rolname = %(pool)s AND r.rolname ~ '^pb_[0-9a-z]{{8}}_'
   UNION
-  SELECT substr(nspname, 3) FROM pg_namespace WHERE nspname ~ '^t_[0-9a-z]{{8}}$'),
+  SELECT substr(nspname, 3) FROM pg_namespace WHERE nspname ~ '^t_[0-9a-z]{{8}}$'
+  UNION
+  SELECT substr(datname, 6) FROM pg_database WHERE %(databases)s AND datname ~ %(own)s),
 mine AS MATERIALIZED (
   SELECT r.oid, pool.id, hash_record_extended(r, 0) AS print
     FROM {source} r JOIN pool ON pool.id = substr(r.rolname, 4, 8)
@@ -62,14 +65,20 @@ SELECT substr(usename, 4, 8), usename::text, count(*)::int FROM pg_stat_activity
 """
 
 
-async def fingerprints(session: Session, traits: ServerTraits, pool: PoolDatabase) -> dict[str, str]:
+async def fingerprints(
+    session: Session, traits: ServerTraits, pool: PoolDatabase, *, databases: bool = False
+) -> dict[str, str]:
     """One fingerprint per tenant that has anything in ``pool``; ``session`` is open on the pool database.
+
+    With ``databases`` also of each that has a database of its own on the server, by what the whole server knows of it:
+    what is inside that database is in none of these.
 
     A managed administrator may not read pg_authid: there a password that was set by hand changes no fingerprint, as no
     look would show it either.
     """
     source = sql.Identifier("pg_authid" if traits.superuser else "pg_roles")
-    cursor = await session.execute(sql.SQL(_QUERY).format(source=source), {"pool": pool.name})
+    values = {"pool": pool.name, "databases": databases, "own": names.TENANT_DATABASE}
+    cursor = await session.execute(sql.SQL(_QUERY).format(source=source), values)
     return dict(await cursor.fetchall())
 
 

@@ -172,6 +172,13 @@ class Places:
         while len(self._kept) > self._limit:
             await self._kept.pop(0).session.close()
 
+    async def forget(self, database: str) -> None:
+        """Close the idle sessions on a database, which is about to go."""
+        mine = [one for one in self._kept if one.database == database]
+        self._kept = [one for one in self._kept if one.database != database]
+        for one in mine:
+            await one.session.close()
+
     async def _forget_kept(self) -> None:
         kept, self._kept = self._kept, []
         for one in kept:

@@ -28,7 +28,6 @@ async def contents(
     session: Session, traits: ServerTraits, pool: PoolDatabase
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Make what is missing in the pool database; returns what was changed and what the server refused."""
-    mark = names.mark(pool.installation, "pool")
     seen_schemas = {Schema(*row) for row in await _rows(session, queries.SCHEMAS)}
     seen_grants = {
         Grant("SCHEMA", row[0], row[1], tuple(sorted(row[2])), row[3])
@@ -41,7 +40,7 @@ async def contents(
         mine = {schema for schema in _schemas(pool) if schema.owner == owner}
         places = {schema.name for schema in mine} | (set() if lender else {"public"})
         statements = [
-            *schemas(frozenset(mine), frozenset(seen_schemas), mark),
+            *schemas(frozenset(mine), frozenset(seen_schemas), pool.mark),
             *grants(
                 frozenset(g for g in _grants(pool) if g.name in places),
                 frozenset(g for g in seen_grants if g.name in places),
@@ -55,7 +54,8 @@ async def contents(
         changed += await run(session, borrowed(statements, traits))
         if not lender and pool.holds == "Rows":
             changed += await _tenant_function(session, pool)
-    closed, refused = await _close_functions(session)
+    # Large objects and advisory locks of a database are its only tenant's own.
+    closed, refused = await _close_functions(session) if pool.shared else ((), ())
     return changed + closed, refused
 
 

@@ -48,11 +48,10 @@ async def ensure_pool(server: Server, pool: PoolDatabase) -> Outcome:
 def _groups(pool: PoolDatabase) -> dict[str, str]:
     """The group roles of a pool and their marks."""
     server_wide = names.mark(pool.installation, "server")
-    own = names.mark(pool.installation, "pool")
-    groups = {names.ADMIN: server_wide, pool.name: own}
+    groups = {names.ADMIN: server_wide, pool.name: pool.mark}
     if pool.holds == "Rows":
         groups |= dict.fromkeys((names.TENANTS, names.ROWS_READ, names.ROWS_WRITE), server_wide)
-        groups[names.pool_owner(pool.name)] = own
+        groups[names.pool_owner(pool.name)] = pool.mark
     return groups
 
 
@@ -134,7 +133,7 @@ async def _database(session: Session, pool: PoolDatabase) -> tuple[str, ...]:
     }
     statements = list(grants(frozenset(wanted), frozenset(seen)))
     if not mark:
-        comment = SQL("COMMENT ON DATABASE {} IS {}").format(name, Literal(names.mark(pool.installation, "pool")))
+        comment = SQL("COMMENT ON DATABASE {} IS {}").format(name, Literal(pool.mark))
         statements.append(Statement(f"mark database {pool.name}", comment))
     if is_template:
         # Anyone with CREATEDB may copy a template, with all that is in it.

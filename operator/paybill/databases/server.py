@@ -6,6 +6,7 @@ touches catalogs. Sessions are kept for reuse and given up on the first sign of 
 server is survived: the work in hand fails with ``Retry``, the next attempt opens a new session.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,6 +71,8 @@ class Server:
         self.epoch: int | None = None
         """The leader's epoch that was announced here (databases/leader.py)."""
         self.connection = connection
+        self.dropping = asyncio.Lock()
+        """One whole database goes at a time: its files wait for a checkpoint, and it takes two of the places."""
         self._conninfo = conninfo
         self._places = Places(name, limits.in_flight, self._open)
 
@@ -132,6 +135,10 @@ class Server:
         """Where logins reach the server: libpq's ``host`` and ``port``, nothing of the administrator's."""
         parts = conninfo_to_dict(self._conninfo)
         return {key: str(parts[key]) for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in parts}
+
+    async def forget(self, database: str) -> None:
+        """Close the idle sessions on a database, which is about to go."""
+        await self._places.forget(database)
 
     async def close(self) -> None:
         """Close the idle sessions; one that is at work closes when its work ends."""

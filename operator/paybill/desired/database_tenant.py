@@ -4,23 +4,40 @@ The two levels differ only in what the roles reach: a schema of their own, or sh
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from paybill.api.failures import Invalid
 from paybill.desired import sql_names as names
 
 Access = Literal["Full", "ReadOnly", "None"]
 
+SHARED: Final = "pool"
+"""The subject in the mark of a database that many tenants share."""
+
 
 @dataclass(frozen=True)
 class PoolDatabase:
-    """A database that many tenants share; it holds rows or schemas, never both."""
+    """A database that tenants are in: many that share it, or the only one whose own it is.
+
+    It holds rows or schemas, never both. ``subject`` is what its mark names: the uid of the only tenant, or ``pool``.
+    """
 
     server: str
     cell: str
     name: str
     holds: Literal["Rows", "Schemas"]
     installation: str
+    subject: str = SHARED
+
+    @property
+    def mark(self) -> str:
+        """The comment that the database, its group role and what of ours is in it carry."""
+        return names.mark(self.installation, self.subject)
+
+    @property
+    def shared(self) -> bool:
+        """Whether tenants that know nothing of each other are in it."""
+        return self.subject == SHARED
 
 
 @dataclass(frozen=True)

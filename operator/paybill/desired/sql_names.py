@@ -31,6 +31,9 @@ GROUPS: Final = ("owner", "rw", "r")
 LOGIN_KINDS: Final = ("app", "ro", "mig", "bak")
 SLOTS: Final = ("a", "b")
 
+TENANT_DATABASE: Final = "^pb_t_[0-9a-z]{8}$"
+"""POSIX pattern of the databases of tenants that have one of their own; the id starts at character 6."""
+
 TENANT_OF_SESSION: Final = "^pb_[0-9a-z]{8}_(app|ro|bak)_[ab]$"
 """POSIX pattern of the logins that row security serves; the id starts at character 4 and is 8 long."""
 
@@ -90,6 +93,11 @@ def pool_database_name(cell: str, server: str) -> str:
     """The pool database of a server: the same for the same cell and server, and 20 characters long."""
     digest = hashlib.sha256(f"{cell}\0{server}".encode()).hexdigest()
     return f"pb_pool_{digest[:12]}"
+
+
+def tenant_database(tenant: str) -> str:
+    """The database of a tenant that has one of its own, and the group role that may connect to it."""
+    return f"pb_t_{tenant_id(tenant)}"
 
 
 def pool_owner(database: str) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from paybill.api.cell import Cell, Server
 from paybill.api.failures import Blocked, Invalid
 
-SUPPORTED = ("Rows", "Schema", "Server")
+SUPPORTED = ("Rows", "Schema", "Database", "Server")
 """The database levels that this version can provide."""
-HOLDS = {"Rows": "Rows", "Schema": "Schemas"}
-"""What a server must hold for a database level; a pool database holds rows or schemas, never both."""
+HOLDS = {"Rows": "Rows", "Schema": "Schemas", "Database": "Databases"}
+"""What a server must hold for a database level: one kind of thing, never two."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from paybill.local.instance import Instance
 from paybill.settings import Settings
 
 SERVERS_SECRET = "paybill-servers"  # noqa: S105 - a name
-CELL_SERVERS = {"schemas-1": "Schemas", "rows-1": "Rows"}
+CELL_SERVERS = {"schemas-1": "Schemas", "rows-1": "Rows", "databases-1": "Databases"}
 CONTROL_DATABASE = "paybill_control"
 TOKEN_SECONDS = 30 * 24 * 3600
 PATIENCE = 20.0
@@ -126,7 +126,7 @@ async def apply_documents(instance: Instance, objects: Sequence[dict[str, Any]])
 
 
 def cell() -> dict[str, Any]:
-    """The Cell of this machine: its one Postgres, twice, because a pool database holds rows or schemas, never both."""
+    """The Cell of this machine: its one Postgres, three times, because a server holds rows, schemas or databases."""
     servers = [
         {"name": name, "holds": holds, "adminSecretRef": {"name": SERVERS_SECRET, "key": name}}
         for name, holds in CELL_SERVERS.items()

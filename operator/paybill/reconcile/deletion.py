@@ -16,14 +16,26 @@ from typing import Any
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
-from paybill.databases.drop import drop
+from paybill.databases.drop import Fence, drop
+from paybill.databases.outcome import Outcome
+from paybill.databases.own_database import drop_database
 from paybill.databases.server import Session
 from paybill.desired import names, quota, rbac
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
-from paybill.reconcile import infrastructure, objects, own_server, provision, report, site, status, suspension
+from paybill.reconcile import (
+    infrastructure,
+    objects,
+    own_database,
+    own_server,
+    provision,
+    report,
+    site,
+    status,
+    suspension,
+)
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
 from paybill.reconcile.queue import Work
@@ -132,6 +144,8 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
         if not own_server.handed_over(world, claim):
             return  # its server was never there, so nobody ever got in
         await own_server.attach(world, claim, deep=False)
+    if claim.level == "Database" and not await own_database.reached(world, claim):
+        return
     place = site.of(world, tenant, claim, cause)
     observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:
@@ -203,9 +217,7 @@ async def _drop(world: World, claim: Claim, scope: Scope) -> None:
     step = Step(
         action=DELETIONS.action,
         target=f"Tenant/{claim.tenant_name}",
-        act=lambda: drop(
-            attached.server, attached.pool, tenant_id, claim.origin_uid, fence=partial(_begin, world, claim, attached)
-        ),
+        act=lambda: _dropped(attached, claim, partial(_begin, world, claim, attached)),
         inputs={"id": tenant_id, "database": claim.pool_database},
         budget=DELETIONS,
         due=claim.drop_after,
@@ -214,6 +226,14 @@ async def _drop(world: World, claim: Claim, scope: Scope) -> None:
     # Nothing of it was in Postgres, perhaps: then this is where an adoption comes too late.
     await world.registry.begin_drop(tenant_id, world.now(), epoch=world.epoch)
     attached.observed.pop(tenant_id, None)
+    attached.databases.pop(tenant_id, None)
+
+
+async def _dropped(attached: Attached, claim: Claim, fence: Fence) -> Outcome:
+    if claim.level == "Database":
+        own = own_database.pool_of(claim)
+        return await drop_database(attached.server, attached.pool, own, claim.id, fence=fence)
+    return await drop(attached.server, attached.pool, claim.id, claim.origin_uid, fence=fence)
 
 
 async def _begin(world: World, claim: Claim, attached: Attached, session: Session) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from paybill.api.cell import Server as ServerSpec
-from paybill.api.failures import Invalid, Retry
+from paybill.api.failures import Retry
+from paybill.control.claims import Claim
 from paybill.databases.fingerprints import fingerprints, open_sessions
 from paybill.databases.observation import observe
 from paybill.databases.pools import ensure_pool
@@ -29,7 +30,11 @@ YIELD_EVERY = 50
 
 @dataclass(kw_only=True)
 class Attached:
-    """One server of one cell, connected, with its pool database."""
+    """One server of one cell, connected, with its pool database; or one tenant's own database on such a server.
+
+    A server for databases of tenants' own has a pool database as well, its home: nobody is in it, but there the leader
+    is announced for the whole server, and from there all its tenants are looked at by what the server knows of them.
+    """
 
     cell: str
     spec: ServerSpec
@@ -44,6 +49,10 @@ class Attached:
     reachable: bool = True
     made: bool = True
     """Whether its pool was made what it should be; not while nothing may be done."""
+    databases: dict[str, Attached] = field(default_factory=dict)
+    """The tenants' own databases on this server that were connected, by tenant id (own_database.py)."""
+    print: str | None = None
+    """Of a tenant's own database: what its server's look at all said of the tenant when it was last looked into."""
     strays: tuple[str, ...] = ()
     """Ids that were seen here with our mark and are in no registry (strays.py)."""
     _fingerprints: dict[str, str] = field(default_factory=dict)
@@ -63,6 +72,15 @@ class Attached:
             sslmode=address.get("sslmode", "prefer"),
             ca=self.ca,
         )
+
+    @property
+    def is_home(self) -> bool:
+        """Whether its tenants have databases of their own."""
+        return self.spec.holds == "Databases" and self.pool.shared
+
+    def print_of(self, tenant_id: str) -> str | None:
+        """What the last look at all said of a tenant: another value is news."""
+        return self._fingerprints.get(tenant_id)
 
     async def look(self, tenant_id: str) -> ObservedDatabase | None:
         """Read what one tenant has, now, and remember it."""
@@ -85,7 +103,7 @@ class Attached:
         self._meanwhile.clear()
         self.created.clear()
         async with self.server.session(self.pool.name) as session:
-            prints = await fingerprints(session, self.server.traits, self.pool)
+            prints = await fingerprints(session, self.server.traits, self.pool, databases=self.is_home)
             self.observed.connected(await open_sessions(session))
         known = self._fingerprints
         stale = sorted(one for one in prints.keys() | known.keys() if prints.get(one) != known.get(one))
@@ -159,8 +177,6 @@ class Servers:
                 await ensure_pool(known.server, known.pool)
                 known.made = True
             return known
-        if spec.holds == "Databases":
-            raise Invalid("NotSupportedYet", f"server {spec.name} of Cell {cell} holds Databases: not supported yet")
         server = await Server.connect(
             dsn, name=f"{cell}/{spec.name}", installation=self._installation, connection=self._connection
         )
@@ -168,7 +184,7 @@ class Servers:
             server=spec.name,
             cell=cell,
             name=pool_database_name(cell, spec.name),
-            holds=spec.holds,
+            holds="Rows" if spec.holds == "Rows" else "Schemas",
             installation=self._installation,
         )
         attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool, made=make, ca=ca)
@@ -184,6 +200,29 @@ class Servers:
             await known.server.close()
         self._attached[cell, spec.name] = attached
         return attached
+
+    async def attach_database(self, home: Attached, tenant_id: str, pool: PoolDatabase, *, make: bool) -> Attached:
+        """Take up a tenant's own database on the server ``home``, which exists; as ``attach`` does a pool's."""
+        attached = Attached(
+            cell=home.cell, spec=home.spec, dsn=home.dsn, server=home.server, pool=pool, made=make, ca=home.ca
+        )
+        if make:
+            await ensure_pool(home.server, pool)
+        attached.print = home.print_of(tenant_id)
+        await self._announce(home.server, pool)
+        await attached.look(tenant_id)
+        home.databases[tenant_id] = attached
+        return attached
+
+    def of(self, claim: Claim) -> Attached:
+        """The database that a claim's tenant is in: its own, or its server's pool; raises Retry while it is away."""
+        found = self.get(claim.cell, claim.server)
+        if claim.level != "Database":
+            return found
+        if claim.id not in found.databases:
+            said = f"database {claim.pool_database} of Cell {claim.cell} is not connected yet"
+            raise Retry("ServerNotConnected", said)
+        return found.databases[claim.id]
 
     async def detach(self, cell: str, name: str) -> None:
         """Close a server that is in no Cell's spec and holds no tenant any more."""

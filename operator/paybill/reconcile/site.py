@@ -63,8 +63,8 @@ def identity_of(claim: Claim) -> names.Identity:
     )
 
 
-def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
-    """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
+def refuse_removed(world: World, claim: Claim) -> None:
+    """Raise Blocked when the tenant's shared server was taken out of its Cell."""
     cell = world.declared.cells.get(claim.cell)
     own = claim.level == "Server"
     if not own and cell is not None and all(server.name != claim.server for server in cell.spec.servers):
@@ -73,10 +73,15 @@ def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
             f"Cell {claim.cell} no longer lists server {claim.server}, but this Tenant's data is on it: put it back; "
             "nothing is changed until then",
         )
+
+
+def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
+    """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
+    refuse_removed(world, claim)
     return Site(
         tenant=tenant,
         claim=claim,
         identity=identity_of(claim),
         scope=Scope(cause=cause, tenant_id=claim.id, cell=claim.cell),
-        attached=world.servers.get(claim.cell, claim.server),
+        attached=world.servers.of(claim),
     )

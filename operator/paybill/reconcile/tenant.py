@@ -25,6 +25,7 @@ from paybill.reconcile import (
     infrastructure,
     mass_change,
     metrics,
+    own_database,
     provision,
     report,
     site,
@@ -122,6 +123,8 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
         # It was settled by the revision before: what the new one entitles to is handed over in this very pass.
         standing = await _settle(world, current, binding)
     await infrastructure.ensure(world, current, plan, deep=deep)
+    if claim.level == "Database":
+        await own_database.attach(world, current.claim, current.cause, deep=deep)
     place = site.of(world, tenant, current.claim, current.cause)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded

@@ -120,7 +120,7 @@ def test_the_demo_reaches_the_examples_it_links_in_the_order_that_needs_no_waiti
     kinds = [sample.kind for sample in first.samples]
     assert kinds == sorted(kinds, key=list(BY_KIND).index)
     tenants = {sample.name for sample in first.samples if sample.kind == "Tenant"}
-    assert tenants == {"acme", "globex", "hooli", "initech", "stark", "umbrella"}
+    assert tenants == {"acme", "globex", "hooli", "initech", "stark", "umbrella", "wayne"}
     assert [(sample.kind, sample.name, sample.expected_phase) for sample in second.samples] == [
         ("Subscription", "umbrella", "Suspended")
     ]

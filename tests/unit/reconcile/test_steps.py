@@ -71,6 +71,7 @@ HARMLESS = {
     ("adoption.py", "tenant.adopt"),
     ("adoption.py", "tenant.release"),  # a person named the one that is let go of; all stays as it is
     ("claiming.py", "plan.keep"),
+    ("own_database.py", "database.create"),
     ("database.py", "secret.apply"),
     ("mass_change.py", "massChange.allow or massChange.clear"),
     ("mass_change.py", "massChange.hold"),

@@ -1,0 +1,106 @@
+"""One tenant's own database on a shared server: whether it is there, and how it goes.
+
+Nobody else is in it, so what is inside goes with it in one statement. That statement cannot be part of a transaction:
+meanwhile another session holds the leader's fence in the server's home database, so that a leader that takes over
+waits for the drop or the drop is refused.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from psycopg.sql import SQL, Identifier
+
+from paybill.api.failures import Blocked
+from paybill.databases.borrowed import join
+from paybill.databases.drop import close, refuse_elsewhere
+from paybill.databases.observation import look
+from paybill.databases.outcome import Outcome
+from paybill.databases.server import Server, Session
+from paybill.databases.statement import listed
+from paybill.desired import sql_names as names
+from paybill.desired.database import foreign
+from paybill.desired.database_tenant import PoolDatabase
+
+LONGEST: Final = 600.0
+"""Seconds that the removal of a database's files may take: it waits for a checkpoint."""
+
+Fence = Callable[[Session], Awaitable[None]]
+"""Raises when this process may no longer act; called on a session of the home database, in a transaction."""
+
+_DATABASE: Final = """
+SELECT COALESCE(shobj_description(oid, 'pg_database'), ''), datallowconn, pg_get_userbyid(datdba)::text
+  FROM pg_database WHERE datname = %s
+"""
+
+
+async def exists(server: Server, pool: PoolDatabase) -> bool:
+    """Whether the database was made to its end: open, and with our mark (whose it is, ``ensure_pool`` looks at)."""
+    async with server.session() as session:
+        row = await (await session.execute(_DATABASE, [pool.name])).fetchone()
+    return row is not None and bool(row[0]) and bool(row[1])
+
+
+async def drop_database(
+    server: Server, home: PoolDatabase, pool: PoolDatabase, tenant: str, *, fence: Fence
+) -> Outcome:
+    """Remove the database of ``tenant`` and then its roles; what is already gone is fine.
+
+    Raises what ``fence`` raises, ``Blocked("NameConflict")`` when something of these names is not marked as the
+    tenant's, ``Blocked("RoleInUse")``, ``Retry("SessionsStillOpen")``. May be called again after any of them.
+    """
+    async with server.dropping, server.session(home.name) as session:
+        observed = (await look(session, server.traits, pool, [names.tenant_id(tenant)]))[tenant]
+        row = await (await session.execute(_DATABASE, [pool.name])).fetchone()
+        roles = await _roles(session, tenant)
+        found = list(foreign(observed, pool.mark))
+        # Marked last when it is made: what our own role owns and nobody marked was cut short.
+        if row is not None and row[0] != pool.mark and (row[0] or row[2] != names.ADMIN):
+            found.append(f"database {pool.name} is marked {row[0]!r}, not {pool.mark!r}")
+        if found:
+            raise Blocked("NameConflict", f"tenant {tenant}: {'; '.join(found)}. Nothing was dropped.")
+        if row is None and not roles:
+            return Outcome()
+        refuse_elsewhere(observed, pool)
+        changed = await close(session, server.traits, observed, fence)
+        if row is not None:
+            await _drop(server, session, pool, fence)
+            changed += (f"drop database {pool.name}",)
+        changed += await _drop_roles(server, session, roles, fence)
+    return Outcome(changed)
+
+
+async def _roles(session: Session, tenant: str) -> list[str]:
+    wanted = sorted(names.role_names(tenant) | {names.tenant_database(tenant)})
+    query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
+    return [name for (name,) in await (await session.execute(query, [wanted])).fetchall()]
+
+
+async def _drop(server: Server, session: Session, pool: PoolDatabase, fence: Fence) -> None:
+    # A managed administrator may not end a superuser's session; and no tenant's is left.
+    drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)" if server.traits.superuser else "DROP DATABASE IF EXISTS {}")
+    name = Identifier(pool.name)
+    await server.forget(pool.name)
+    async with session.transaction(), server.session() as other:
+        await fence(session)
+        # From here on nobody can connect; whoever still is has no login any more.
+        await other.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        await other.execute(SQL("SET statement_timeout = {}").format(f"{LONGEST:.0f}s"))
+        try:
+            with other.patiently(LONGEST + 60):
+                await other.execute(drop.format(name))
+        finally:
+            await other.execute("RESET statement_timeout")
+
+
+async def _drop_roles(server: Server, session: Session, roles: list[str], fence: Fence) -> tuple[str, ...]:
+    if not roles:
+        return ()
+    async with session.transaction():
+        await fence(session)
+        if not server.traits.superuser:
+            for role in roles:
+                await session.execute(join(role, server.traits, inherit=True).sql)
+        # What they still hold is on the server as a whole, such as a right on a setting.
+        await session.execute(SQL("DROP OWNED BY {} CASCADE").format(listed(roles)))
+        await session.execute(SQL("DROP ROLE {}").format(listed(roles)))
+    return (f"drop roles {', '.join(roles)}",)
