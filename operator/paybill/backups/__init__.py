@@ -1,0 +1,1 @@
+"""Backups of one tenant at a time: dumped, sealed, stored, and proved by being restored."""
