@@ -20,6 +20,9 @@ ENGINES := $(VENV)/.engines-$(call digest,requirements-engines.lock)
 $(shell $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.dependencies-*)
 TENANTS ?= 500
 PYTEST_ARGS ?=
+# Test files run side by side, each worker with servers of its own. WORKERS=0: one after the other, in this process.
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN | awk '{print $$1 < 2 ? 0 : ($$1 > 4 ? 4 : $$1)}')
+BESIDE := -n $(WORKERS) --dist loadfile
 
 .PHONY: help
 help: ## List what can be done
@@ -37,12 +40,12 @@ down: ## Stop what `make demo` started; its data stays (`.venv/bin/paybill down 
 test: binaries $(ENGINES) ## Everything: style, types, import laws, generated files, all tests
 	@failed=""; \
 	for check in lint types generated; do $(MAKE) $$check || failed="$$failed $$check"; done; \
-	$(BIN)/pytest -m "not exhaustive" $(PYTEST_ARGS) || failed="$$failed pytest"; \
+	$(BIN)/pytest $(BESIDE) -m "not exhaustive" $(PYTEST_ARGS) || failed="$$failed pytest"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 .PHONY: test-exhaustive
 test-exhaustive: binaries $(ENGINES) ## The long runs that `make test` leaves out: every crash point, many rounds, all outages
-	@$(BIN)/pytest -m exhaustive $(PYTEST_ARGS)
+	@$(BIN)/pytest $(BESIDE) -m exhaustive $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: $(READY) ## Only the tests that start no server
