@@ -27,6 +27,7 @@ COMMANDS = {
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",
+    "migrations": "paybill.cli.migrations:migrations",
     "psql": "paybill.cli.psql:psql",
     "crds": "paybill.cli.crds:crds",
     "rbac": "paybill.cli.rbac:rbac",

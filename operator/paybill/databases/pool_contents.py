@@ -1,7 +1,8 @@
 """What every tenant of a pool shares inside its database: schemas, the tenant function, and what is closed to all.
 
 At level Rows ``paybill.tenant()`` is the whole of the isolation: it reads who logged in, which no statement of a
-session can change, so unlike a setting it cannot be spoofed (research, attack 17).
+session can change, so unlike a setting it cannot be spoofed (research, attack 17). Everywhere else it is the same
+column's default, and isolates nothing.
 """
 
 from typing import Any, Final
@@ -20,7 +21,7 @@ from paybill.desired import sql_names as names
 from paybill.desired.database_facts import DefaultGrant, Grant, Schema, ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
 
-_BODY: Final = f"SELECT CASE WHEN session_user ~ '{names.TENANT_OF_SESSION}' THEN substr(session_user, 4, 8) END"
+_BODY: Final = "SELECT CASE WHEN session_user ~ '{}' THEN substr(session_user, 4, 8) END"
 _CONFIG: Final = "search_path=pg_catalog, pg_temp"
 
 
@@ -52,7 +53,7 @@ async def contents(
         if not lender:
             statements = [Statement(s.says, s.sql) for s in statements]
         changed += await run(session, borrowed(statements, traits))
-        if not lender and pool.holds == "Rows":
+        if not lender:
             changed += await _tenant_function(session, pool)
     # Large objects and advisory locks of a database are its only tenant's own.
     closed, refused = await _close_functions(session) if pool.shared else ((), ())
@@ -69,7 +70,7 @@ def _schemas(pool: PoolDatabase) -> set[Schema]:
 def _grants(pool: PoolDatabase) -> set[Grant]:
     usage = {Grant("SCHEMA", names.EXTENSIONS_SCHEMA, pool.name, ("USAGE",))}
     if pool.holds == "Schemas":
-        return usage
+        return usage | {Grant("SCHEMA", names.TENANCY_SCHEMA, pool.name, ("USAGE",))}
     owner = names.pool_owner(pool.name)
     pairs = (
         (names.EXTENSIONS_SCHEMA, owner),
@@ -94,8 +95,11 @@ async def _default_grants(session: Session, owner: str) -> list[Statement]:
 
 
 async def _tenant_function(session: Session, pool: PoolDatabase) -> tuple[str, ...]:
-    callers = [names.TENANTS, names.pool_owner(pool.name)]
-    wanted = (_BODY, names.ADMIN, "s", [_CONFIG], sorted(callers))
+    # A column's default that means the same at every level, so that one table is written for all of them.
+    rows = pool.holds == "Rows"
+    callers = [names.TENANTS, names.pool_owner(pool.name)] if rows else [pool.name]
+    body = _BODY.format(names.TENANT_OF_SESSION if rows else names.TENANT_OF_OWN_SESSION)
+    wanted = (body, names.ADMIN, "s", [_CONFIG], sorted(callers))
     for body, owner, volatility, config, granted in await _rows(session, queries.TENANT_FUNCTION):
         if (body, owner, volatility, config, sorted(granted)) == wanted:
             return ()
@@ -103,7 +107,7 @@ async def _tenant_function(session: Session, pool: PoolDatabase) -> tuple[str, .
     create = SQL(
         "CREATE OR REPLACE FUNCTION {} RETURNS text LANGUAGE sql STABLE PARALLEL SAFE"
         " SET search_path = pg_catalog, pg_temp AS {}"
-    ).format(function, _BODY)
+    ).format(function, body)
     parts = (
         create,
         SQL("ALTER FUNCTION {} OWNER TO {}").format(function, Identifier(names.ADMIN)),

@@ -10,11 +10,12 @@ from typing import Final
 
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
-from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.credentials import new_password
 from paybill.databases.failures import as_failure
+from paybill.databases.job_login import of_tenant, open_login
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
 from paybill.desired.database_tenant import PoolDatabase
@@ -48,27 +49,16 @@ async def erase(
     """
     cursor = await admin.execute(_TABLES, [names.ROWS_SCHEMA])
     tables = [name for (name,) in await cursor.fetchall()]
-    login, password = names.role(tenant, "bak_b"), new_password()
+    (login, group), password = of_tenant(tenant), new_password()
     async with admin.transaction():
         await fence(admin)
-        await _open_login(admin, login, names.role(tenant, "rw"), mark, password)
+        await open_login(admin, login, group, mark, password)
     conninfo = make_conninfo("", **server.address(), dbname=pool.name, user=login, password=password, connect_timeout=5)
     with as_failure(server.name):
         async with await server.connection.connect(conninfo, autocommit=True) as session:
             session.patience = LONGEST
             deleted = await _empty(admin, session, tables, tenant, fence)
     return tuple(f"deleted {count} rows of {names.ROWS_SCHEMA}.{table}" for table, count in deleted.items() if count)
-
-
-async def _open_login(admin: Session, login: str, group: str, mark: str, password: str) -> None:
-    cursor = await admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [login])
-    name = Identifier(login)
-    if await cursor.fetchone() is None:
-        await admin.execute(SQL("CREATE ROLE {} CONNECTION LIMIT 1").format(name))
-        await admin.execute(SQL("COMMENT ON ROLE {} IS {}").format(name, Literal(mark)))
-    await admin.execute(SQL("GRANT {} TO {}").format(Identifier(group), name))
-    verifier = Literal(scram_verifier(password))
-    await admin.execute(SQL("ALTER ROLE {} LOGIN INHERIT PASSWORD {}").format(name, verifier))
 
 
 async def _empty(

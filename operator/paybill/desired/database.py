@@ -67,13 +67,13 @@ def foreign(observed: ObservedDatabase, mark: str) -> tuple[str, ...]:
 
 
 def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
-    """What was seen, without what belongs to the backup login: its job alone opens, fills and closes it."""
-    backup = {names.role(desired.id, f"bak_{slot}") for slot in names.SLOTS}
+    """What was seen, without what belongs to the logins of jobs: these alone open, fill and close them."""
+    jobs = {names.role(desired.id, f"{kind}_{slot}") for kind in names.JOB_KINDS for slot in names.SLOTS}
     seen = observed.facts
     return Facts(
-        roles=frozenset(r for r in seen.roles if r.name not in backup),
-        memberships=frozenset(m for m in seen.memberships if m.member not in backup),
-        settings=frozenset(s for s in seen.settings if s.role not in backup),
+        roles=frozenset(r for r in seen.roles if r.name not in jobs),
+        memberships=frozenset(m for m in seen.memberships if m.member not in jobs),
+        settings=frozenset(s for s in seen.settings if s.role not in jobs),
         schemas=seen.schemas,
         grants=seen.grants,
         default_grants=seen.default_grants,
@@ -153,5 +153,5 @@ def _passwords(desired: TenantDatabase, observed: ObservedDatabase) -> Iterable[
         if login in there and login not in observed.passwords:
             yield f"login {login} has no password"
     for login in sorted(observed.passwords.keys() - set(desired.login_names)):
-        if names.login_kind(login.removeprefix(f"pb_{desired.id}_")) != "bak":
+        if names.login_kind(login.removeprefix(f"pb_{desired.id}_")) not in names.JOB_KINDS:
             yield f"login {login} is not in use but has a password"

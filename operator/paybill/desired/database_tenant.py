@@ -67,8 +67,8 @@ class TenantDatabase:
         if self.connections < 1:
             raise Invalid("BadLimit", f"tenant {self.id}: {self.connections} connections; at least 1 is needed")
         for suffix in self.logins:
-            if names.login_kind(suffix) == "bak":
-                raise Invalid("BadRoleName", f"tenant {self.id}: the backup login is opened by its job only")
+            if names.login_kind(suffix) in names.JOB_KINDS:
+                raise Invalid("BadRoleName", f"tenant {self.id}: the login of a job is opened by it only")
 
     @property
     def mark(self) -> str:
@@ -93,7 +93,7 @@ class TenantDatabase:
     @property
     def closed_logins(self) -> frozenset[str]:
         """The login names that must have no session: by access, or because their slot is not in use."""
-        every = {f"{kind}_{slot}" for kind in names.LOGIN_KINDS if kind != "bak" for slot in names.SLOTS}
+        every = {f"{kind}_{slot}" for kind in names.LOGIN_KINDS if kind not in names.JOB_KINDS for slot in names.SLOTS}
         closed = every - set(self.suffixes)
         if self.access != "Full":
             closed |= {s for s in every if self.access == "None" or names.login_kind(s) == "mig"}

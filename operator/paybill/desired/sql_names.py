@@ -27,15 +27,24 @@ CANARY: Final = "cnry"
 CANARY_SCHEMA: Final = "pb_canary"
 """Where their shared tables are at level Rows: beside the tenants' own, never among them."""
 
+LEDGER: Final = "pb_migrations"
+"""The table of a tenant's own schema that lists which migrations ran in it."""
+FENCE: Final = "pb_fence"
+"""What keeps other tenants' rows out of a table: a policy of shared tables, a check of a tenant's own."""
+
 GROUPS: Final = ("owner", "rw", "r")
-LOGIN_KINDS: Final = ("app", "ro", "mig", "bak")
+LOGIN_KINDS: Final = ("app", "ro", "mig", "bak", "job")
+JOB_KINDS: Final = ("bak", "job")
+"""Logins that a job of ours opens, fills and closes: ``bak`` reads, ``job`` writes. Nobody else is given them."""
 SLOTS: Final = ("a", "b")
 
 TENANT_DATABASE: Final = "^pb_t_[0-9a-z]{8}$"
 """POSIX pattern of the databases of tenants that have one of their own; the id starts at character 6."""
 
-TENANT_OF_SESSION: Final = "^pb_[0-9a-z]{8}_(app|ro|bak)_[ab]$"
+TENANT_OF_SESSION: Final = "^pb_[0-9a-z]{8}_(app|ro|bak|job)_[ab]$"
 """POSIX pattern of the logins that row security serves; the id starts at character 4 and is 8 long."""
+TENANT_OF_OWN_SESSION: Final = "^pb_[0-9a-z]{8}_(app|ro|bak|job|mig)_[ab]$"
+"""The same where nothing is shared: there the migration login is the tenant's as well."""
 
 _ID = re.compile(r"[0-9a-z]{8}")
 _LOGIN = re.compile(rf"({'|'.join(LOGIN_KINDS)})_([{''.join(SLOTS)}])")
@@ -79,7 +88,7 @@ def login_kind(suffix: str) -> str:
 
 
 def role_names(tenant: str) -> frozenset[str]:
-    """All eleven names a tenant's roles can have."""
+    """All thirteen names a tenant's roles can have."""
     logins = (f"{kind}_{slot}" for kind in LOGIN_KINDS for slot in SLOTS)
     return frozenset(role(tenant, suffix) for suffix in (*GROUPS, *logins))
 

@@ -33,7 +33,7 @@ def test_two_tenants_share_no_name(one, other):
 def test_row_security_knows_a_tenant_by_its_logins_only(tenant):
     served = {name for name in names.role_names(tenant) if re.search(names.TENANT_OF_SESSION, name)}
 
-    assert served == {names.role(tenant, f"{kind}_{slot}") for kind in ("app", "ro", "bak") for slot in "ab"}
+    assert served == {names.role(tenant, f"{kind}_{slot}") for kind in ("app", "ro", "bak", "job") for slot in "ab"}
     assert all(name[3:11] == tenant for name in served)
 
 
