@@ -57,7 +57,7 @@ class TestServer:
 
 @functools.cache
 def start(profile: str, version: int) -> TestServer:
-    process = ThrowAwayPostgres(binaries=SYSTEM_15 if version == 15 else None)
+    process = ThrowAwayPostgres(binaries=SYSTEM_15 if version == 15 else None, wal_level="logical")
     atexit.register(process.remove)
     (process.data / "pg_hba.conf").write_text(HBA)
     server = TestServer(process, profile, version)

@@ -109,6 +109,16 @@ def tenant_database(tenant: str) -> str:
     return f"pb_t_{tenant_id(tenant)}"
 
 
+def mover(tenant: str, kind: str = "") -> str:
+    """What a move has on its servers: a login of its own of a kind, or its publication, slot and subscription."""
+    return f"pb_mv_{tenant_id(tenant)}" + (f"_{kind}" if kind else "")
+
+
+def kept(tenant: str) -> str:
+    """What a moved tenant left, until it is dropped: a schema or a database of this name, with no tenant's login."""
+    return f"pb_kept_{tenant_id(tenant)}"
+
+
 def pool_owner(database: str) -> str:
     """The role that owns schema ``app`` of a Rows pool and nothing else; migrations run as it."""
     return f"{database}_mig"

@@ -1,0 +1,72 @@
+"""What a move works with: where the data is, where it goes, and by which rules it must still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from paybill.databases.server import Server, Session
+from paybill.desired import sql_names as names
+from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
+
+Mode = Literal["Online", "Offline"]
+"""Online: copied by logical replication while the tenant writes. Offline: copied while nobody may log in."""
+
+_IDENTITY: Final = "SELECT (pg_control_system()).system_identifier::text, pg_postmaster_start_time()::text"
+
+Fence = Callable[[Server, Session], Awaitable[None]]
+"""Raises when this process may no longer act; called in the transaction that it guards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A database on a server, and what the tenant should have there once it is there."""
+
+    server: Server
+    pool: PoolDatabase
+    desired: TenantDatabase
+    home: PoolDatabase
+    """Where the leader is announced for the whole server: the pool itself, unless the database is the tenant's own."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the database is the tenant's alone."""
+        return not self.pool.shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One tenant's way from one place to another. Both hold its schema; roles are shared where the server is one."""
+
+    tenant: str
+    source: Place
+    target: Place
+    same_server: bool
+    fence: Fence
+
+    @property
+    def schema(self) -> str:
+        """Where its tables are, in both."""
+        return names.schema(self.tenant)
+
+    @property
+    def mark(self) -> str:
+        """The comment on what is the tenant's."""
+        return self.source.desired.mark
+
+    @property
+    def name(self) -> str:
+        """The name of the move's publication, slot and subscription."""
+        return names.mover(self.tenant)
+
+
+async def are_one(first: Server, second: Server) -> bool:
+    """Whether two connections lead to one and the same running server, whose roles are then the same."""
+    return first is second or await _identity(first) == await _identity(second)
+
+
+async def _identity(server: Server) -> tuple[str, ...]:
+    async with server.session() as session:
+        row = await (await session.execute(_IDENTITY)).fetchone()
+    return tuple(map(str, row or ()))

@@ -1,0 +1,148 @@
+"""Makes the place that a move goes to: a database or a schema with the tenant's roles, closed, and no rows in it.
+
+Whatever an earlier attempt left there is removed first, so this is done over from any point where it was cut short. On
+the source's own server the roles are there already and open: what the schema needs of them is made, and the way into
+the target (the membership in its database's group) is given only by the switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from psycopg.sql import SQL, Identifier
+
+from paybill.api.failures import Blocked
+from paybill.databases.borrowed import borrowed
+from paybill.databases.drop import Fence, drop
+from paybill.databases.grant_statements import default_grants, grants, schemas
+from paybill.databases.leader import asserting
+from paybill.databases.observation import look
+from paybill.databases.own_database import drop_database
+from paybill.databases.pools import ensure_pool
+from paybill.databases.role_statements import memberships
+from paybill.databases.server import Session
+from paybill.databases.statement import Statement
+from paybill.databases.tenants import ensure
+from paybill.databases.transactions import run
+from paybill.desired import sql_names as names
+from paybill.desired.database import wanted
+from paybill.moves import archive, replication
+from paybill.moves.job import Job, Mode
+
+_SCHEMA: Final = """
+SELECT pg_get_userbyid(nspowner)::text, COALESCE(obj_description(oid, 'pg_namespace'), '')
+  FROM pg_namespace WHERE nspname = %s
+"""
+_DATABASE: Final = """
+SELECT COALESCE(shobj_description(oid, 'pg_database'), ''), pg_get_userbyid(datdba)::text
+  FROM pg_database WHERE datname = %s
+"""
+_THERE: Final = "SELECT 1 FROM pg_extension WHERE extname = %s"
+_AVAILABLE: Final = "SELECT 1 FROM pg_available_extensions WHERE name = %s"
+
+
+async def make(
+    job: Job, mode: Mode, definition: bytes, extensions: tuple[tuple[str, str], ...], verifiers: Mapping[str, str]
+) -> None:
+    """Make the target anew, with everything of ``definition`` that rows need.
+
+    ``verifiers`` are the tenant's passwords (SCRAM, by login) for a server that does not have its logins. Raises
+    ``Blocked("NameConflict" | "ExtensionMissing" | "ClientToolFailed")``.
+    """
+    await clear(job)
+    target = job.target
+    await ensure_pool(target.server, target.pool)
+    await _extensions(job, extensions)
+    if job.same_server:
+        await _furnish(job)
+    else:
+        await ensure(target.server, target.pool, replace(target.desired, access="None"), passwords=verifiers)
+    await archive.put_first(job, definition, mode)
+
+
+async def clear(job: Job) -> None:
+    """Remove what is ours of an unfinished target; raises ``Blocked("NameConflict")`` for what is not ours."""
+    target = job.target
+    await _refuse_foreign(job)
+    await replication.end(job)
+    if not job.same_server:
+        if target.own:
+            await drop_database(target.server, target.home, target.pool, job.tenant, fence=_held(job))
+        else:
+            await drop(target.server, target.pool, job.tenant, target.desired.uid, fence=_held(job), has_rows=False)
+        return
+    if target.own:
+        await target.server.forget(target.pool.name)
+        async with target.server.session() as admin:
+            await admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(target.pool.name)))
+        return
+    async with target.server.session(target.pool.name) as admin:
+        await run(admin, (*asserting(target.server.epoch), *_without(job)))
+
+
+def _held(job: Job) -> Fence:
+    async def held(session: Session) -> None:
+        await job.fence(job.target.server, session)
+
+    return held
+
+
+def _without(job: Job) -> tuple[Statement, ...]:
+    owner = names.role(job.tenant, "owner")
+    gone = SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(job.schema))
+    return borrowed([Statement(f"drop schema {job.schema}", gone, owner=owner)], job.target.server.traits)
+
+
+async def _refuse_foreign(job: Job) -> None:
+    target, said = job.target, ""
+    if target.own:
+        async with target.server.session() as admin:
+            row = await (await admin.execute(_DATABASE, [target.pool.name])).fetchone()
+        if row is not None and row[0] != target.pool.mark and (row[0] or row[1] != names.ADMIN):
+            said = f"database {target.pool.name} is marked {row[0]!r}, not {target.pool.mark!r}"
+    else:
+        async with target.server.session(target.pool.name) as admin:
+            row = await (await admin.execute(_SCHEMA, [job.schema])).fetchone()
+        if row is not None and row[1] != job.mark:
+            said = f"schema {job.schema} of {row[0]} is marked {row[1]!r}, not {job.mark!r}"
+    if said:
+        raise Blocked("NameConflict", f"the move of tenant {job.tenant} finds {said}. Nothing was changed.")
+
+
+async def _extensions(job: Job, extensions: tuple[tuple[str, str], ...]) -> None:
+    """Have what the source's database has: made where the database is the tenant's own, else looked for."""
+    target = job.target
+    async with target.server.session(target.pool.name) as admin:
+        for name, _ in extensions:
+            if await (await admin.execute(_THERE, [name])).fetchone() is not None:
+                continue
+            available = await (await admin.execute(_AVAILABLE, [name])).fetchone() is not None
+            if not target.own or not available:
+                why = "the server does not have it" if not available else "whoever shares the database would get it"
+                raise Blocked(
+                    "ExtensionMissing",
+                    f"the move of tenant {job.tenant} needs extension {name} in database {target.pool.name}: {why};"
+                    " have it made there",
+                )
+            create = SQL("CREATE EXTENSION {} SCHEMA {} CASCADE")
+            await admin.execute(create.format(Identifier(name), Identifier(names.EXTENSIONS_SCHEMA)))
+
+
+async def _furnish(job: Job) -> None:
+    """The schema and the grants that open it for the tenant's roles, whose logins have no way in yet."""
+    target, traits = job.target, job.target.server.traits
+    want, owner = wanted(target.desired, traits), names.role(job.tenant, "owner")
+    inside = frozenset(one for one in want.grants if one.kind == "SCHEMA")
+    async with target.server.session(target.pool.name) as admin:
+        seen = (await look(admin, traits, target.pool, [job.tenant]))[job.tenant].facts
+        entry = frozenset(one for one in want.memberships if (one.role, one.member) == (target.pool.name, owner))
+        there = frozenset(one for one in seen.memberships if one in entry)
+        statements = (
+            *memberships(entry, there, traits),
+            *schemas(want.schemas, seen.schemas, job.mark),
+            *grants(inside, frozenset(one for one in seen.grants if one in inside), owner),
+            *default_grants(want.default_grants, seen.default_grants),
+        )
+        await run(admin, (*asserting(target.server.epoch), *borrowed(statements, traits)))
