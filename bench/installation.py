@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Bench:
     level: str
     port: int = 0
     made: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further settings of the operator."""
 
     @property
     def process(self) -> psutil.Process:
@@ -66,6 +68,8 @@ class Bench:
             "PAYBILL_NAMESPACE": self.installed.settings.namespace,
             "PAYBILL_CONTROL_DATABASE_FILE": str(self.installed.control_file),
             "PAYBILL_METRICS_PORT": str(self.port),
+            "PAYBILL_OPERATIONS_FOLDER": str(self.instance.home.path / "operations"),
+            **self.environment,
         }
         began = time.monotonic()
         argv = [sys.executable, "-m", "paybill", "run"]

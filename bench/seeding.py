@@ -4,19 +4,20 @@ The operator onboards a model tenant. Every object of it, as the API server answ
 included), is written once per copy straight into etcd with other names, ids and UIDs; its rows in the control database
 are copied in the same way, and its roles and schema are made by the very SQL that the operator sends. So a copy is what
 the operator makes, and an operator that starts on the copies must find nothing to write. The copies of one model share
-its passwords: nothing logs in with them.
+its passwords: nothing logs in with them. Copies of a Silo share its server, with a pool database for each (silos.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from etcd import place, stored, writing
@@ -29,7 +30,7 @@ from paybill.control.claims import ALPHABET
 from paybill.databases.server import Server
 from paybill.databases.tenants import plan as statements
 from paybill.desired import names
-from paybill.desired.database import PoolDatabase, TenantDatabase
+from paybill.desired.database import TenantDatabase
 from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.resource import Key
 from paybill.local.instance import Instance
@@ -62,6 +63,21 @@ class Model:
     verifiers: dict[str, str]
 
 
+class OwnServer(Protocol):
+    """What is beside the objects of tenants with a server of their own; silos.py has it."""
+
+    dsn: str
+
+    def told(self, model: Model, copy: Copy) -> Copy:
+        """The copy that knows what of its stack is another one."""
+
+    async def make(self, model: Model, copies: list[Copy]) -> None:
+        """Make what the copies have in Postgres."""
+
+    async def write_rows(self, control_dsn: str, model: Model, copies: list[Copy]) -> None:
+        """Write their stacks and operations."""
+
+
 @dataclass(frozen=True)
 class Copy:
     """One copy to be: what stands in place of the model's id, name and UIDs."""
@@ -69,6 +85,7 @@ class Copy:
     id: str
     name: str
     uids: dict[str, str]
+    """What else is another one: UIDs, and of a Silo its digest and its pool database."""
 
     def of(self, model: Model, text: str) -> str:
         """A text of the model, told of this copy."""
@@ -77,17 +94,33 @@ class Copy:
             text = text.replace(theirs, ours)
         return text
 
+    def stored(self, model: Model, text: str) -> str:
+        """An object of the model, told of this copy; of a Secret what it holds in clear, too."""
+        obj = json.loads(self.of(model, text))
+        if obj["kind"] != "Secret" or not obj.get("data"):
+            return json.dumps(obj)
+        clear = {name: base64.b64decode(value).decode() for name, value in obj["data"].items()}
+        data = {name: base64.b64encode(self.of(model, value).encode()).decode() for name, value in clear.items()}
+        return json.dumps({**obj, "data": data})
 
-async def seed(instance: Instance, control_dsn: str, name: str, number: int, prefix: str) -> None:
+
+async def seed(
+    instance: Instance, control_dsn: str, name: str, number: int, prefix: str, own: OwnServer | None = None
+) -> None:
     """Copy the Ready tenant ``name`` ``number`` times; no operator may run meanwhile."""
     began = time.monotonic()
-    model = await _model(instance, control_dsn, name)
+    model = await _model(instance, control_dsn, name, own)
     copies = list(_copies(model, number, prefix))
+    if own is not None:
+        copies = [own.told(model, copy) for copy in copies]
     versions: dict[str, int] = {}
     await asyncio.gather(
-        _write_objects(instance, model, copies, versions), _write_roles(instance.postgres_dsn, model, copies)
+        _write_objects(instance, model, copies, versions),
+        _write_roles(instance.postgres_dsn, model, copies) if own is None else own.make(model, copies),
     )
     await _write_rows(control_dsn, model, copies, versions)
+    if own is not None:
+        await own.write_rows(control_dsn, model, copies)
     say(f"seeded {number} copies of {name} in {time.monotonic() - began:.0f} s")
 
 
@@ -99,7 +132,7 @@ def _copies(model: Model, number: int, prefix: str) -> Iterator[Copy]:
         yield Copy(identity, f"{prefix}-{count:05d}", {uid: str(uuid.uuid4()) for uid in model.uids})
 
 
-async def _model(instance: Instance, control_dsn: str, name: str) -> Model:
+async def _model(instance: Instance, control_dsn: str, name: str, own: OwnServer | None) -> Model:
     async with open_session(instance.kubeconfig) as session:
         cluster = Cluster(session)
         objects = await _objects(cluster, name)
@@ -109,7 +142,7 @@ async def _model(instance: Instance, control_dsn: str, name: str) -> Model:
         rows = await (await connection.execute("SELECT * FROM paybill.tenants WHERE id = %s", [tenant_id])).fetchall()
         query = "SELECT * FROM paybill.subscription_facts WHERE subscription_uid = %s"
         facts = await (await connection.execute(query, [subscription["metadata"]["uid"]])).fetchall()
-    database, verifiers = await _database(instance.postgres_dsn, rows[0])
+    database, verifiers = await _database(instance.postgres_dsn if own is None else own.dsn, rows[0])
     secret = next(where for where, obj in objects if obj["metadata"]["name"] == names.binding(tenant_id))
     return Model(
         id=tenant_id,
@@ -149,7 +182,9 @@ async def _write_objects(instance: Instance, model: Model, copies: list[Copy], v
     async with writing(instance) as put:
 
         async def write(some: list[Copy]) -> None:
-            texts = [(copy.of(model, where), copy.of(model, text)) for copy in some for where, text in model.objects]
+            texts = [
+                (copy.of(model, where), copy.stored(model, text)) for copy in some for where, text in model.objects
+            ]
             version = await put(texts)
             versions.update({copy.id: version for copy in some})
             if len(versions) % 1000 < TENANTS_PER_TRANSACTION:
@@ -177,19 +212,12 @@ async def _write_roles(dsn: str, model: Model, copies: list[Copy]) -> None:
     """Roles and schemas of the copies, by the statements that the operator makes them with."""
     desired = model.database
     server = await Server.connect(f"{dsn}?sslmode=disable", name="bench", installation=desired.installation)
-    pool = PoolDatabase(
-        server="bench", cell="bench", name=desired.database, installation=desired.installation,
-        holds="Rows" if desired.level == "Rows" else "Schemas",
-    )  # fmt: skip
-    nothing = ObservedDatabase(desired.id, server.traits)
-    async with server.session(pool.name) as session:
-        script = sql.SQL("; ").join(one.sql for one in statements(desired, nothing, model.verifiers))
-        text = script.as_string(session)
+    text = await script(server, model)
     done = 0
 
     async def write(some: list[Copy]) -> None:
         nonlocal done
-        async with server.session(pool.name) as session:
+        async with server.session(desired.database) as session:
             parts = [copy.of(model, text) for copy in some]
             await session.execute("; ".join(["BEGIN", *parts, "COMMIT"]).encode())
         done += len(some)
@@ -198,6 +226,14 @@ async def _write_roles(dsn: str, model: Model, copies: list[Copy]) -> None:
 
     await spread([lambda part=part: write(part) for part in _parts(copies, SQL_PER_TRANSACTION)], WRITERS)
     await server.close()
+
+
+async def script(server: Server, model: Model) -> str:
+    """What the operator sends to make the model's roles and schema."""
+    nothing = ObservedDatabase(model.database.id, server.traits)
+    async with server.session(model.database.database) as session:
+        made = sql.SQL("; ").join(one.sql for one in statements(model.database, nothing, model.verifiers))
+        return made.as_string(session)
 
 
 async def _write_rows(dsn: str, model: Model, copies: list[Copy], versions: dict[str, int]) -> None:
@@ -209,8 +245,8 @@ async def _write_rows(dsn: str, model: Model, copies: list[Copy], versions: dict
             for copy in part:
                 told = {name: copy.of(model, v) if isinstance(v, str) else v for name, v in model.tenant_row.items()}
                 rows.append(told | {"binding_uid": copy.uids[secret_uid], "binding_version": str(versions[copy.id])})
-            await _insert(connection, "tenants", rows)
-            await _insert(
+            await insert(connection, "tenants", rows)
+            await insert(
                 connection,
                 "subscription_facts",
                 [
@@ -224,7 +260,8 @@ async def _write_rows(dsn: str, model: Model, copies: list[Copy], versions: dict
             )
 
 
-async def _insert(connection: psycopg.AsyncConnection[Any], table: str, rows: list[dict[str, Any]]) -> None:
+async def insert(connection: psycopg.AsyncConnection[Any], table: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows of one table of the control database."""
     # JSON columns come back as Python values and are the same for all: they keep their default.
     columns = [name for name, value in rows[0].items() if value is not None and not isinstance(value, list | dict)]
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(

@@ -177,3 +177,21 @@ async def test_a_login_that_is_refused_is_not_tried_by_everybody(server: Server,
         hba.write_text(before)
         sick.server.process.send_signal(1)
     await well_again(server)
+
+
+async def test_sessions_that_nobody_uses_are_closed_and_those_in_use_are_not(sick: Sick) -> None:
+    limits = Limits(in_flight=IN_FLIGHT, idle=0.3)
+    server = await Server.connect(sick.dsn(), name="pool-1", installation="test", limits=limits, connection=Counted)
+
+    try:
+        async with server.session() as used, asyncio.timeout(10):
+            await asyncio.gather(ask(server), ask(server))
+            while sum(not one.closed for one in Counted.made) > 1:
+                await asyncio.sleep(0.02)
+            assert not used.closed
+        async with asyncio.timeout(10):
+            while not used.closed:
+                await asyncio.sleep(0.02)
+        assert await reasons(server, 10) == ["ok"] * 10
+    finally:
+        await server.close()

@@ -1,10 +1,11 @@
 """The few sessions of one server: who may have one, and when nobody tries to get one.
 
-There are so many places; at work or kept for reuse, there are never more sessions than that. When the server gives
-none (down, out of connections, the login refused), one attempt finds out for everybody: until the pause after it is
-over, whoever would need a new session is told at once, because a thousand tenants that each wait for a time-out keep
-the workers from the tenants of every other server. The same holds while all places are taken by sessions that get no
-answers.
+There are so many places; at work or kept for reuse, there are never more sessions than that, and one that nobody used
+for a while is closed: a thousand tenants with servers of their own would else be thousands of sessions for ever. When
+the server gives none (down, out of connections, the login refused), one attempt finds out for everybody: until the
+pause after it is over, whoever would need a new session is told at once, because a thousand tenants that each wait for
+a time-out keep the workers from the tenants of every other server. The same holds while all places are taken by
+sessions that get no answers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ Session: TypeAlias = PatientConnection[tuple[Any, ...]]
 PAUSES = Pauses(first=0.5)
 PATIENCE = 5.0
 """Seconds to wait for a place, and for the first answer of a session that lay idle for as long."""
+IDLE = 300.0
+"""Seconds for which a session is kept that nobody uses."""
 NOT_THE_SERVERS = {"DatabaseMissing"}
 """Failures to connect that say nothing of the server as a whole."""
 
@@ -48,12 +51,20 @@ class _Kept:
 
 
 class Places:
-    """The places of one server. ``opened`` opens a session on a database, as the administrator."""
+    """The places of one server. ``opened`` opens a session on a database, as the administrator.
 
-    def __init__(self, server: str, limit: int, opened: Callable[[str], Awaitable[Session]]) -> None:
+    ``idle``: seconds for which a session is kept that nobody uses.
+    """
+
+    def __init__(
+        self, server: str, limit: int, opened: Callable[[str], Awaitable[Session]], idle: float = IDLE
+    ) -> None:
         self._server = server
         self._limit = limit
         self._opened = opened
+        self._idle = idle
+        self._resting: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(limit)
         self._working = 0
         self._moved = 0.0
@@ -85,6 +96,8 @@ class Places:
     async def close(self) -> None:
         """Close the idle sessions; one that is at work closes when its work ends."""
         self._closed = True
+        if self._resting is not None:
+            self._resting.cancel()
         await self._forget_kept()
 
     @asynccontextmanager
@@ -171,6 +184,21 @@ class Places:
         self._kept.append(_Kept(database, session, time.monotonic()))
         while len(self._kept) > self._limit:
             await self._kept.pop(0).session.close()
+        if self._resting is None and not self._closed:
+            self._resting = asyncio.get_running_loop().call_later(self._idle, self._rest)
+
+    def _rest(self) -> None:
+        """Close what nobody used for a while, and come back for the others."""
+        now, self._resting = time.monotonic(), None
+        idle = [one for one in self._kept if one.since + self._idle <= now]
+        self._kept = [one for one in self._kept if one not in idle]
+        if idle:
+            closing = asyncio.create_task(_close(idle))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+        if self._kept:
+            wait = min(one.since for one in self._kept) + self._idle - now
+            self._resting = asyncio.get_running_loop().call_later(wait, self._rest)
 
     async def forget(self, database: str) -> None:
         """Close the idle sessions on a database, which is about to go."""
@@ -181,5 +209,9 @@ class Places:
 
     async def _forget_kept(self) -> None:
         kept, self._kept = self._kept, []
-        for one in kept:
-            await one.session.close()
+        await _close(kept)
+
+
+async def _close(kept: list[_Kept]) -> None:
+    for one in kept:
+        await one.session.close()

@@ -43,12 +43,16 @@ SELECT current_setting('server_version_num')::int, current_user::text, r.rolsupe
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How a server is treated. Times in ms, ``connect`` in s; ``in_flight`` is the number of sessions at work."""
+    """How a server is treated. Times in ms, ``connect`` and ``idle`` in s.
+
+    ``in_flight`` is the number of sessions at work; one that is not is kept for ``idle``.
+    """
 
     in_flight: int = 4
     statement: int = 30_000
     lock: int = 5_000
     connect: int = 5
+    idle: float = places.IDLE
 
 
 class Server:
@@ -74,7 +78,7 @@ class Server:
         self.dropping = asyncio.Lock()
         """One whole database goes at a time: its files wait for a checkpoint, and it takes two of the places."""
         self._conninfo = conninfo
-        self._places = Places(name, limits.in_flight, self._open)
+        self._places = Places(name, limits.in_flight, self._open, limits.idle)
 
     @classmethod
     async def connect(

@@ -8,12 +8,15 @@ from paybill.api.base import SecretKeyReference
 from paybill.api.cell import Server
 from paybill.api.failures import Blocked, Retry
 from paybill.control.claims import Claim
+from paybill.databases.server import Limits
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.reconcile.world import World
 
 ADMIN_KEY = "admin-uri"
 """The key of the stack's Secret that holds the administrator's URI of the tenant's own server."""
+LIMITS = Limits(idle=10.0)
+"""One tenant's server is asked for little and seldom: no session stays on it once a reconcile is over."""
 
 
 def handed_over(world: World, claim: Claim) -> bool:
@@ -34,7 +37,7 @@ async def attach(world: World, claim: Claim, *, deep: bool) -> None:
     dsn, ca = await _admin_uri(world, claim)
     reference = SecretKeyReference(name=names.own_server_secret(claim.id), key=ADMIN_KEY)
     spec = Server(name=claim.server, admin_secret_ref=reference, holds="Schemas")
-    await world.servers.attach(claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca)
+    await world.servers.attach(claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca, limits=LIMITS)
     if handed is not None:
         world.operations.attached[claim.id] = handed
 

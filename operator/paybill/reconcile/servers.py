@@ -17,7 +17,7 @@ from paybill.control.claims import Claim
 from paybill.databases.fingerprints import fingerprints, open_sessions
 from paybill.databases.observation import observe
 from paybill.databases.pools import ensure_pool
-from paybill.databases.server import Server, Session
+from paybill.databases.server import Limits, Server, Session
 from paybill.databases.sights import Sights
 from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
@@ -164,7 +164,14 @@ class Servers:
         return found
 
     async def attach(
-        self, cell: str, spec: ServerSpec, dsn: str, *, make: bool = True, ca: str | None = None
+        self,
+        cell: str,
+        spec: ServerSpec,
+        dsn: str,
+        *,
+        make: bool = True,
+        ca: str | None = None,
+        limits: Limits | None = None,
     ) -> Attached:
         """Connect a server and make its pool database what it should be; again when its address changed.
 
@@ -178,7 +185,11 @@ class Servers:
                 known.made = True
             return known
         server = await Server.connect(
-            dsn, name=f"{cell}/{spec.name}", installation=self._installation, connection=self._connection
+            dsn,
+            name=f"{cell}/{spec.name}",
+            installation=self._installation,
+            limits=limits,
+            connection=self._connection,
         )
         pool = PoolDatabase(
             server=spec.name,
