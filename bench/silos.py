@@ -73,7 +73,7 @@ class Silos:
         """A pool database for each copy, with its roles and schema, by what the operator sends."""
         assert self._digest(model.id, model.tenant_uid, model) == self.stack["applied_digest"]
         server = await Server.connect(self.dsn, name="bench", installation=model.database.installation)
-        text, done = await script(server, model), 0
+        text, done, alone = await script(server, model), 0, asyncio.Lock()
 
         async def write(copy: Copy) -> None:
             nonlocal done
@@ -82,7 +82,8 @@ class Silos:
                 server=own, cell=CELL, name=sql_names.pool_database_name(CELL, own), holds="Schemas",
                 installation=model.database.installation,
             )  # fmt: skip
-            await ensure_pool(server, pool)
+            async with alone:  # databases are made one after the other, and who waits for long is refused
+                await ensure_pool(server, pool)
             async with server.session(pool.name) as session:
                 await session.execute("; ".join(["BEGIN", copy.of(model, text), "COMMIT"]).encode())
             done += 1

@@ -164,6 +164,31 @@ def _another(control_plane: LocalThread, customer: Customer, before: int) -> boo
     return bool(found) and before not in found
 
 
+async def test_a_password_that_is_another_one_by_now_is_asked_for_again(
+    api: Api, customers: Customers, control: Postgres, control_plane: LocalThread, operator: Operator, name: str
+) -> None:
+    """As a cloud rotates it: the sessions that there are stay, the next one is refused."""
+    customer = await onboard(api, customers, name)
+    kept = server_of(control_plane, customer) / "postgres-password"
+    found = await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-stack")
+    async with await psycopg.AsyncConnection.connect(found["admin-uri"], autocommit=True) as admin:
+        await admin.execute("ALTER ROLE postgres PASSWORD 'another-one-by-now'")
+        kept.write_text("another-one-by-now")
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'paybill'")
+    operator.look_at("Tenant", name, deep=True)
+
+    await until(lambda: _ended(control, customer, 2), seconds=SECONDS)
+    await customers.ready(name, seconds=SECONDS)
+    assert await operations(control, customer) == [("up", "Succeeded"), ("outputs", "Succeeded")]
+    found = await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-stack")
+    assert "another-one-by-now" in found["admin-uri"]
+    await customers.quiet()
+    operator.look_at("Tenant", name, deep=True)
+    await customers.quiet()
+    assert len(await operations(control, customer)) == 2, "it is asked for once"
+    assert await may_connect(await customers.binding(customer))
+
+
 async def test_it_is_deleted_with_its_server_and_its_data(
     api: Api, customers: Customers, control: Postgres, control_plane: LocalThread, name: str
 ) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from paybill.api.failures import Blocked, Retry
 from paybill.cli.operations import leftovers
 from paybill.control import ControlDatabase, take_epoch
-from paybill.control.operations import OperationRow, OperationStore, StackFacts
+from paybill.control.operations import Holder, OperationRow, OperationStore, StackFacts
 from paybill.desired.stack import Change
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -222,6 +222,30 @@ async def test_who_leads_no_longer_writes_nothing(
     assert await refusal(write(store, epoch)) == "EpochLost"
     assert seen(store) == seen(await reloaded(db)) == before
     await write(store, newer)
+
+
+async def test_a_reading_stands_apart_and_hides_nothing(store: OperationStore, epoch: int, db: ControlDatabase) -> None:
+    await store.put(ended("op-1", kind="up", queued_time=NOW), epoch=epoch)
+    await store.put(ended("op-2", kind="outputs", queued_time=LATER), epoch=epoch)
+    for one in (store, await reloaded(db)):
+        newest, read = one.newest(TENANT), one.newest_read(TENANT)
+        assert newest is not None
+        assert read is not None
+        assert (newest.id, read.id, one.last_queued(TENANT)) == ("op-1", "op-2", LATER)
+
+
+async def test_who_carried_operations_out_is_known_and_whether_their_end_was_seen(
+    store: OperationStore, epoch: int
+) -> None:
+    await store.put(ended("op-1", holder="a@pod-1", pod="pod-1"), epoch=epoch)
+    await store.put(ended("op-2", holder="a@pod-2", pod="pod-2"), epoch=epoch)
+    await store.put(ended("op-3", holder="a@pod-2", pod="pod-2", state="Lost"), epoch=epoch)
+    await store.put(row("op-4", holder="a@pod-3", pod="pod-3", state="Running"), epoch=epoch)
+    assert await store.holders(TENANT) == (
+        Holder(holder="a@pod-1", pod="pod-1", lost=False),
+        Holder(holder="a@pod-2", pod="pod-2", lost=True),
+    )
+    assert await store.holders(OTHER) == ()
 
 
 async def test_what_is_left_is_listed_and_so_is_where_nobody_looked(

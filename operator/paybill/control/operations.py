@@ -73,6 +73,10 @@ class OperationRow:
     queued_time: datetime
     started_time: datetime | None = None
     ended_time: datetime | None = None
+    holder: str | None = None
+    """Who carries it out, as a lock that it takes names its holder."""
+    pod: str | None = None
+    """The pod that this is in, where it is one."""
 
     @property
     def open(self) -> bool:
@@ -84,6 +88,16 @@ class OperationRow:
         """As the decision needs it."""
         names = {one.name for one in fields(decided.Operation)}
         return decided.Operation(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who carried operations of a tenant out."""
+
+    holder: str
+    pod: str | None
+    lost: bool
+    """Whether nobody saw the end of any of them."""
 
 
 _STACK = tuple(one.name for one in fields(StackFacts))
@@ -123,8 +137,12 @@ _STACKS = sql.SQL("SELECT {} FROM paybill.stacks WHERE installation = %s").forma
     sql.SQL(", ").join(map(sql.Identifier, _STACK))
 )
 _NEWEST = sql.SQL(
-    "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s AND kind <> 'drift'"
-    " ORDER BY tenant_id, ended_time IS NULL DESC, queued_time DESC, id DESC"
+    "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s"
+    " AND kind NOT IN ('drift', 'outputs') ORDER BY tenant_id, ended_time IS NULL DESC, queued_time DESC, id DESC"
+).format(sql.SQL(", ").join(map(sql.Identifier, _ROW)))
+_READ = sql.SQL(
+    "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s AND kind = 'outputs'"
+    " ORDER BY tenant_id, queued_time DESC, id DESC"
 ).format(sql.SQL(", ").join(map(sql.Identifier, _ROW)))
 _OPEN = sql.SQL("SELECT {} FROM paybill.operations WHERE installation = %s AND ended_time IS NULL").format(
     sql.SQL(", ").join(map(sql.Identifier, _ROW))
@@ -134,9 +152,13 @@ _OPEN_OF = _OPEN + sql.SQL(" AND tenant_id = %s")
 
 _PRUNE = sql.SQL(
     "DELETE FROM paybill.operations o USING fence WHERE o.tenant_id = %s AND ("
-    "o.kind = 'drift' AND o.ended_time < now() - interval '7 days'"
+    "o.kind IN ('drift', 'outputs') AND o.ended_time < now() - interval '7 days'"
     " OR o.state = 'Failed' AND o.ended_time < now() - interval '30 days' AND EXISTS (SELECT FROM paybill.operations n"
-    " WHERE n.tenant_id = o.tenant_id AND n.kind <> 'drift' AND n.queued_time > o.queued_time))"
+    " WHERE n.tenant_id = o.tenant_id AND n.kind NOT IN ('drift', 'outputs') AND n.queued_time > o.queued_time))"
+)
+_HOLDERS = (
+    "SELECT holder, pod, bool_or(state = 'Lost') AS lost FROM paybill.operations"
+    " WHERE tenant_id = %s AND holder IS NOT NULL AND ended_time IS NOT NULL GROUP BY holder, pod ORDER BY holder, pod"
 )
 _KNOWN = "SELECT 1 FROM paybill.operations WHERE id = %s"
 
@@ -150,6 +172,7 @@ class OperationStore:
         self._shard = shard
         self._stacks: dict[str, StackFacts] = {}
         self._newest: dict[str, OperationRow] = {}
+        self._read: dict[str, OperationRow] = {}
         self._open: dict[str, OperationRow] = {}
         self._seen: set[str] = set()
         self._queued: dict[str, datetime] = {}
@@ -160,9 +183,11 @@ class OperationStore:
             cursor = connection.cursor(row_factory=dict_row)
             stacks = await (await cursor.execute(_STACKS, (self._installation,))).fetchall()
             newest = await (await cursor.execute(_NEWEST, (self._installation,))).fetchall()
+            read = await (await cursor.execute(_READ, (self._installation,))).fetchall()
             opened = await (await cursor.execute(_OPEN, (self._installation,))).fetchall()
         self._stacks = {row["tenant_id"]: StackFacts(**_read(row)) for row in stacks}
         self._newest = {row["tenant_id"]: OperationRow(**_read(row)) for row in newest}
+        self._read = {row["tenant_id"]: OperationRow(**_read(row)) for row in read}
         self._open = {row["tenant_id"]: OperationRow(**_read(row)) for row in opened}
 
     def stack(self, tenant_id: str) -> StackFacts | None:
@@ -174,13 +199,24 @@ class OperationStore:
         return tuple(self._stacks.values())
 
     def newest(self, tenant_id: str) -> OperationRow | None:
-        """The tenant's newest operation that is not a drift check."""
+        """The tenant's newest operation that did, or was to do, more than to look at what is there."""
         return self._newest.get(tenant_id)
+
+    def newest_read(self, tenant_id: str) -> OperationRow | None:
+        """The tenant's newest operation that only read what its stack hands over."""
+        return self._read.get(tenant_id)
+
+    async def holders(self, tenant_id: str) -> tuple[Holder, ...]:
+        """Who carried out the operations of a tenant that have ended."""
+        async with self._db.session() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            found = await (await cursor.execute(_HOLDERS, (tenant_id,))).fetchall()
+        return tuple(Holder(**row) for row in found)
 
     def last_queued(self, tenant_id: str) -> datetime | None:
         """When the tenant's latest operation was queued, as far as memory knows, drift checks among them."""
-        newest = self._newest.get(tenant_id)
-        known = (self._queued.get(tenant_id), newest.queued_time if newest is not None else None)
+        newest = (self._newest.get(tenant_id), self._read.get(tenant_id))
+        known = (self._queued.get(tenant_id), *(row.queued_time for row in newest if row is not None))
         return max(filter(None, known), default=None)
 
     def open_of(self, tenant_id: str) -> OperationRow | None:
@@ -224,9 +260,14 @@ class OperationStore:
             self._open[row.tenant_id] = row
         elif other is not None and other.id == row.id:
             del self._open[row.tenant_id]
-        if row.kind != "drift":
-            self._newest[row.tenant_id] = row
+        self._remember(row)
         return row
+
+    def _remember(self, row: OperationRow) -> None:
+        if row.kind == "outputs":
+            self._read[row.tenant_id] = row
+        elif row.kind != "drift":
+            self._newest[row.tenant_id] = row
 
     async def _learn(self, tenant_id: str) -> None:
         """Take up a tenant's operation that memory does not know: our own, whose writing got through unanswered."""
@@ -235,8 +276,7 @@ class OperationStore:
             found = await (await cursor.execute(_OPEN_OF, (self._installation, tenant_id))).fetchone()
         if found is not None:
             row = self._open[tenant_id] = OperationRow(**_read(found))
-            if row.kind != "drift":
-                self._newest[tenant_id] = row
+            self._remember(row)
 
     async def forget_old(self, tenant_id: str, *, epoch: int) -> None:
         """Leave out looks for drift and failures of long ago: what fails is tried four times an hour, for ever.

@@ -117,6 +117,12 @@ OPERATOR_OWN_NAMESPACE = (
         verbs=("create", "delete", "get", "patch"),
     ),
     Rule(
+        reason="a lock on a stack is freed when the pod that took it is gone",
+        group="",
+        resources=("pods",),
+        verbs=("get",),
+    ),
+    Rule(
         reason="the content of Plan revisions is kept",
         group="apps",
         resources=("controllerrevisions",),

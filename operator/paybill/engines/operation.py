@@ -59,8 +59,8 @@ class Request(StackModel):
     """The digest of the changes that were approved; another one is refused with ``Exit.POLICY``. None: any."""
     destroys_data: bool = False
     """Whether resources that hold data may be destroyed; protected otherwise."""
-    dead_owner: str | None = None
-    """For ``recover``: the holder of the state's lock, as ``Failed.holder`` gave it, that is proven to be gone."""
+    dead_owners: tuple[str, ...] = ()
+    """For ``recover``: holders of the state's lock, as ``Failed.holder`` gives them, that are proven to be gone."""
     deadline_seconds: float = Field(default=3600.0, gt=0)
     """How long it may take."""
     work_dir: str

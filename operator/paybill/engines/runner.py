@@ -130,7 +130,12 @@ def holder_here() -> str:
     Proof that it is gone is what the caller brings: a stack has one operation at a time, and a recovery is begun only
     when none of its operations lives.
     """
-    return f"{pwd.getpwuid(os.geteuid()).pw_name}@{platform.node()}"
+    return f"{pwd.getpwuid(os.geteuid()).pw_name}@{host()}"
+
+
+def host() -> str:
+    """The name of this host; in a pod it is the pod's."""
+    return platform.node()
 
 
 async def _start(request: Request, folder: Folder, command: Sequence[str]) -> asyncio.subprocess.Process:

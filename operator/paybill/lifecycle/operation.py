@@ -25,6 +25,8 @@ PERSON_PAUSE = timedelta(minutes=15)
 """What only people can mend is tried again this seldom, should they have mended it elsewhere."""
 LOOKS_ONLY: frozenset[Kind] = frozenset({"preview", "drift", "outputs"})
 """Operations of whose death nothing follows."""
+READ_CALM = 2 * LONGEST_PAUSE
+"""What was not read for so long is read at once."""
 PREVIEW_LASTS = timedelta(hours=24)
 """A preview this old says nothing about today."""
 
@@ -60,7 +62,7 @@ class Facts:
     recovery_due: bool = False
     """Whether something is left half made."""
     last: Operation | None = None
-    """The newest operation that is not a drift check."""
+    """The newest operation that is neither a drift check nor only read what the stack hands over."""
     approval_required: bool = False
     """Whether any change of this tenant's infrastructure needs a person."""
     approved: Collection[str] = field(default_factory=frozenset)
@@ -124,6 +126,18 @@ def dismantle(last: Operation | None, now: datetime, *, recovery_due: bool = Fal
     if last is not None and last.kind == "destroy":
         return _again(Run(kind="destroy"), last, now)
     return Run(kind="destroy", attempt=last.attempt if last is not None and last.kind == "recover" else 1)
+
+
+def read_again(last: Operation | None, now: datetime) -> Run | Wait:
+    """When what a stack hands over is read again, since its server refuses it; ``last``: the last time it was read."""
+    if last is None:
+        return Run(kind="outputs")
+    if last.ended_time is None:
+        return Wait(reason="OperationRunning", message=f"operation {last.id} reads it")
+    until = last.ended_time + pause(last)
+    if now < until:
+        return Wait(reason="OperationRunning", message=f"operation {last.id} has read it", until=until)
+    return Run(kind="outputs", attempt=last.attempt + 1 if now < last.ended_time + READ_CALM else 1)
 
 
 def may_destroy_data(kind: Kind, *, approved: bool, retain: bool, going: bool = False) -> bool:

@@ -26,6 +26,7 @@ from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
+    admin_login,
     infrastructure,
     objects,
     own_database,
@@ -111,7 +112,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         await _fence(world, tenant, claim, cause)
     except (Retry, Blocked) as failure:
         if not _goes_unfenced(tenant, claim, failure, now):
-            raise
+            raise await admin_login.asked_again(world, claim, failure, cause) from failure
         logger.warning("Tenant %s goes with its server, whose logins cannot be closed: %s", claim.tenant_name, failure)
     requested = tenant.metadata.deletion_timestamp or now
     step = Step(

@@ -82,7 +82,7 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
     return Wanted(inputs=inputs, cell=cell, engine=cell.spec.engine.type, program=_program(cell.spec.engine))
 
 
-def _refuse_elsewhere(claim: Claim, wanted: Wanted, stack: StackFacts | None) -> None:
+def refuse_elsewhere(claim: Claim, wanted: Wanted, stack: StackFacts | None) -> None:
     """Raise Blocked where the Cell by now names another place than that in which the tenant's infrastructure is.
 
     An ``up`` there would make an empty server, which the tenant would be connected to; a ``destroy`` would find
@@ -118,7 +118,7 @@ async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> 
         wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
         if wanted is None:
             return
-        _refuse_elsewhere(claim, wanted, stack)
+        refuse_elsewhere(claim, wanted, stack)
     except Blocked as failure:
         trouble: Failure | None = failure
     else:
@@ -313,7 +313,7 @@ async def destroyed(world: World, claim: Claim, scope: Scope) -> bool:
     if wanted is None:
         raise Blocked("NoEngine", f"Cell {claim.cell} no longer has the engine that made what tenant {claim.id} has in "
                       "the cloud: put spec.engine back; nothing of it is forgotten until then")  # fmt: skip
-    _refuse_elsewhere(claim, wanted, stack)
+    refuse_elsewhere(claim, wanted, stack)
     now = world.now()
     last = newest.decided if newest is not None else None
     answer = dismantle(last, now, recovery_due=stack is not None and stack.recovery_due)

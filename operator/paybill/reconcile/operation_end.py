@@ -54,11 +54,11 @@ async def _written_down(world: World, row: OperationRow, ended: Ended, stack: st
     """The Secret first, the row last: until that stands, all of it is done again."""
     done = ended.exit in (Exit.OK, Exit.CHANGES, Exit.DRIFT)
     result, failed = ended.result, ended.failed
-    outputs = result.outputs if result is not None else None
+    outputs = _outputs(row, ended)
     if done and outputs is not None and row.kind != "destroy":
         await persistently(lambda: _hand_over(world, row, outputs))
     facts = _facts(world, row, ended, stack, done=done)
-    if row.kind not in LOOKS_ONLY or row.kind == "drift" or ended.recovery_needed:
+    if row.kind not in LOOKS_ONLY or row.kind in ("drift", "outputs") or ended.recovery_needed:
         await persistently(lambda: world.operations.store.put_stack(facts, epoch=world.epoch))
     reason = failed.reason if failed is not None and not done else None
     if reason in ("DataProtected", "DataMissing"):
@@ -91,7 +91,7 @@ def _facts(world: World, row: OperationRow, ended: Ended, stack: str, *, done: b
         refused = ended.exit in (Exit.POLICY, Exit.CONFLICT)
         applied = before.applied_digest if refused else doubtful(before, row)
         return replace(before, applied_digest=applied, recovery_due=before.recovery_due or ended.recovery_needed)
-    outputs = result.outputs if result is not None else None
+    outputs = _outputs(row, ended)
     handed = _digest(outputs) if outputs is not None else before.handed
     match row.kind:
         case "up":
@@ -111,6 +111,14 @@ def _facts(world: World, row: OperationRow, ended: Ended, stack: str, *, done: b
             return replace(before, drift_checked_time=now, drift=found)
         case _:
             return replace(before, recovery_due=ended.recovery_needed, handed=handed)
+
+
+def _outputs(row: OperationRow, ended: Ended) -> StackOutputs | None:
+    """What its stack hands over by now. Of a mere reading only what is whole: half of it would take our login away."""
+    outputs = ended.result.outputs if ended.result is not None else None
+    if row.kind != "outputs" or outputs is None:
+        return outputs
+    return outputs if outputs.database is not None and outputs.database.admin_password is not None else None
 
 
 def _tell(world: World, row: OperationRow, facts: StackFacts) -> None:
@@ -157,6 +165,7 @@ async def _hand_over(world: World, row: OperationRow, outputs: StackOutputs) -> 
         inputs={"key": str(key_of(secret)), "fields": sorted(secret["data"])},
     )
     await take(world, Scope(cause=f"operation {row.id}", tenant_id=row.tenant_id, cell=row.cell), [step])
+    world.operations.attached.pop(row.tenant_id, None)  # the password may be another one, which no digest tells
 
 
 def doubtful(before: StackFacts, row: OperationRow) -> str | None:

@@ -9,9 +9,9 @@ from paybill.api.failures import Blocked, Retry
 from paybill.control.operations import OperationRow
 from paybill.desired import names
 from paybill.desired.resource import Key
-from paybill.engines import runner
 from paybill.engines.operation import Request
 from paybill.lifecycle.operation import may_destroy_data
+from paybill.reconcile import holders
 from paybill.reconcile.world import World
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def request_of(world: World, row: OperationRow, wanted: Wanted) -> Request
         path=spec.module_path or spec.program_path,
         credentials=await _credentials(world, wanted),
         expected=row.expected,
-        dead_owner=runner.holder_here() if row.kind == "recover" else None,
+        dead_owners=await holders.gone(world, row.tenant_id) if row.kind == "recover" else (),
         destroys_data=may_destroy_data(row.kind, approved=approved, retain=wanted.inputs.retain, going=going),
         deadline_seconds=DEADLINES.get(row.kind, LONGEST),
         work_dir=str(world.operations.folder / row.id),

@@ -25,7 +25,7 @@ from paybill.engines.operation import Exit, Request
 from paybill.files import write_private
 from paybill.lifecycle.fairness import Waiting, pick
 from paybill.lifecycle.operation import LOOKS_ONLY
-from paybill.reconcile import metrics
+from paybill.reconcile import holders, metrics
 from paybill.reconcile.operation_end import OperationFailed, conclude, doubtful, known, persistently, wake
 from paybill.reconcile.operation_request import refuse_paused, request_of
 from paybill.reconcile.steps import Scope, Step, ask, take
@@ -226,9 +226,11 @@ class Operations:
             before = known(world, row, wanted.inputs.stack)
             await self.store.put_stack(replace(before, destroyed_time=None, place=wanted.place), epoch=world.epoch)
         # What is wanted may have changed since it was asked for; it is this that is applied.
+        holder, pod = await holders.ours(world)
         running = await self.store.change(
-            row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest
-        )
+            row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest,
+            holder=holder, pod=pod,
+        )  # fmt: skip
         self._wanted.pop(row.id, None)
         try:
             ended = await runner.run(request)

@@ -37,7 +37,11 @@ async def attach(world: World, claim: Claim, *, deep: bool) -> None:
     dsn, ca = await _admin_uri(world, claim)
     reference = SecretKeyReference(name=names.own_server_secret(claim.id), key=ADMIN_KEY)
     spec = Server(name=claim.server, admin_secret_ref=reference, holds="Schemas")
-    await world.servers.attach(claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca, limits=LIMITS)
+    found = await world.servers.attach(
+        claim.cell, spec, dsn, make=not world.brakes.halt.observing, ca=ca, limits=LIMITS
+    )
+    if found is known:
+        await known.look_at_all()  # the same was handed over once more: only an answer shows that it is right
     if handed is not None:
         world.operations.attached[claim.id] = handed
 

@@ -18,6 +18,7 @@ from paybill.lifecycle.phases import OVER
 from paybill.lifecycle.tenant import course
 from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import (
+    admin_login,
     adoption,
     claiming,
     contract,
@@ -69,7 +70,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     try:
         await _act(world, current, binding, held, deep=deep)
     except Failure as stopped:
-        failure = stopped
+        failure = await admin_login.asked_again(world, current.claim, stopped, cause)
     await tenant_report.tell(world, current, failure)
     _make_way(world, current, binding)
     if failure is not None:

@@ -75,12 +75,12 @@ def test_looking_takes_no_lock(bench: Bench, cloud: Cloud):
     assert key_of(bench) + ".tflock" in names(bench, cloud)
 
 
-@pytest.mark.parametrize("proof", [None, "paybill@worker-8"])
-def test_a_lock_whose_owner_is_not_proven_gone_is_left_alone(bench: Bench, cloud: Cloud, proof: str | None):
+@pytest.mark.parametrize("proof", [(), ("paybill@worker-8",)])
+def test_a_lock_whose_owner_is_not_proven_gone_is_left_alone(bench: Bench, cloud: Cloud, proof: tuple[str, ...]):
     bench.run("up")
     lock(bench, cloud)
 
-    error = bench.fail("recover", dead_owner=proof)
+    error = bench.fail("recover", dead_owners=proof)
 
     assert error.failed.reason == "StateLocked"
     assert key_of(bench) + ".tflock" in names(bench, cloud)
@@ -90,7 +90,7 @@ def test_a_lock_of_a_dead_owner_is_freed_and_the_stack_works_again(bench: Bench,
     made = bench.run("up")
     lock(bench, cloud)
 
-    result = bench.run("recover", dead_owner="paybill@worker-7")
+    result = bench.run("recover", dead_owners=("paybill@worker-0", "paybill@worker-7"))
 
     assert names(bench, cloud) == [key_of(bench)]
     assert result.outputs == made.outputs

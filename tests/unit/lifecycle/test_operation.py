@@ -22,6 +22,7 @@ from paybill.lifecycle.operation import (
     dismantle,
     may_destroy_data,
     pause,
+    read_again,
     summary,
 )
 
@@ -383,3 +384,26 @@ def test_who_only_looks_stands_in_nobodys_way(kind, state):
     assert decide(Facts(wanted=WANTED, applied=WANTED, last=asked), NOW) == Nothing()
     assert isinstance(decide(Facts(wanted=WANTED, applied=OTHER, last=asked), NOW), Wait), "one at a time"
     assert isinstance(decide(Facts(wanted=WANTED, applied=WANTED, last=last("up", state)), NOW), Wait)
+
+
+READ: dict[str, Any] = {"kind": "outputs", "state": "Succeeded", "exit_code": 0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(None, 0, Run(kind="outputs"), id="at once the first time"),
+        pytest.param(READ, 9, "waits", id="what it read did not help: not at once again"),
+        pytest.param(READ, 10, Run(kind="outputs", attempt=2), id="after a pause"),
+        pytest.param(READ | {"attempt": 2}, 19, "waits", id="then a longer one"),
+        pytest.param(READ | {"attempt": 99}, 600, Run(kind="outputs", attempt=100), id="which has an end"),
+        pytest.param(READ | {"attempt": 9}, 1200, Run(kind="outputs", attempt=1), id="and is short after a calm"),
+        pytest.param(READ | {"state": "Failed", "exit_code": 50}, 899, "waits", id="people must act first"),
+        pytest.param(READ | {"state": "Running"}, 5, "waits", id="one at a time"),
+    ],
+)
+def test_what_a_stack_hands_over_is_read_again_seldom(
+    before: dict[str, Any] | None, after: float, expected: Run | str
+) -> None:
+    answer = read_again(last(**before) if before is not None else None, NOW + after * SECOND)
+    assert isinstance(answer, Wait) if expected == "waits" else answer == expected, answer

@@ -16,7 +16,7 @@ import pytest
 from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Failure
 from paybill.cluster.lease import LeaseLost
-from paybill.control.operations import OperationRow, OperationStore, StackFacts
+from paybill.control.operations import Holder, OperationRow, OperationStore, StackFacts
 from paybill.desired import names
 from paybill.desired.stack import StackInputs
 from paybill.engines import runner
@@ -40,6 +40,10 @@ class Memory(OperationStore):
 
     async def forget_old(self, tenant_id: str, *, epoch: int) -> None:
         """There is nothing old."""
+
+    async def holders(self, tenant_id: str) -> tuple[Holder, ...]:
+        """Nobody else ever carried anything out."""
+        return ()
 
     async def _write(self, *_: Any) -> None:
         if self.broken is not None:

@@ -47,7 +47,7 @@ def _look(session: Session) -> Plan:
         return session.plan("recover", "-refresh-only")
     except LockedError as error:
         lock = error.lock
-        if lock is None or not session.request.dead_owner or session.request.dead_owner != lock.who:
+        if lock is None or lock.who not in session.request.dead_owners:
             raise
         session.tell(Progress(phase="unlock", resource=lock.who))
         session.run("freeing the lock of", "force-unlock", "-force", lock.id)
