@@ -30,7 +30,7 @@ class StandIn:
         result: Result = getattr(self, behaviour)(request, tell, argument)
         return result
 
-    preview = drift = refresh = destroy = outputs = recover = up
+    preview = preview_destroy = drift = refresh = destroy = outputs = recover = up
 
     def good(self, request: Request, tell: Tell, argument: str) -> Result:
         tell(Progress(phase="apply", resource="a", action="create"))

@@ -28,13 +28,13 @@ from paybill.desired import approval as approvals
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.desired.stack import Change
-from paybill.lifecycle.operation import summary
+from paybill.lifecycle.operation import Kind, summary
 
 POLL = 0.3
 _TITLES = ("OPERATION", "TENANT", "KIND", "STATE", "CHANGES", "QUEUED", "TOOK", "REASON")
 _LIST = (
     "SELECT id, tenant_id, tenant_name, cell, engine, kind, state, reason, message, changes, changes_digest, counts,"
-    " attempt, cause, approved_by, queued_time, started_time, ended_time FROM paybill.operations"
+    " retained, attempt, cause, approved_by, queued_time, started_time, ended_time FROM paybill.operations"
     " WHERE (%(tenant)s::text IS NULL OR tenant_name = %(tenant)s OR tenant_id = %(tenant)s)"
     " AND (NOT %(open)s OR ended_time IS NULL) ORDER BY queued_time DESC, id LIMIT %(most)s"
 )
@@ -46,6 +46,11 @@ _LEFT = (
     " OR s.unsearched IS NOT NULL) ORDER BY s.destroyed_time, s.tenant_id"
 )
 _ONE = _LIST.replace("WHERE", "WHERE id = %(id)s AND")
+_ENDS = {
+    "Retain": "deleting the Tenant destroys nothing of this",
+    "Snapshot": "it is destroyed when the Tenant is deleted and its retention is over",
+    "Delete": "it is destroyed when the Tenant is deleted",
+}
 _ACTIONS = {"create": "+", "update": "~", "replace": "±", "delete": "-"}
 
 Row = dict[str, Any]
@@ -94,19 +99,30 @@ def leftovers(*, output: str, database: str | None) -> None:
 
 @click.command()
 @click.argument("tenant")
+@click.option("--destroy", is_flag=True, help="Say what its destruction would delete and what would stay instead.")
 @click.option("--last", is_flag=True, help="Show what the last preview found, and ask for no new one.")
 @click.option("--wait", default=900.0, show_default=True, metavar="SECONDS", help="How long to wait for it.")
 @table_output
 @kubeconfig_option
 @database_option
 def preview(
-    *, tenant: str, last: bool, wait: float, output: str, kubeconfig: Path | None, database: str | None
+    *, tenant: str, destroy: bool, last: bool, wait: float, output: str, kubeconfig: Path | None, database: str | None
 ) -> None:
-    """Say what would be done to a tenant's infrastructure now; changes nothing."""
+    """Say what would be done to a tenant's infrastructure now; changes nothing.
+
+    With --destroy: what would become of it at the end of the Tenant's deletionPolicy, or of Retain if it were destroyed
+    all the same.
+    """
     with reported(output), connected(database) as connection:
         found = ask(kubeconfig, lambda cluster: _tenant(cluster, tenant))
-        row = _newest_preview(connection, found) if last else _new_preview(connection, kubeconfig, found, wait)
+        kind: Kind = "preview_destroy" if destroy else "preview"
+        if last:
+            row = _newest_preview(connection, found, kind)
+        else:
+            row = _new_preview(connection, kubeconfig, found, wait, kind)
         _show(row, output)
+        if destroy and output != JSON:
+            click.echo(f"  deletionPolicy {found.spec.deletion_policy}: {_ENDS[found.spec.deletion_policy]}")
 
 
 @click.command()
@@ -184,21 +200,25 @@ async def _tenant(cluster: Cluster, name: str) -> Tenant:
     return found
 
 
-def _newest_preview(connection: psycopg.Connection[Any], tenant: Tenant) -> Row:
+def _newest_preview(connection: psycopg.Connection[Any], tenant: Tenant, kind: Kind = "preview") -> Row:
     rows = _rows(connection, tenant=tenant.status.id, most=50)
-    found = (row for row in rows if row["kind"] == "preview" or row["reason"] == "ApprovalRequired")
-    row = next(found, None)
+    asks = kind == "preview"  # what an update was refused for is as good as a preview of it
+    row = next((row for row in rows if row["kind"] == kind or (asks and row["reason"] == "ApprovalRequired")), None)
     if row is None:
-        name = tenant.metadata.name
-        raise Invalid("NothingToPreview", f"nothing was previewed for Tenant {name}: `paybill preview {name}` does")
+        command = f"paybill preview {tenant.metadata.name}{'' if asks else ' --destroy'}"
+        happened = f"nothing of the kind was previewed for Tenant {tenant.metadata.name}: `{command}` does"
+        raise Invalid("NothingToPreview", happened)
     return row
 
 
-def _new_preview(connection: psycopg.Connection[Any], kubeconfig: Path | None, tenant: Tenant, wait: float) -> Row:
+def _new_preview(
+    connection: psycopg.Connection[Any], kubeconfig: Path | None, tenant: Tenant, wait: float, kind: Kind
+) -> Row:
     """Ask the operator for a preview and wait for it."""
     word = secrets.token_hex(4)
     key = Key("Tenant", "", tenant.metadata.name)
-    ask(kubeconfig, lambda cluster: cluster.annotate(key, {names.PREVIEW_ANNOTATION: word}))
+    asked = {names.PREVIEW_ANNOTATION: word if kind == "preview" else f"destroy-{word}"}
+    ask(kubeconfig, lambda cluster: cluster.annotate(key, asked))
     return _ended(connection, f"{tenant.status.id}-{word}", wait)
 
 
@@ -248,7 +268,9 @@ def _show(row: Row, output: str, *, dry_run: bool = False) -> None:
         held = "  holds data" if change.data else ""
         fields = f" ({', '.join(change.fields)})" if change.fields else ""
         click.echo(f"  {_ACTIONS[change.action]} {change.address}  {change.type}{fields}{held}")
-    if row["changes_digest"]:
+    for one in row["retained"]:
+        click.echo(f"  = {one}  stays")
+    if row["changes_digest"] and row["kind"] != "preview_destroy":
         click.echo(f"  digest {row['changes_digest']}")
 
 

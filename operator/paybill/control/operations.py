@@ -69,6 +69,8 @@ class OperationRow:
     changes: tuple[Change, ...] = ()
     changes_digest: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    retained: tuple[str, ...] = ()
+    """Ids of what stays in the cloud though it leaves the stack, or would."""
     attempt: int = 1
     queued_time: datetime
     started_time: datetime | None = None
@@ -138,7 +140,8 @@ _STACKS = sql.SQL("SELECT {} FROM paybill.stacks WHERE installation = %s").forma
 )
 _NEWEST = sql.SQL(
     "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s"
-    " AND kind NOT IN ('drift', 'outputs') ORDER BY tenant_id, ended_time IS NULL DESC, queued_time DESC, id DESC"
+    " AND kind NOT IN ('drift', 'outputs', 'preview_destroy')"
+    " ORDER BY tenant_id, ended_time IS NULL DESC, queued_time DESC, id DESC"
 ).format(sql.SQL(", ").join(map(sql.Identifier, _ROW)))
 _READ = sql.SQL(
     "SELECT DISTINCT ON (tenant_id) {} FROM paybill.operations WHERE installation = %s AND kind = 'outputs'"
@@ -152,9 +155,10 @@ _OPEN_OF = _OPEN + sql.SQL(" AND tenant_id = %s")
 
 _PRUNE = sql.SQL(
     "DELETE FROM paybill.operations o USING fence WHERE o.tenant_id = %s AND ("
-    "o.kind IN ('drift', 'outputs') AND o.ended_time < now() - interval '7 days'"
+    "o.kind IN ('drift', 'outputs', 'preview_destroy') AND o.ended_time < now() - interval '7 days'"
     " OR o.state = 'Failed' AND o.ended_time < now() - interval '30 days' AND EXISTS (SELECT FROM paybill.operations n"
-    " WHERE n.tenant_id = o.tenant_id AND n.kind NOT IN ('drift', 'outputs') AND n.queued_time > o.queued_time))"
+    " WHERE n.tenant_id = o.tenant_id AND n.kind NOT IN ('drift', 'outputs', 'preview_destroy')"
+    " AND n.queued_time > o.queued_time))"
 )
 _HOLDERS = (
     "SELECT holder, pod, bool_or(state = 'Lost') AS lost FROM paybill.operations"
@@ -199,7 +203,7 @@ class OperationStore:
         return tuple(self._stacks.values())
 
     def newest(self, tenant_id: str) -> OperationRow | None:
-        """The tenant's newest operation that did, or was to do, more than to look at what is there."""
+        """The tenant's newest operation that did, or was to do, more than to look at what is there or would go."""
         return self._newest.get(tenant_id)
 
     def newest_read(self, tenant_id: str) -> OperationRow | None:
@@ -266,7 +270,7 @@ class OperationStore:
     def _remember(self, row: OperationRow) -> None:
         if row.kind == "outputs":
             self._read[row.tenant_id] = row
-        elif row.kind != "drift":
+        elif row.kind not in decided.ASIDE:
             self._newest[row.tenant_id] = row
 
     async def _learn(self, tenant_id: str) -> None:
@@ -279,7 +283,7 @@ class OperationStore:
             self._remember(row)
 
     async def forget_old(self, tenant_id: str, *, epoch: int) -> None:
-        """Leave out looks for drift and failures of long ago: what fails is tried four times an hour, for ever.
+        """Leave out looks and failures of long ago: what fails is tried four times an hour, for ever.
 
         What was done stays, and so does the newest operation, which the next one is decided by.
         """

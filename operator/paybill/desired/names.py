@@ -30,7 +30,8 @@ ALLOW_DELETE_ANNOTATION = "paybill.dev/allow-delete"
 """On a Tenant whose contract runs, with the Tenant's own name: somebody means its deletion."""
 
 PREVIEW_ANNOTATION = "paybill.dev/preview"
-"""On a Tenant: a word of eight hexadecimal digits; each new one asks for a preview of its infrastructure."""
+"""On a Tenant: a word of eight hexadecimal digits; each new one asks for a preview of its infrastructure, or with
+``destroy-`` before it for one of its destruction."""
 CANCEL_ANNOTATION = "paybill.dev/cancel-operation"
 """On a Tenant: the id of an operation of its infrastructure that is to stop."""
 

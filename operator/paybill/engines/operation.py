@@ -13,8 +13,8 @@ from pydantic import Field
 
 from paybill.desired.stack import Change, StackInputs, StackModel, StackOutputs
 
-Kind = Literal["preview", "up", "refresh", "drift", "destroy", "outputs", "recover"]
-"""``drift`` only looks; ``refresh`` takes what it saw into the state; ``recover`` mends after one that died."""
+Kind = Literal["preview", "up", "refresh", "drift", "preview_destroy", "destroy", "outputs", "recover"]
+"""Previews and ``drift`` only look; ``refresh`` takes what it saw into the state; ``recover`` mends what died."""
 EngineType = Literal["Pulumi", "Terraform", "Embedded"]
 
 
@@ -59,6 +59,8 @@ class Request(StackModel):
     """The digest of the changes that were approved; another one is refused with ``Exit.POLICY``. None: any."""
     destroys_data: bool = False
     """Whether resources that hold data may be destroyed; protected otherwise."""
+    takes_away: bool = True
+    """Whether an ``up`` may delete or replace anything at all: not while the installation is halted."""
     dead_owners: tuple[str, ...] = ()
     """For ``recover``: holders of the state's lock, as ``Failed.holder`` gives them, that are proven to be gone."""
     deadline_seconds: float = Field(default=3600.0, gt=0)

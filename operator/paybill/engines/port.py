@@ -39,6 +39,9 @@ class Engine(Protocol):
     def drift(self, request: Request, tell: Tell) -> Result:
         """Compare what exists with the state; changes nothing, takes no lock."""
 
+    def preview_destroy(self, request: Request, tell: Tell) -> Result:
+        """Say what ``destroy`` would take away and what it would leave (``Result.retained``); changes nothing."""
+
     def destroy(self, request: Request, tell: Tell) -> Result:
         """Take everything away that need not stay; ``Result.retained`` names what stays."""
 

@@ -141,7 +141,7 @@ def _operation(engine: Engine, request: Request) -> Callable[[Request, Tell], Re
 def _exit_of(request: Request, result: Result) -> Exit:
     """A preview that found something and a drift that found some have codes of their own; the rest is done."""
     match request.kind:
-        case "preview":
+        case "preview" | "preview_destroy":
             return Exit.CHANGES if result.changes else Exit.OK
         case "drift":
             return Exit.DRIFT if result.changes else Exit.OK

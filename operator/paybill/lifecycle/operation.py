@@ -15,7 +15,7 @@ from typing import Literal
 from paybill.lifecycle.changes import Change
 
 State = Literal["Waiting", "Running", "Succeeded", "Failed", "Lost"]
-Kind = Literal["preview", "up", "refresh", "drift", "destroy", "outputs", "recover"]
+Kind = Literal["preview", "up", "refresh", "drift", "preview_destroy", "destroy", "outputs", "recover"]
 
 TRANSIENT, USER, POLICY, CONFLICT = 60, 50, 40, 20
 """Exit codes of a worker (engines/operation.py) that this decides by."""
@@ -23,10 +23,14 @@ FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=10)
 PERSON_PAUSE = timedelta(minutes=15)
 """What only people can mend is tried again this seldom, should they have mended it elsewhere."""
-LOOKS_ONLY: frozenset[Kind] = frozenset({"preview", "drift", "outputs"})
+LOOKS_ONLY: frozenset[Kind] = frozenset({"preview", "drift", "preview_destroy", "outputs"})
 """Operations of whose death nothing follows."""
 READ_CALM = 2 * LONGEST_PAUSE
 """What was not read for so long is read at once."""
+ASIDE: frozenset[Kind] = frozenset({"drift", "preview_destroy", "outputs"})
+"""Operations that say nothing of what is to be done next."""
+HALTED = "Halted"
+"""Why an ``up`` was refused that would have taken something away while the installation is halted."""
 PREVIEW_LASTS = timedelta(hours=24)
 """A preview this old says nothing about today."""
 
@@ -62,7 +66,7 @@ class Facts:
     recovery_due: bool = False
     """Whether something is left half made."""
     last: Operation | None = None
-    """The newest operation that is neither a drift check nor only read what the stack hands over."""
+    """The newest operation that is not ``ASIDE``."""
     approval_required: bool = False
     """Whether any change of this tenant's infrastructure needs a person."""
     approved: Collection[str] = field(default_factory=frozenset)
@@ -165,7 +169,7 @@ def _afresh(facts: Facts) -> Run:
 
 def _after(facts: Facts, last: Operation, now: datetime) -> Next:
     """The last operation was about the very same inputs."""
-    if last.reason == "ApprovalRequired" or (last.kind == "preview" and last.state == "Succeeded"):
+    if last.reason in ("ApprovalRequired", HALTED) or (last.kind == "preview" and last.state == "Succeeded"):
         return _found(facts, last, now)
     if last.state == "Succeeded":
         return replace(_afresh(facts), attempt=last.attempt)
@@ -195,7 +199,7 @@ def _found(facts: Facts, last: Operation, now: datetime) -> Next:
     if last.changes_digest in facts.approved:
         return up
     harmless = not last.changes or not (facts.approval_required or any(map(_grave, last.changes)))
-    if last.kind == "preview" and harmless:
+    if (last.kind == "preview" or last.reason == HALTED) and harmless:
         return up
     return Ask(
         reason="ApprovalRequired",

@@ -31,7 +31,7 @@ from paybill.reconcile.steps import Scope
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
-_WORD = re.compile("[0-9a-f]{8}")
+_WORD = re.compile("(?P<destroy>destroy-)?(?P<word>[0-9a-f]{8})")
 TIERS = {Phase.ACTIVE: "Paying", Phase.TRIALING: "Trial"}
 
 
@@ -204,11 +204,10 @@ def wake(world: World, claim: Claim | None) -> datetime | None:
 
 async def _asked_for(world: World, current: Pass, claim: Claim, wanted: Wanted) -> None:
     """Begin a preview that somebody asked for by an annotation, once. It stands in nobody's way."""
-    word = current.tenant.metadata.annotations.get(names.PREVIEW_ANNOTATION, "")
-    operation = f"{claim.id}-{word}"
-    if not _WORD.fullmatch(word) or await world.operations.store.known(operation):
+    asked = _WORD.fullmatch(current.tenant.metadata.annotations.get(names.PREVIEW_ANNOTATION, ""))
+    if asked is None or await world.operations.store.known(operation := f"{claim.id}-{asked['word']}"):
         return
-    run = Run(kind="preview")
+    run = Run(kind="preview_destroy" if asked["destroy"] else "preview")
     await begin(world, claim, wanted, run, cause="it was asked for", tier="Paying", operation=operation)
 
 

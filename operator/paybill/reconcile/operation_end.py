@@ -17,7 +17,7 @@ from paybill.control.operations import OperationRow, StackFacts
 from paybill.desired import handover
 from paybill.desired.resource import key_of
 from paybill.desired.stack import StackOutputs, digest_of
-from paybill.engines.operation import Exit
+from paybill.engines.operation import Exit, Result
 from paybill.engines.runner import Ended
 from paybill.lifecycle.operation import LOOKS_ONLY, summary
 from paybill.reconcile import metrics
@@ -75,6 +75,7 @@ async def _written_down(world: World, row: OperationRow, ended: Ended, stack: st
             changes=result.changes if result is not None else (),
             changes_digest=result.digest if result is not None else None,
             counts=dict(result.counts) if result is not None else {},
+            retained=result.retained if result is not None else (),
         )
     )
     return concluded, facts
@@ -97,14 +98,13 @@ def _facts(world: World, row: OperationRow, ended: Ended, stack: str, *, done: b
         case "up":
             return replace(
                 before, applied_digest=row.inputs_digest, applied_time=now, handed=handed, drift=(),
-                recovery_due=ended.recovery_needed, destroyed_time=None,
+                recovery_due=ended.recovery_needed, destroyed_time=None, retained=_together(before, result),
             )  # fmt: skip
         case "destroy":
-            retained = result.retained if result is not None else ()
             orphans = result.orphans if result is not None else ()
             return replace(
-                before, applied_digest=None, destroyed_time=now, retained=retained, orphans=orphans, handed=None,
-                unsearched=result.unsearched if result is not None else None, recovery_due=False,
+                before, applied_digest=None, destroyed_time=now, retained=_together(before, result), orphans=orphans,
+                handed=None, unsearched=result.unsearched if result is not None else None, recovery_due=False,
             )  # fmt: skip
         case "drift":
             found = result.changes if result is not None else ()
@@ -119,6 +119,11 @@ def _outputs(row: OperationRow, ended: Ended) -> StackOutputs | None:
     if row.kind != "outputs" or outputs is None:
         return outputs
     return outputs if outputs.database is not None and outputs.database.admin_password is not None else None
+
+
+def _together(before: StackFacts, result: Result | None) -> tuple[str, ...]:
+    """All that was left in a cloud: by this operation, and by those before it."""
+    return tuple(sorted({*before.retained, *(result.retained if result is not None else ())}))
 
 
 def _tell(world: World, row: OperationRow, facts: StackFacts) -> None:

@@ -32,6 +32,7 @@ WANTED, OTHER = "sha256:wanted", "sha256:other"
 FOUND = "sha256:found"
 """The digest of what a preview found."""
 CREATE = Change(action="create", address="bucket", type="t", data=True)
+SWAP = Change(action="replace", address="role", type="t")
 LOSS = Change(action="replace", address="server", type="t", data=True)
 
 
@@ -89,6 +90,33 @@ APPROVED = frozenset({FOUND})
 )  # fmt: skip
 def test_what_is_wanted_decides(given: Facts, expected: Any) -> None:
     assert asked(given) == expected
+
+
+def halted(*changes: Change, **more: Any) -> Operation:
+    """An ``up`` that would have taken something away while the installation was halted."""
+    return last("up", "Failed", reason="Halted", exit_code=40, changes=changes, changes_digest=FOUND, **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(facts(halted(SWAP)), Run(kind="up", expected=FOUND), id="just that, which the halt holds back"),
+        pytest.param(
+            facts(halted(SWAP), approved=APPROVED, approval_required=True), Run(kind="up", expected=FOUND),
+            id="what a person allowed",
+        ),
+        pytest.param(facts(halted(SWAP, inputs_digest=OTHER)), Run(kind="up"), id="other inputs are looked at anew"),
+    ],
+)  # fmt: skip
+def test_what_a_halt_refused_is_asked_for_by_name(given: Facts, expected: Any) -> None:
+    assert asked(given) == expected
+
+
+@pytest.mark.parametrize("given", [facts(halted(LOSS)), facts(halted(SWAP), approval_required=True)])
+def test_what_needs_a_persons_word_needs_it_after_a_halt_too(given: Facts) -> None:
+    answer = asked(given)
+    assert isinstance(answer, Ask)
+    assert answer.reason == "ApprovalRequired"
 
 
 @pytest.mark.parametrize("state", ["Waiting", "Running"])

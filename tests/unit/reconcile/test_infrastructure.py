@@ -11,6 +11,7 @@ from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.operations import StackFacts
+from paybill.desired import names
 from paybill.lifecycle.operation import Run
 from paybill.reconcile import infrastructure, own_server
 from paybill.reconcile.operations import Operations
@@ -70,6 +71,13 @@ class Scene:
         monkeypatch.setattr(own_server, "attach", attach)
         await infrastructure.ensure(self.world, self.current, self.plan, deep=False)
         return self.current.unapplied, bool(self.attached)
+
+    async def operations_end(self, operation: str) -> None:
+        """Have an operation end well."""
+        opened = self.store.open_of(ID)
+        assert opened is not None
+        assert opened.id == operation
+        await self.store.change(opened, epoch=1, state="Succeeded", ended_time=NOW)
 
     def open(self) -> tuple[str, str] | None:
         found = self.store.open_of(ID)
@@ -154,6 +162,42 @@ async def test_what_keeps_an_operation_from_beginning_is_told(tmp_path: Any, mon
     why = Retry("SecretMissing", "Secret cloud does not exist")
     scene.world.operations.held[opened.id] = why
     assert await scene.made(monkeypatch) == (why, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [("0a1b2c3d", "preview"), ("destroy-0a1b2c3d", "preview_destroy"), ("destroy", None), ("", None)]
+)
+async def test_what_is_asked_for_by_an_annotation_is_looked_at_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, word: str, kind: str | None
+) -> None:
+    # given: a tenant that has what it should have
+    scene = Scene(tmp_path, cell=PULUMI)
+    wanted = infrastructure.wanted_of(scene.world, scene.claim, scene.plan, "Retain")
+    assert wanted is not None
+    there = vars(THERE) | {"applied_digest": wanted.digest, "applied_time": NOW, "drift_checked_time": NOW}
+    await scene.store.put_stack(StackFacts(**there), epoch=1)
+    asked: set[str] = set()
+
+    async def known(operation: str) -> bool:
+        return operation in asked
+
+    monkeypatch.setattr(scene.store, "known", known)
+    scene.current.tenant.metadata.annotations[names.PREVIEW_ANNOTATION] = word
+
+    # when
+    trouble, _ = await scene.made(monkeypatch)
+
+    # then: it is queued under the word's id, stands in nobody's way, and is not what the next one is decided by
+    opened = scene.store.open_of(ID)
+    assert (opened.kind if opened is not None else None) == kind
+    assert trouble is None
+    if opened is not None:
+        assert opened.id == f"{ID}-0a1b2c3d"
+        assert (scene.store.newest(ID) is None) is (kind == "preview_destroy")
+        await scene.operations_end(opened.id)
+        asked.add(opened.id)
+        await scene.made(monkeypatch)
+        assert scene.store.open_of(ID) is None
 
 
 @pytest.mark.parametrize("takes_away", [True, False])

@@ -23,6 +23,7 @@ from paybill.engines import runner
 from paybill.engines.folder import Record
 from paybill.engines.operation import Exit, Failed, Result
 from paybill.engines.runner import Ended
+from paybill.lifecycle.mode import FULL, Halt, Mode
 from paybill.reconcile import operation_end, operations
 from paybill.reconcile.infrastructure import Wanted
 from paybill.reconcile.operations import Operations
@@ -74,6 +75,7 @@ class Scene:
             queue=SimpleNamespace(add=lambda work, _: self.woken.append(work.name)),
             cluster=SimpleNamespace(get=self._get),
             operations=self.operations,
+            brakes=SimpleNamespace(halt=FULL),
         )
         monkeypatch.setattr(operations, "take", self._take)
         monkeypatch.setattr(operations, "ask", lambda *_, **__: None)
@@ -233,6 +235,42 @@ async def test_only_of_a_tenant_that_is_destroyed_a_recovery_takes_it_that_data_
     await scene.operations.queue(row("a", kind="recover"), of, epoch=1)
     await scene.until(lambda: bool(scene.begun))
     assert scene.asked[0].destroys_data is may
+
+
+@pytest.mark.parametrize("mode", sorted(Mode))
+async def test_an_update_of_which_nobody_knows_what_it_does_takes_nothing_away_under_a_halt(
+    scene: Scene, mode: Mode
+) -> None:
+    scene.world.brakes.halt = Halt(mode=mode)
+    await scene.queue("a")
+    await scene.until(lambda: bool(scene.begun))
+    assert scene.asked[0].takes_away is (mode is Mode.FULL)
+
+
+@pytest.mark.parametrize(("policy", "keeps"), [("Delete", False), ("Retain", True), ("Snapshot", False)])
+@pytest.mark.parametrize("kind", ["preview", "preview_destroy"])
+async def test_a_look_at_a_destruction_is_of_what_the_tenants_policy_comes_to(
+    scene: Scene, kind: Any, policy: str, keeps: bool
+) -> None:
+    spec, metadata = SimpleNamespace(deletion_policy=policy), SimpleNamespace(uid="other", annotations={})
+    scene.world.declared.tenants = SimpleNamespace(get=lambda _: SimpleNamespace(spec=spec, metadata=metadata))
+    await scene.operations.queue(row("a", kind=kind), wanted("a"), epoch=1)
+    await scene.until(lambda: bool(scene.begun))
+    assert scene.asked[0].inputs.retain is (keeps if kind == "preview_destroy" else wanted("a").inputs.retain)
+    assert not scene.asked[0].destroys_data
+
+
+async def test_what_an_operation_left_in_a_cloud_stays_known_whatever_the_next_one_leaves(scene: Scene) -> None:
+    facts = StackFacts(tenant_id=tenant("a"), engine="Terraform", stack="s", retained=("bucket",))
+    await scene.store.put_stack(facts, epoch=1)
+    left = Result(retained=("key",))
+    scene.workers["a"] = lambda: replace(ended("a"), result=left)
+    await scene.operations.queue(row("a", kind="destroy"), wanted("a"), epoch=1)
+    await scene.until(lambda: scene.state("a") == "Succeeded")
+    found, of = scene.store.stack(tenant("a")), scene.store.newest(tenant("a"))
+    assert found is not None
+    assert of is not None
+    assert (found.retained, of.retained) == (("bucket", "key"), ("key",))
 
 
 async def test_why_it_cannot_be_begun_is_known(scene: Scene) -> None:

@@ -52,20 +52,23 @@ class EmbeddedEngine:
         """Compare what runs with what was asked for."""
         return _result(request, _changes(_folder(request), request.inputs))
 
+    def preview_destroy(self, request: Request, tell: Tell) -> Result:  # noqa: ARG002
+        """Say whether the server's data would go or stay."""
+        folder = _folder(request)
+        return Result(counts={"same": 0}) if folder.wanted is None else _destruction(request, folder)
+
     def destroy(self, request: Request, tell: Tell) -> Result:
         """Stop the server; its data goes only where that was said."""
         folder = _folder(request)
         if folder.wanted is None:
             return Result(counts={"same": 0})
-        leave = request.inputs.retain and not request.destroys_data
+        leave = _leaves(request)
         address = _address(request.inputs)
         tell(Progress(phase="destroy", resource=address, action="update" if leave else "delete"))
         wanted = Wanted.of(request.inputs, "Stopped" if leave else "Removed")
         folder.ask(wanted)
         _await(request, folder, lambda found: _is_over(folder, found, wanted))
-        change = Change(action="delete", address=address, type=TYPE, data=True)
-        retained = (str(folder.path),) if leave else ()
-        return Result(changes=() if leave else (change,), counts={"delete": int(not leave)}, retained=retained)
+        return _destruction(request, folder)
 
     def outputs(self, request: Request, tell: Tell) -> Result:  # noqa: ARG002
         """Where the server is and how it is administered."""
@@ -91,6 +94,18 @@ def _folder(request: Request) -> Folder:
     folder = Folder(Path(request.home), request.inputs.tenant_id)
     _refuse_stranger(folder, request.inputs)
     return folder
+
+
+def _leaves(request: Request) -> bool:
+    return request.inputs.retain and not request.destroys_data
+
+
+def _destruction(request: Request, folder: Folder) -> Result:
+    """What a destruction takes away, or leaves."""
+    if _leaves(request):
+        return Result(counts={"delete": 0}, retained=(str(folder.path),))
+    change = Change(action="delete", address=_address(request.inputs), type=TYPE, data=True)
+    return Result(changes=(change,), counts={"delete": 1})
 
 
 def _address(inputs: StackInputs) -> str:

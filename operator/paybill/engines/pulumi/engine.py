@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from paybill.engines.operation import Progress, Request, Result
+from paybill.engines.policy import require_unhalted
 from paybill.engines.port import Tell
+from paybill.engines.pulumi import destruction
 from paybill.engines.pulumi.events import Events
 from paybill.engines.pulumi.run import OPTIONS, Run, result_of
 from paybill.engines.pulumi.state import State
@@ -28,9 +30,17 @@ class PulumiEngine:
         run.refuse_pending(state)
         looked = run.preview(stack, state)
         run.refuse_other(looked)
-        run.refuse_losses(looked.changes)
-        done = run.apply(stack)
-        return done.model_copy(update={"digest": looked.digest, "outputs": run.workspace.outputs(stack)})
+        run.refuse_losses(looked)
+        require_unhalted(request, looked)
+        going = {one.address for one in looked.changes if one.destructive} & state.protected
+        replaced = {one.address for one in looked.changes if one.action == "replace"} & going
+        with run.unprotected(going, replaced=replaced):
+            done = run.apply(stack, protected=state.protected)
+        # The engine calls it a deletion also when a resource only leaves the state.
+        left = {one.address for one in looked.changes if one.action == "delete"} & state.retaining
+        changes = tuple(one for one in done.changes if one.address not in left)
+        handed = {"outputs": run.workspace.outputs(stack), "retained": state.ids(left)}
+        return done.model_copy(update={"digest": looked.digest, "changes": changes} | handed)
 
     def refresh(self, request: Request, tell: Tell) -> Result:
         """Take what exists into the state."""
@@ -53,6 +63,15 @@ class PulumiEngine:
         run.call(lambda: stack.preview_refresh(on_event=events, **OPTIONS), events)
         return result_of(events)
 
+    def preview_destroy(self, request: Request, tell: Tell) -> Result:
+        """Say what ``destroy`` would take away and leave; changes nothing, takes no lock."""
+        run = Run(request, tell, guarded=False)
+        if run.open() is None:
+            return Result()
+        state = run.state()
+        run.refuse_pending(state)
+        return destruction.preview(run, state)
+
     def destroy(self, request: Request, tell: Tell) -> Result:
         """Take everything away but what is retained, which only leaves the state."""
         run = Run(request, tell, guarded=False)
@@ -61,14 +80,10 @@ class PulumiEngine:
             return Result()
         state = run.state()
         run.refuse_pending(state)
-        if request.destroys_data and not request.inputs.retain and state.protected:
-            # The clouds' own deletion protection is a field of the resource: only an update lifts it.
-            tell(Progress(phase="unguard"))
-            run.apply(stack)
-            state = run.state()
-        run.refuse_other(Result(digest=run.digest(state.deletions(), state), changes=state.deletions()))
-        run.refuse_losses(state.deletions())
-        return run.destroy(stack, state)
+        looked = destruction.looked(run, state)
+        run.refuse_other(looked)
+        run.refuse_losses(looked)
+        return destruction.destroy(run, stack, state, tell)
 
     def outputs(self, request: Request, tell: Tell) -> Result:
         """What the stack hands over, as the state has it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -46,12 +46,16 @@ class Complaint:
 
 
 class Events:
-    """Listens to one run. ``looking``: it is a preview, in which nothing is carried out."""
+    """Listens to one run.
 
-    def __init__(self, tell: Tell, phase: str, *, looking: bool) -> None:
+    ``looking``: it is a preview, in which nothing is carried out. ``protected``: URNs that were protected before it.
+    """
+
+    def __init__(self, tell: Tell, phase: str, *, looking: bool, protected: Collection[str] = ()) -> None:
         self._tell = tell
         self._phase = phase
         self._looking = looking
+        self._protected = protected
         self._lock = threading.Lock()
         self._changes: dict[tuple[str, Action], Change] = {}
         self.counts: Counter[str] = Counter()
@@ -104,13 +108,16 @@ class Events:
             address=step.urn,
             type=step.type,
             fields=_fields(step),
-            data=holds_data(step.type, protected=any(one.protect for one in (step.old, step.new) if one is not None)),
+            data=holds_data(step.type, protected=self._is_protected(step)),
         )
         with self._lock:
             known = self._changes.get((step.urn, action))
             # Of the steps of a replacement only some say which fields are the reason.
             if known is None or len(change.fields) > len(known.fields):
                 self._changes[step.urn, action] = change
+
+    def _is_protected(self, step: StepEventMetadata) -> bool:
+        return step.urn in self._protected or any(one.protect for one in (step.old, step.new) if one is not None)
 
     def _said(self, diagnostic: DiagnosticEvent) -> None:
         if diagnostic.severity == "error":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from paybill.engines.pulumi.errors import classify
 from paybill.engines.pulumi.events import Events
 from paybill.engines.pulumi.owners import Owner, listed, owners
 from paybill.engines.pulumi.program import Program
+from paybill.engines.pulumi.protection import lifted, marks, restored
 from paybill.engines.pulumi.settings import PARALLEL
 from paybill.engines.pulumi.state import State
 from paybill.engines.pulumi.workspace import TenantStack, Workspace
@@ -75,46 +77,90 @@ class Run:
         return changes_digest(changes, inputs_digest=self._request.inputs.digest(), state=state.version)
 
     def preview(self, stack: TenantStack, state: State) -> Result:
-        """What an update would do."""
-        events = Events(self._tell, "preview", looking=True)
-        self.call(lambda: stack.preview(on_event=events, **OPTIONS), events)
-        return result_of(events).model_copy(update={"digest": self.digest(events.changes, state)})
+        """What an update would do, also where protection would stand in its way."""
+        try:
+            changes, done = self._look(stack, state)
+        except EngineError as failure:
+            if failure.failed.reason != "DataProtected" or not state.protected:
+                raise
+            # The engine stops at the first thing that is protected: it is shown a state in which nothing is.
+            changes, done = self._look(self.call(self._unprotected_copy), state)
+        return done.model_copy(update={"digest": self.digest(changes, state)})
 
-    def apply(self, stack: TenantStack) -> Result:
-        """Carry out an update."""
-        events = Events(self._tell, "apply", looking=False)
-        self.locked(lambda: stack.up(on_event=events, **OPTIONS), events)
+    def preview_destroy(self, state: State, target: list[str] | None) -> None:
+        """Have a destruction of ``target`` (URNs; None: of all) tried without carrying it out; raises EngineError."""
+        aside = self.call(self._unprotected_copy)
+        events = Events(self._tell, "preview", looking=True, protected=state.protected)
+        self.call(lambda: aside.preview_destroy(on_event=events, target=target, **OPTIONS), events)
+
+    def _look(self, stack: TenantStack, state: State) -> tuple[tuple[Change, ...], Result]:
+        events = Events(self._tell, "preview", looking=True, protected=state.protected)
+        self.call(lambda: stack.preview(on_event=events, **OPTIONS), events)
+        return events.changes, result_of(events)
+
+    def _unprotected_copy(self) -> TenantStack:
+        content = self.workspace.export()
+        deployment = content["deployment"]
+        return self.workspace.imagined({**content, "deployment": lifted(deployment, State(deployment).protected)})
+
+    def apply(self, stack: TenantStack, *, protected: Collection[str] = (), target: list[str] | None = None) -> Result:
+        """Carry out an update; of nothing but ``target`` (URNs), where that is given."""
+        events = Events(self._tell, "apply", looking=False, protected=protected)
+        self.locked(lambda: stack.up(on_event=events, target=target, **OPTIONS), events)
         return result_of(events)
 
-    def destroy(self, stack: TenantStack, state: State) -> Result:
-        """Carry out a destruction, and remove the stack when nothing is left in it."""
-        kept = {one.urn for one in state.resources if one.retained}
-        if state.protected:
-            self.locked(self.workspace.unprotect_all)
-        events = Events(self._tell, "destroy", looking=False)
-        self.locked(lambda: stack.destroy(on_event=events, **OPTIONS), events)
-        if self.state().empty:
-            self.call(self.workspace.forget)
-        done = result_of(events)
-        # The engine calls it a deletion also when a resource only leaves the state.
-        changes = tuple(one for one in done.changes if one.address not in kept)
-        # What only the state had (a Stash) is nowhere now.
-        left = sorted(one.id for one in state.resources if one.retained and not one.type.startswith("pulumi:"))
-        return done.model_copy(update={"changes": changes, "retained": tuple(left)})
+    @contextlib.contextmanager
+    def unprotected(self, going: Collection[str], *, replaced: Collection[str] = ()) -> Iterator[None]:
+        """Protection is lifted from ``going`` (URNs), and put back, as far as they are there still; see protection.py.
+
+        Whoever is killed in between leaves marks beside the state: nothing is done to the stack until ``mend``.
+        """
+        if not going:
+            yield
+            return
+        content = self.call(self.workspace.export)
+        before = content["deployment"]
+        self.refuse_pending(State(before, self.workspace.tags))
+        after = lifted(before, going, replaced=replaced)
+        self._tell(Progress(phase="unprotect"))
+        try:
+            self.call(lambda: self.workspace.mark(marks(before, after)))
+            self.locked(lambda: self.workspace.replace_state({**content, "deployment": after}), recovering=True)
+            yield
+        finally:
+            self._tell(Progress(phase="protect"))
+            try:
+                self.locked(self._protect, recovering=True)
+            except EngineError as failure:
+                failure.result = (failure.result or Result()).model_copy(update={"pending": tuple(sorted(going))})
+                raise
+
+    def _protect(self) -> None:
+        """Protect again what the marks name, and take them back."""
+        content = self.workspace.export()
+        before = content.get("deployment") or {}
+        after = restored(before, self.workspace.tags)
+        if after != before:
+            self.workspace.replace_state({**content, "deployment": after})
+        self.workspace.unmark()
 
     def mend(self) -> tuple[set[str], set[str]]:
-        """End what is pending in the state; returns the URNs of creations that were found, and of the others."""
+        """End what is pending in the state, and protect again what an operation died of that had lifted it.
+
+        Returns the URNs of creations that were found, and of the others.
+        """
         content = self.workspace.export()
         deployment = content.get("deployment") or {}
         state = State(deployment)
         found = recovery.find_all(state, self.program.finder())
         if state.pending:
             self.workspace.replace_state({**content, "deployment": recovery.mended(deployment, found)})
+        self._protect()
         return set(found), {one.urn for one in state.pending if one.operation == "creating"} - set(found)
 
     def refuse_pending(self, state: State) -> None:
         """Refuse to build on what nobody knows; raises EngineError (RecoveryNeeded)."""
-        pending = tuple(one.urn for one in state.pending)
+        pending = tuple(one.urn for one in state.pending) + state.lifted
         if pending:
             # Written down in the middle of an operation that goes on, they are its own.
             holders = listed(self._request)
@@ -135,16 +181,16 @@ class Run:
             )
             raise EngineError(Exit.POLICY, "ChangedSinceApproval", message, result=looked)
 
-    def refuse_losses(self, changes: tuple[Change, ...]) -> None:
+    def refuse_losses(self, looked: Result) -> None:
         """Refuse to lose data that nobody decided to lose; raises EngineError (DataProtected)."""
-        losses = [one for one in changes if one.data and one.destructive]
+        losses = [one for one in looked.changes if one.data and one.destructive]
         if losses and not self._request.destroys_data:
             listed = ", ".join(f"{one.action} {one.address}" for one in losses)
             message = (
                 f"Stack {self._request.inputs.stack} would lose data: {listed}. That happens only when the deletion "
                 "of the data was decided; undo the change that asks for it, or keep the resources"
             )
-            raise EngineError(Exit.POLICY, "DataProtected", message, result=Result(changes=changes))
+            raise EngineError(Exit.POLICY, "DataProtected", message, result=looked)
 
     def locked(self, step: Callable[[], T], events: Events | None = None, *, recovering: bool = False) -> T:
         """Take a step that needs the stack's lock. One whose owner is proven gone is taken away, once."""

@@ -44,9 +44,11 @@ class Folders:
         """PULUMI_HOME: nothing that another operation could be confused by, or write at the same time."""
         self.scratch = base / "pulumi-scratch"
         """Output of commands, in files that have no name."""
-        self.empty_state = base / "pulumi-no-state"
-        """Stands in for a state while a stack that does not exist yet is looked at."""
-        for folder in (self.project, self.home, self.scratch, self.empty_state):
+        self.aside = base / "pulumi-aside"
+        """The project's settings where it is looked at what would become of a stack that is not as it is."""
+        self.aside_state = base / "pulumi-aside-state"
+        """The state then: of a stack that does not exist yet, or of one whose protection stands in the way."""
+        for folder in (self.project, self.home, self.scratch, self.aside, self.aside_state):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         plugins = os.environ.get("PAYBILL_PULUMI_PLUGINS")
         if plugins and not (self.home / "plugins").exists():

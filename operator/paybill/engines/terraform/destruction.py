@@ -15,13 +15,24 @@ from paybill.engines.terraform.policy import require_approved, require_data_kept
 from paybill.engines.terraform.session import Session
 
 
+def preview(session: Session) -> Result:
+    """What a destruction would take away and what it would leave."""
+    state = session.state()
+    stays = _stays(session, state)
+    planned = _plan(session, state, stays, locked=False)
+    result = planned.result(session.request.inputs)
+    result = result.model_copy(update={"retained": _ids(stays) + _snapshots(state, planned)})
+    require_untouched(planned, stays, result)
+    return result
+
+
 def destroy(session: Session) -> Result:
     """Destroy a stack but for what its inputs retain; with ``destroys_data``, all of it."""
     request = session.request
     state = session.state()
-    stays = kept(state) if request.inputs.retain and not request.destroys_data else ()
+    stays = _stays(session, state)
     planned = _plan(session, state, stays)
-    ids = tuple(dict.fromkeys(one.id for one in stays))  # parts of a bucket have the bucket's id
+    ids = _ids(stays)
     result = planned.result(request.inputs).model_copy(update={"retained": ids})
     require_approved(request, result)
     require_untouched(planned, stays, result)
@@ -46,13 +57,21 @@ def lift(session: Session, addresses: list[str]) -> None:
         session.apply("unprotect", planned)
 
 
-def _plan(session: Session, state: dict[str, Any], stays: tuple[Kept, ...]) -> Plan:
+def _stays(session: Session, state: dict[str, Any]) -> tuple[Kept, ...]:
+    return kept(state) if session.request.inputs.retain and not session.request.destroys_data else ()
+
+
+def _ids(stays: tuple[Kept, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.id for one in stays))  # parts of a bucket have the bucket's id
+
+
+def _plan(session: Session, state: dict[str, Any], stays: tuple[Kept, ...], *, locked: bool = True) -> Plan:
     staying = {one.address for one in stays}
     going = [one["address"] for one in resources(state) if one["address"] not in staying]
     if stays and not going:  # without a target, all would go
         return Plan(changes=(), drift=(), same=len(stays), applyable=False, state=session.state_version())
     targets = [f"-target={address}" for address in going] if stays else []
-    return session.plan("plan", "-destroy", *targets)
+    return session.plan("plan", "-destroy", *targets, locked=locked)
 
 
 def _snapshots(state: dict[str, Any], planned: Plan) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from paybill.desired.stack import Change
 from paybill.engines.operation import Exit, Request, Result
+from paybill.engines.policy import require_unhalted
 from paybill.engines.port import EngineError, Tell
 from paybill.engines.terraform import destruction, recovery
 from paybill.engines.terraform.plan import Plan
@@ -44,6 +45,7 @@ class TerraformEngine:
         require_approved(request, result)
         require_data_present(planned, request, result)
         require_data_kept(planned, request, result)
+        require_unhalted(request, result)
         if not planned.applyable:
             return result.model_copy(update={"outputs": session.outputs()})
         if planned.endangered:
@@ -74,6 +76,10 @@ class TerraformEngine:
         session = self._begin(request, tell)
         planned = session.plan("drift", "-refresh-only", locked=False)
         return planned.result(request.inputs, planned.drift)
+
+    def preview_destroy(self, request: Request, tell: Tell) -> Result:
+        """Say what ``destroy`` would take away and leave; takes no lock and changes nothing."""
+        return destruction.preview(self._begin(request, tell))
 
     def destroy(self, request: Request, tell: Tell) -> Result:
         """Take away what need not stay; data stays unless the request destroys it, retained or by refusal."""
