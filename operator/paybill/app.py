@@ -36,7 +36,7 @@ from paybill.control.registry import Registry
 from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
-from paybill.reconcile import cell, fencing, mass_change, metrics, modes, permission, servers, worker
+from paybill.reconcile import cell, fencing, mass_change, metrics, modes, permission, rotation_report, servers, worker
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.queue import Queue, Work
@@ -130,6 +130,7 @@ async def _lead(
         lambda: len(world.queue),
         lambda: world.cluster.breaker,
         lambda: world.operations.sample(world.now()),
+        lambda: rotation_report.samples(world),
     )
     metrics.REGISTRY.register(collector)
     world.audit.start()

@@ -143,6 +143,15 @@ async def _upgraded(road: Road, name: str) -> None:
     await road.customers.until(name, moved, seconds=SECONDS)
 
 
+async def _suspect(road: Road, name: str) -> None:
+    change = {"metadata": {"annotations": {"paybill.dev/rotate": "1 suspected"}}}
+    await road.customers.api.edit("Tenant", name, change)
+
+
+async def _rotated(road: Road, name: str) -> None:
+    await road.customers.until(name, lambda one: holds(one, "CredentialsFresh", "Rotated"), seconds=SECONDS)
+
+
 async def _remove(road: Road, name: str) -> None:
     await road.customers.api.delete("Tenant", name)
 
@@ -166,6 +175,7 @@ PROVISIONING = Journey("provisioning", _nothing, _order, _ready)
 SUSPENSION = Journey("suspension", _live, _stop_paying, _suspended, runs=False)
 RESUMPTION = Journey("resumption", _stopped, _pay, _resumed)
 PLAN_CHANGE = Journey("plan change", _live, _upgrade, _upgraded)
+ROTATION = Journey("rotation", _live, _suspect, _rotated)
 RETAIN = Journey("deletion with Retain", _live_with_retain, _remove, _released, leaves=True)
 DELETE = Journey("deletion with Delete", _live, _remove, _dropped, runs=False, leaves=True)
 
@@ -173,6 +183,7 @@ BOTH = [("Namespace", "Schema"), ("Shared", "Rows")]
 ROADS = [
     *((journey, *levels) for journey in (PROVISIONING, SUSPENSION, RESUMPTION, DELETE) for levels in BOTH),
     (PLAN_CHANGE, *BOTH[0]),
+    *((ROTATION, *levels) for levels in BOTH),
     (RETAIN, *BOTH[0]),
     *((journey, "Namespace", "Database") for journey in (PROVISIONING, DELETE)),
 ]

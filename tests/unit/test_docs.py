@@ -154,7 +154,9 @@ def families() -> Iterator[Metric]:
     sample = metrics.TenantSample(phase="Active", compute="Namespace", database="Schema", ready=True)
     yield from metrics.REGISTRY.collect()
     stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
-    yield from metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks).collect()
+    logins = metrics.LoginSample(login="app", oldest_seconds=0.0, replaced=0)
+    collector = metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins])
+    yield from collector.collect()
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:

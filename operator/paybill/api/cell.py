@@ -138,6 +138,28 @@ class Drift(ApiModel):
     """How often is looked."""
 
 
+class Rotation(ApiModel):
+    """When tenants' logins get new passwords, and how long the old ones stay open beside them."""
+
+    model_config = ruled(
+        rule(
+            "!has(self.every) || duration(self.every) >= duration('1h')",
+            'every must be at least "1h": each time the apps have to take up new passwords',
+        ),
+        rule(
+            "duration(self.maxOverlap) >= duration(self.minOverlap)",
+            "maxOverlap must not be shorter than minOverlap",
+        ),
+    )
+
+    every: Duration | None = None
+    """How often; absent: only when a person asks."""
+    min_overlap: Duration = "1h"
+    """So long the old login stays open in any case, for apps to take up the new Secret."""
+    max_overlap: Duration = "168h"
+    """After that it is closed even if somebody is still logged in with it."""
+
+
 class CellSpec(ApiModel):
     """A place tenants are put."""
 
@@ -159,6 +181,8 @@ class CellSpec(ApiModel):
     """How much may happen at once."""
     drift: Drift = Field(default_factory=Drift)
     """What is done about drift."""
+    rotation: Rotation = Field(default_factory=Rotation)
+    """When tenants' logins are rotated."""
     notices: Literal["Outbox", "EventsOnly"] = "Outbox"
     """What counts as notice given: a message that was acknowledged, or a Kubernetes Event."""
 

@@ -157,6 +157,30 @@ class Move(ApiModel):
     """When it began."""
 
 
+class LoginStatus(ApiModel):
+    """One of the tenant's logins."""
+
+    slot: str
+    """Which of its two slots is in use: a or b, the last letter of the login's name."""
+    since_time: Time | None = None
+    """When it was handed out."""
+    previous_until_time: Time | None = None
+    """When the slot before is closed at the latest; absent: it is closed."""
+
+
+class CredentialsStatus(ApiModel):
+    """The tenant's logins and their rotation."""
+
+    app: LoginStatus | None = None
+    """The app's."""
+    ro: LoginStatus | None = None
+    """The one that reads."""
+    mig: LoginStatus | None = None
+    """The one that makes tables; a tenant that shares tables has none."""
+    acknowledged: Annotated[str, Field(max_length=256)] | None = None
+    """The value of annotation paybill.dev/rotate that was taken up last."""
+
+
 Verified = Literal["Render", "Emulator", "Cloud"]
 
 
@@ -194,6 +218,8 @@ class TenantStatus(ApiModel):
     """The tenant's namespace."""
     binding: BindingReference | None = None
     """The Secret handed to the application."""
+    credentials: CredentialsStatus | None = None
+    """Which logins are in use, and since when."""
     move: Move | None = None
     """A move of the tenant's data that is under way."""
     infrastructure: Infrastructure | None = None

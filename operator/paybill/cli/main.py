@@ -29,6 +29,7 @@ COMMANDS = {
     "entitlements": "paybill.cli.entitlements:entitlements",
     "migrations": "paybill.cli.migrations:migrations",
     "psql": "paybill.cli.psql:psql",
+    "rotate": "paybill.cli.rotate:rotate",
     "crds": "paybill.cli.crds:crds",
     "rbac": "paybill.cli.rbac:rbac",
     "admission": "paybill.cli.admission:admission",

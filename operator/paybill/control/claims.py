@@ -2,9 +2,9 @@
 
 import secrets
 import string
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from paybill.desired.sql_names import is_canary
 
@@ -31,7 +31,7 @@ class Claim:
 
     ``tenant_uid`` is the Tenant that holds it now; ``origin_uid`` the one it was made for, which its database objects
     are marked with for ever. ``continues_uid``: the Subscription whose contract came along with an adoption, until
-    its new object is there. ``adopted_by`` is the UID of the Approval.
+    its new object is there. ``adopted_by`` is the UID of the Approval. ``credentials``: lifecycle/rotation.py reads it.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Claim:
     adopted_time: datetime | None
     adopted_by: str | None
     continues_uid: str | None
+    credentials: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def placement(self) -> Placement:
@@ -69,13 +70,13 @@ class Claim:
         return Placement(self.cell, self.server, self.compute, self.level, self.pool_database)
 
 
-COLUMNS = tuple(field.name for field in fields(Claim))
+COLUMNS = tuple(one.name for one in fields(Claim))
 
 CHANGEABLE = frozenset(
     {
         "tenant_name", "cell", "server", "compute", "level", "pool_database", "plan_name", "plan_revision",
         "subscription_name", "subscription_uid", "binding_uid", "binding_version", "ready_time",
-        "delete_requested_time", "drop_after", "deletion_policy", "continues_uid",
+        "delete_requested_time", "drop_after", "deletion_policy", "continues_uid", "credentials",
     }
 )  # fmt: skip
 """What ``Registry.update`` may change; identity, state and bookkeeping have their own ways."""

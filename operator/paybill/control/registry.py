@@ -13,6 +13,7 @@ from typing import Any
 
 from psycopg import errors, sql
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control import placements
@@ -209,7 +210,8 @@ class Registry:
         columns = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in changes)
         statement = sql.SQL("UPDATE paybill.tenants SET {} FROM fence WHERE id = %s AND version = %s RETURNING {}")
         cursor = connection.cursor(row_factory=class_row(Claim))
-        values = (self._shard, epoch, *changes.values(), claim.id, claim.version)
+        given = (Jsonb(value) if isinstance(value, dict) else value for value in changes.values())
+        values = (self._shard, epoch, *given, claim.id, claim.version)
         await cursor.execute(FENCED + statement.format(columns, _ROW), values)
         return await cursor.fetchone()
 

@@ -19,6 +19,8 @@ from paybill.api.failures import Blocked
 from paybill.databases.failures import translated
 
 ITERATIONS: Final = 4096
+WRONG_PASSWORD: Final = "password authentication failed"  # noqa: S105 - a server's words
+"""How a server says that it knows the login, and that the password is not its."""
 _VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)")
 
 
@@ -56,9 +58,14 @@ def verifies(password: str, verifier: str) -> bool:
 
 
 async def login_works(address: Mapping[str, str], database: str, user: str, password: str) -> bool:
-    """Whether ``user`` can log in to ``database`` with ``password``; ``address`` is ``Server.address()``.
+    """Whether ``user`` can log in to ``database`` with ``password``; raises as ``refusal`` does."""
+    return await refusal(address, database, user, password) is None
 
-    ``False`` when the server refuses the login; raises ``Retry("DatabaseUnreachable")`` when there is no answer.
+
+async def refusal(address: Mapping[str, str], database: str, user: str, password: str) -> str | None:
+    """Why ``user`` cannot log in to ``database`` with ``password``, in the server's words; None when it can.
+
+    ``address`` is ``Server.address()``. Raises ``Retry("DatabaseUnreachable")`` when there is no answer.
     """
     try:
         connection = await psycopg.AsyncConnection.connect(
@@ -67,10 +74,10 @@ async def login_works(address: Mapping[str, str], database: str, user: str, pass
     except psycopg.OperationalError as error:
         failure = translated(address.get("host", "?"), error)
         if isinstance(failure, Blocked):
-            return False
+            return failure.message
         raise failure from error
     await connection.close()
-    return True
+    return None
 
 
 def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:

@@ -149,7 +149,7 @@ def _passwords(desired: TenantDatabase, observed: ObservedDatabase) -> Iterable[
     if observed.passwords is None:
         return
     there = {role.name for role in observed.facts.roles}
-    for login in desired.login_names:
+    for login in desired.handed_names:
         if login in there and login not in observed.passwords:
             yield f"login {login} has no password"
     for login in sorted(observed.passwords.keys() - set(desired.login_names)):

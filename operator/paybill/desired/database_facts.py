@@ -151,6 +151,10 @@ class ObservedDatabase:
     sessions: Mapping[str, int] = field(default_factory=dict)
     passwords: Mapping[str, str] | None = field(default=None, repr=False)
 
+    def opens(self, login: str) -> bool:
+        """Whether a role is there that may log in."""
+        return any(role.name == login and "LOGIN" in role.attributes for role in self.facts.roles)
+
     @property
     def absent(self) -> bool:
         """Whether nothing of the tenant is there."""

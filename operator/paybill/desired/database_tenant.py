@@ -46,7 +46,8 @@ class TenantDatabase:
 
     ``access``: ``ReadOnly`` takes the app logins out of the writing role and closes the migration login, ``None``
     closes all logins; passwords stay, so ``Full`` brings the same credentials back. ``logins`` lists the slots in
-    use; any other slot is closed and loses its password.
+    use; any other slot is closed and loses its password. ``leaving`` are those among them that stay open for who is in
+    them: their passwords are as they are, and nobody is handed them.
     """
 
     id: str
@@ -60,6 +61,7 @@ class TenantDatabase:
     temp_files_kb: int | None = None
     idle_in_transaction_ms: int | None = 60_000
     logins: tuple[str, ...] = ("app_a", "ro_a", "mig_a")
+    leaving: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names.tenant_id(self.id)
@@ -84,6 +86,11 @@ class TenantDatabase:
     def login_names(self) -> tuple[str, ...]:
         """The logins in use, as role names."""
         return tuple(names.role(self.id, suffix) for suffix in self.suffixes)
+
+    @property
+    def handed_names(self) -> tuple[str, ...]:
+        """The logins whose passwords are handed out, as role names."""
+        return tuple(names.role(self.id, suffix) for suffix in self.suffixes if suffix not in self.leaving)
 
     @property
     def suffixes(self) -> tuple[str, ...]:

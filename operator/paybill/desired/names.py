@@ -35,6 +35,9 @@ PREVIEW_ANNOTATION = "paybill.dev/preview"
 CANCEL_ANNOTATION = "paybill.dev/cancel-operation"
 """On a Tenant: the id of an operation of its infrastructure that is to stop."""
 
+ROTATE_ANNOTATION = "paybill.dev/rotate"
+"""On a Tenant: a word of one's own, then perhaps kinds of login and ``suspected``; each new one asks for a rotation."""
+
 QUOTA = "paybill"
 LIMITS = "paybill"
 NETWORK_POLICY = "paybill"

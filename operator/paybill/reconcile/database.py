@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from paybill.api.plan import PlanSpec
-from paybill.databases.credentials import new_password, scram_verifier, verifies
+from paybill.databases.credentials import WRONG_PASSWORD, new_password, scram_verifier, verifies
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
 from paybill.desired.database import TenantDatabase, degraded, differences, narrows
@@ -38,16 +38,27 @@ class Credentials:
         """Login → password. ``fresh``: the tenant's namespace was made a moment ago, so its Secret cannot exist."""
         if self._passwords is None:
             kept = await self._from_secrets(fresh=fresh)
-            found = {login: password for login, password in kept.items() if self._fits(login, password)}
+            found = {login: kept[login] for login in self._logins if login in kept}
+            found = {login: password for login, password in found.items() if await self._fits(login, password)}
             self.made = frozenset(login for login in self._logins if login not in found)
             self._passwords = {login: found.get(login) or new_password() for login in self._logins}
         return self._passwords
 
-    def _fits(self, login: str, password: str) -> bool:
-        """Whether a Secret's password is the login's, as far as the server shows: an edited one is as good as lost."""
+    async def _fits(self, login: str, password: str) -> bool:
+        """Whether a Secret's password is the login's, as far as the server shows: an edited one is as good as lost.
+
+        In a slot that is being filled it must be seen to be: one that was there before, and came back with a backup,
+        is what the rotation is to end.
+        """
         observed = self._site.attached.observed.get(self._site.claim.id)
-        verifier = (observed.passwords or {}).get(login) if observed is not None else None
-        return verifier is None or verifies(password, verifier)
+        shown = observed.passwords if observed is not None else None
+        if shown is not None and login in shown:
+            return verifies(password, shown[login])
+        filling = login in self._site.filled
+        if shown is not None or observed is None or not observed.opens(login):
+            return not filling
+        refused = await self._site.refusal(login, password)
+        return refused is None or not (filling or WRONG_PASSWORD in refused)
 
     async def _from_secrets(self, *, fresh: bool) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -70,12 +81,11 @@ class Credentials:
 def binding_secrets(world: World, site: Site, passwords: Mapping[str, str]) -> list[dict[str, Any]]:
     """The tenant's Secret and the provider's, with the passwords known (none: only the objects' keys matter)."""
     endpoint = site.attached.endpoint
-    app = sql_names.role(site.claim.id, "app_a")
-    provider = {
-        kind: (login, passwords[login])
-        for kind in ("ro", "mig")
-        if (login := sql_names.role(site.claim.id, f"{kind}_a")) in passwords
+    logins: dict[str, str] = {
+        kind: sql_names.role(site.claim.id, f"{kind}_{one.handed}") for kind, one in site.logins.each()
     }
+    app = logins.pop("app")
+    provider = {kind: (login, passwords[login]) for kind, login in logins.items() if login in passwords}
     return [
         handover.binding(site.identity, site.namespace, handover.binding_data(endpoint, app, passwords.get(app, ""))),
         handover.provider_binding(site.identity, world.settings.namespace, handover.provider_data(endpoint, provider)),
@@ -166,11 +176,22 @@ async def secrets_stand(world: World, site: Site) -> bool:
             return False
         # The provider's is told by its fields; the tenant's own by its version, and by where it says the server is.
         told = {name: base64.b64decode(value).decode() for name, value in (found.get("data") or {}).items()}
+        if any(told.get(name, login) != login for name, login in _usernames(site).items()):
+            return False
         if index == 0 and found["metadata"]["resourceVersion"] != site.claim.binding_version:
             return False
         if index == 0 and any(told.get(name) != value for name, value in _address(site).items()):
             return False
     return True
+
+
+def _usernames(site: Site) -> dict[str, str]:
+    """Which logins the Secrets must name: one from a backup may name a slot that is closed since."""
+    prefixes = {"app": "", "ro": "ro-", "mig": "mig-"}
+    return {
+        f"{prefixes[kind]}username": sql_names.role(site.claim.id, f"{kind}_{one.handed}")
+        for kind, one in site.logins.each()
+    }
 
 
 def _address(site: Site) -> dict[str, str]:

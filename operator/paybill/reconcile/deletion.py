@@ -151,7 +151,7 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
     observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:
         return
-    credentials = Credentials(world, place, place.database(content, Access.FULL).login_names)
+    credentials = Credentials(world, place, place.database(content, Access.FULL).handed_names)
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
     if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
         stopped = quota.build(place.identity, content.limits.quota, quota.Pods.STOPPED, world.now())

@@ -39,6 +39,10 @@ MASS_CHANGE = Gauge(
 OPERATIONS = Counter(
     "paybill_operations", "Operations of engines that ended.", ["engine", "kind", "state"], registry=REGISTRY
 )
+ROTATIONS = Counter(
+    "paybill_credential_rotations", "New logins that were proved, by kind and result.", ["login", "result"],
+    registry=REGISTRY,
+)  # fmt: skip
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 
@@ -66,6 +70,17 @@ class StackSample:
     """How long ago the stack that was looked at longest ago was looked at, or applied; 0 without any."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoginSample:
+    """What the gauges say of all tenants' logins of one kind."""
+
+    login: str
+    oldest_seconds: float
+    """How long ago the login was handed out that is oldest; 0 without any."""
+    replaced: int
+    """Old slots that are still open beside the new."""
+
+
 class WorldCollector(Collector):
     """Gauges computed at the moment of a scrape, so that they can never lag behind or leak series."""
 
@@ -75,11 +90,13 @@ class WorldCollector(Collector):
         queued: Callable[[], int],
         breaker: Callable[[], ApiBreaker],
         stacks: Callable[[], StackSample],
+        logins: Callable[[], Iterable[LoginSample]],
     ) -> None:
         self._tenants = tenants
         self._queued = queued
         self._breaker = breaker
         self._stacks = stacks
+        self._logins = logins
 
     def collect(self) -> Iterable[Metric]:
         """The families; called by the Prometheus client."""
@@ -106,6 +123,7 @@ class WorldCollector(Collector):
         yield GaugeMetricFamily(
             "paybill_stacks_look_age_seconds", "Age of the oldest look for drift.", value=stacks.looked_seconds
         )
+        yield from self._of_logins()
         breaker = self._breaker()
         yield GaugeMetricFamily(
             "paybill_api_breaker_open", "1 while requests to the API server are paused.", value=breaker.open
@@ -116,3 +134,16 @@ class WorldCollector(Collector):
         yield CounterMetricFamily(
             "paybill_api_held_back", "Requests not sent, because requests are paused.", breaker.refused
         )
+
+    def _of_logins(self) -> Iterable[Metric]:
+        age = GaugeMetricFamily(
+            "paybill_credentials_oldest_seconds", "Age of the oldest login in use, by kind.", labels=["login"]
+        )
+        replaced = GaugeMetricFamily(
+            "paybill_credentials_replaced", "Old logins still open beside the new, by kind.", labels=["login"]
+        )
+        for sample in self._logins():
+            age.add_metric([sample.login], sample.oldest_seconds)
+            replaced.add_metric([sample.login], sample.replaced)
+        yield age
+        yield replaced

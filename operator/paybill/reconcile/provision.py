@@ -19,7 +19,7 @@ from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
-from paybill.reconcile import objects, suspension
+from paybill.reconcile import objects, rotation, suspension
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database, hand_over, secrets_stand
 from paybill.reconcile.site import Site
@@ -35,7 +35,7 @@ class Provisioned:
     """What the pass established, for the status and the registry."""
 
     degraded: tuple[str, ...] = ()
-    binding: dict[str, str] | None = None
+    binding: dict[str, Any] | None = None
 
 
 async def bring(
@@ -45,9 +45,9 @@ async def bring(
 
     Raises Retry while something outside is not there yet, Blocked or Invalid when people must act.
     """
-    stand = await _handed_over(world, site, deep=deep)
+    stand = await _handed_over(world, site, deep=deep) and not site.filled
     fresh = await (_pool_namespace(world, site) if site.shared else _namespace(world, site))
-    credentials = Credentials(world, site, site.database(plan, Access.FULL).login_names)
+    credentials = Credentials(world, site, site.database(plan, Access.FULL).handed_names)
     if not stand:
         await patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
@@ -65,7 +65,8 @@ async def bring(
     await objects.ensure(world, site.scope, owners, fresh=fresh, destructive=_fewer(world, owners))
     if not owners and not site.shared:
         await _remove_owners(world, site)
-    binding = None if stand else await patiently(lambda: hand_over(world, site, credentials, fresh=fresh))
+    give = rotation.switch if site.filled else hand_over
+    binding = None if stand else await patiently(lambda: give(world, site, credentials, fresh=fresh))
     if site.shared and site.tenant.spec.owners:
         raise Invalid(
             "OwnersNeedNamespace",

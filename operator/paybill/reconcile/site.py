@@ -9,8 +9,10 @@ from paybill.api.failures import Blocked
 from paybill.api.plan import PlanSpec
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
-from paybill.desired import names
+from paybill.databases.credentials import refusal
+from paybill.desired import names, sql_names
 from paybill.desired.database import TenantDatabase
+from paybill.lifecycle import rotation
 from paybill.lifecycle.phases import Access
 from paybill.reconcile.servers import Attached
 from paybill.reconcile.steps import Scope
@@ -39,6 +41,23 @@ class Site:
         """Where its Secret and ConfigMap are, and its pods unless compute is Shared."""
         return names.pool_namespace(self.claim.cell) if self.shared else names.namespace(self.claim.id)
 
+    @property
+    def logins(self) -> rotation.Logins:
+        """Which slots of its logins are in use."""
+        return rotation.read(self.claim.credentials)
+
+    @property
+    def filled(self) -> tuple[str, ...]:
+        """The login names whose slots are being filled, which are proved to work before anybody is handed them."""
+        return tuple(
+            sql_names.role(self.claim.id, f"{kind}_{self.logins.of(kind).handed}") for kind in self.logins.filling
+        )
+
+    async def refusal(self, login: str, password: str) -> str | None:
+        """Why one of its logins does not work, in the server's words; None when it does."""
+        address = self.attached.server.address()
+        return await refusal(address, self.attached.pool.name, login, password)
+
     def database(self, plan: PlanSpec, access: Access) -> TenantDatabase:
         """What it should have in Postgres."""
         limits = plan.limits.database
@@ -53,6 +72,8 @@ class Site:
             connections=limits.connections or DEFAULT_CONNECTIONS,
             statement_timeout_ms=round(duration.parse(timeout).total_seconds() * 1000) if timeout else None,
             temp_files_kb=quantity.whole(limits.temp_files) // 1024 if limits.temp_files else None,
+            logins=self.logins.suffixes,
+            leaving=self.logins.leaving,
         )
 
 

@@ -18,6 +18,7 @@ from paybill.api.limits import Feature
 from paybill.api.subscription import Anchors, Next, ProviderStatus, Subscription, SubscriptionStatus
 from paybill.api.tenant import (
     BindingReference,
+    CredentialsStatus,
     Infrastructure,
     Placement,
     ResolvedIsolation,
@@ -122,8 +123,13 @@ def tenant_status(
     *,
     infrastructure: Infrastructure | None = None,
     beside: tuple[Fact, ...] = (),
+    logins: CredentialsStatus | None = None,
+    credentials: Fact | None = None,
 ) -> TenantStatus:
-    """The status of a Tenant after a reconcile; ``beside``: conditions of its own infrastructure, which it may have."""
+    """The status of a Tenant after a reconcile; ``beside``: conditions of its own infrastructure, which it may have.
+
+    ``credentials``: how its ``logins`` are, where that is anything but handed out.
+    """
     generation = tenant.metadata.generation
     complete = failure is None and course.build
     provisioned = claim is not None and claim.ready_time is not None
@@ -132,7 +138,8 @@ def tenant_status(
     else:
         reason = "Suspended" if course.stopped else "Provisioned"
         done = Fact(type=c.READY, status=c.TRUE, reason=reason, message=course.message)
-    facts = [*outcome(failure, done), *_aspects(claim, standing, course, change, complete=complete), *beside]
+    aspects = _aspects(claim, standing, course, change, credentials, complete=complete)
+    facts = [*outcome(failure, done), *aspects, *beside]
     if degraded:
         facts.append(Fact(type=DEGRADED, status=c.TRUE, reason="ManagedServer", message="; ".join(degraded)))
     elif failure is None:
@@ -143,6 +150,7 @@ def tenant_status(
         phase=tenant_phase(course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned),
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
         infrastructure=infrastructure,
+        credentials=logins,
         **_place(claim),
     )
 
@@ -166,7 +174,13 @@ def _place(claim: Claim | None) -> dict[str, Any]:
 
 
 def _aspects(
-    claim: Claim | None, standing: Standing, course: Course, change: Change | None, *, complete: bool
+    claim: Claim | None,
+    standing: Standing,
+    course: Course,
+    change: Change | None,
+    credentials: Fact | None,
+    *,
+    complete: bool,
 ) -> Iterable[Fact]:
     """The conditions beside the three of kstatus."""
     if complete and claim is not None:
@@ -174,7 +188,7 @@ def _aspects(
         guarded = "its compute is the provider's pool namespace" if shared else "the quota is enforced"
         yield Fact(type=GUARDED, status=c.TRUE, reason="SharedCompute" if shared else "Enforced", message=guarded)
         yield Fact(type=DATABASE_READY, status=c.TRUE, reason="Provisioned", message=f"level {claim.level}")
-        yield Fact(type=CREDENTIALS_FRESH, status=c.TRUE, reason="Issued")
+        yield credentials or Fact(type=CREDENTIALS_FRESH, status=c.TRUE, reason="Issued")
         stopped, read_only = course.stopped, standing.phase is Phase.RESTRICTED
         yield _held(SUSPENDED, stopped, course)
         yield _held(RESTRICTED, read_only, course)

@@ -29,6 +29,8 @@ from paybill.reconcile import (
     own_database,
     provision,
     report,
+    rotation,
+    rotation_report,
     site,
     tenant_report,
     uninstalled,
@@ -127,6 +129,7 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if claim.level == "Database":
         await own_database.attach(world, current.claim, current.cause, deep=deep)
     place = site.of(world, tenant, current.claim, current.cause)
+    place = await rotation.decide(world, current, place)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded
     await _remember(world, current, claim, done)
@@ -178,4 +181,5 @@ def _wake(world: World, current: Pass) -> datetime | None:
     resync = schedule.resync_after(identity, len(world.declared.tenants), world.now())
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
-    return schedule.wake_at(world.now(), resync, deadline, infrastructure.wake(world, current.claim))
+    others = (infrastructure.wake(world, current.claim), *rotation_report.wakes(world, current))
+    return schedule.wake_at(world.now(), resync, deadline, *others)

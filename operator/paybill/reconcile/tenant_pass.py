@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paybill.api.failures import Failure
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
+from paybill.lifecycle import rotation
 from paybill.lifecycle.change import Change
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile.contract import Standing
@@ -39,3 +40,7 @@ class Pass:
     degraded: tuple[str, ...] = ()
     unapplied: Failure | None = None
     """Why its infrastructure is not what is wanted; None where it is, or where there is none."""
+    old_sessions: dict[rotation.Kind, int] = field(default_factory=dict)
+    """How many sessions there are in old slots of its logins, where it matters by now."""
+    unread: Failure | None = None
+    """Why a request to rotate its logins was not understood."""

@@ -14,7 +14,7 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.lifecycle.phases import OVER, Phase
-from paybill.reconcile import infrastructure_report, report, status
+from paybill.reconcile import infrastructure_report, report, rotation_report, status
 from paybill.reconcile.binding import cancel
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
@@ -72,6 +72,8 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
             now,
             infrastructure=infrastructure_report.shown(world, current.claim),
             beside=infrastructure_report.facts(world, current.claim, current.unapplied),
+            logins=rotation_report.shown(world, current.claim),
+            credentials=rotation_report.fact(world, current),
         ),
     )
 

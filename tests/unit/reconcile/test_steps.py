@@ -64,6 +64,7 @@ DEPENDS = {
     ("database.py", "database.ensure"),
     ("objects.py", "action"),
     ("operations.py", "f'stack.{row.kind}'"),  # an operation that destroys
+    ("rotation.py", "action"),  # an old login is closed
 }
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
