@@ -33,10 +33,22 @@ from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
 from paybill.control.operations import OperationStore
 from paybill.control.registry import Registry
+from paybill.control.usage import write_usage
 from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
-from paybill.reconcile import cell, fencing, mass_change, metrics, modes, permission, rotation_report, servers, worker
+from paybill.reconcile import (
+    cell,
+    fencing,
+    mass_change,
+    metering,
+    metrics,
+    modes,
+    permission,
+    rotation_report,
+    servers,
+    worker,
+)
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.queue import Queue, Work
@@ -131,6 +143,7 @@ async def _lead(
         lambda: world.cluster.breaker,
         lambda: world.operations.sample(world.now()),
         lambda: rotation_report.samples(world),
+        lambda: metering.samples(world) if settings.tenant_metrics else (),
     )
     metrics.REGISTRY.register(collector)
     world.audit.start()
@@ -201,6 +214,7 @@ async def _world(
         brakes=brakes,
         epoch=epoch,
         fence=fencing.fence(control, epoch),
+        write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )
     registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -60,6 +60,9 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     """The address /metrics listens on; the chart sets 0.0.0.0."""
 
+    tenant_metrics: bool = False
+    """Whether /metrics shows what each tenant uses: four series per tenant, so not for fleets of thousands."""
+
     log_format: str = "json"
     """json or text."""
 
@@ -78,7 +81,19 @@ class Settings:
         )
 
 
-_READERS = {"str": str, "int": int, "float": float, "Path | None": Path}
+def _whether(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": _whether,
+    "Path | None": Path,
+}
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

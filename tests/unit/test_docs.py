@@ -155,7 +155,10 @@ def families() -> Iterator[Metric]:
     yield from metrics.REGISTRY.collect()
     stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
     logins = metrics.LoginSample(login="app", oldest_seconds=0.0, replaced=0)
-    collector = metrics.WorldCollector(lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins])
+    used = metrics.UsageSample(tenant="acme", bytes=1, rows=1, transactions=1, connections=1)
+    collector = metrics.WorldCollector(
+        lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins], lambda: [used]
+    )
     yield from collector.collect()
 
 

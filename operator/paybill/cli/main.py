@@ -24,6 +24,8 @@ COMMANDS = {
     "approve": "paybill.cli.operations:approve",
     "cancel": "paybill.cli.operations:cancel",
     "leftovers": "paybill.cli.operations:leftovers",
+    "usage": "paybill.cli.metering:usage",
+    "cell": "paybill.cli.cells:cell",
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",

@@ -19,6 +19,10 @@ HOLDS = {"Rows": "Rows", "Schema": "Schemas", "Database": "Databases"}
 """What a server must hold for a database level: one kind of thing, never two."""
 
 
+CROWDED = 0.9
+"""From which part of its capacity on a server is called nearly full."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """The answer: a cell and a server of it."""
@@ -76,6 +80,29 @@ def choose_server(cell: Cell, level: str, counts: Mapping[tuple[str, str], int])
             return Place(cell=name, server=server.name)
     full = ", ".join(f"{server.name} {capacity(server)}" for server in fitting)
     raise Blocked("CellFull", f"Cell {name} is full for {level} ({full}): raise a server's capacity or add a server")
+
+
+def next_server(cell: Cell, holds: str, counts: Mapping[tuple[str, str], int]) -> str | None:
+    """The server of the cell that takes the next tenant of what ``holds`` names; None when there is no room."""
+    level = next(level for level, held in HOLDS.items() if held == holds)
+    try:
+        return choose_server(cell, level, counts).server
+    except Blocked:
+        return None
+
+
+def crowded(cell: Cell, tenants: Mapping[str, int]) -> tuple[str, ...]:
+    """What the cell will soon have no room for: each of its servers for it is nearly full."""
+    kinds = sorted({server.holds for server in cell.spec.servers})
+    return tuple(
+        kind
+        for kind in kinds
+        if all(
+            tenants.get(server.name, 0) >= CROWDED * capacity(server)
+            for server in cell.spec.servers
+            if server.holds == kind
+        )
+    )
 
 
 def capacity(server: Server) -> int:

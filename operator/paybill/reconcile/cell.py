@@ -10,7 +10,7 @@ from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
 from paybill.api.failures import Failure, Invalid, Retry
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
-from paybill.reconcile import budget, mass_change, report, strays
+from paybill.reconcile import budget, mass_change, metering, report, strays
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.servers import FENCED
@@ -39,6 +39,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
             known = world.servers.find(name, spec.name)
             if known is not None:
                 known.reachable = False
+    await metering.look(world, name)
     await _detach_removed(world, cell)
     if cause != DUE:
         budget.wake_line(world, name)

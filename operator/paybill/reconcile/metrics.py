@@ -57,6 +57,17 @@ class TenantSample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UsageSample:
+    """What one tenant uses of its database; None is what cannot be told of it."""
+
+    tenant: str
+    bytes: int | None
+    rows: int | None
+    transactions: int | None
+    connections: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class StackSample:
     """What the gauges say of tenants' own infrastructure as a whole."""
 
@@ -91,12 +102,14 @@ class WorldCollector(Collector):
         breaker: Callable[[], ApiBreaker],
         stacks: Callable[[], StackSample],
         logins: Callable[[], Iterable[LoginSample]],
+        usage: Callable[[], Iterable[UsageSample]] = tuple,
     ) -> None:
         self._tenants = tenants
         self._queued = queued
         self._breaker = breaker
         self._stacks = stacks
         self._logins = logins
+        self._usage = usage
 
     def collect(self) -> Iterable[Metric]:
         """The families; called by the Prometheus client."""
@@ -124,6 +137,7 @@ class WorldCollector(Collector):
             "paybill_stacks_look_age_seconds", "Age of the oldest look for drift.", value=stacks.looked_seconds
         )
         yield from self._of_logins()
+        yield from self._used()
         breaker = self._breaker()
         yield GaugeMetricFamily(
             "paybill_api_breaker_open", "1 while requests to the API server are paused.", value=breaker.open
@@ -147,3 +161,17 @@ class WorldCollector(Collector):
             replaced.add_metric([sample.login], sample.replaced)
         yield age
         yield replaced
+
+    def _used(self) -> Iterable[Metric]:
+        size = GaugeMetricFamily("paybill_tenant_database_bytes", "Size of a tenant's data.", labels=["tenant"])
+        rows = GaugeMetricFamily("paybill_tenant_database_rows", "Rows of a tenant, estimated.", labels=["tenant"])
+        open_ = GaugeMetricFamily("paybill_tenant_database_connections", "A tenant's sessions.", labels=["tenant"])
+        done = CounterMetricFamily(
+            "paybill_tenant_database_transactions", "A tenant's transactions.", labels=["tenant"]
+        )
+        for sample in self._usage():
+            open_.add_metric([sample.tenant], sample.connections)
+            for family, value in ((size, sample.bytes), (rows, sample.rows), (done, sample.transactions)):
+                if value is not None:
+                    family.add_metric([sample.tenant], value)
+        yield from (size, rows, open_, done)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from paybill.api.cell import Server as ServerSpec
 from paybill.api.failures import Retry
@@ -19,6 +20,7 @@ from paybill.databases.observation import observe
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Limits, Server, Session
 from paybill.databases.sights import Sights
+from paybill.databases.usage import Usage
 from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
 from paybill.postgres import PatientConnection
@@ -53,6 +55,14 @@ class Attached:
     """The tenants' own databases on this server that were connected, by tenant id (own_database.py)."""
     print: str | None = None
     """Of a tenant's own database: what its server's look at all said of the tenant when it was last looked into."""
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """What each tenant used when it was last measured (metering.py)."""
+    sessions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Tenant id → login → open sessions at the last look at all, of everybody on this Postgres."""
+    busiest: dict[str, int] = field(default_factory=dict)
+    """The most sessions that a tenant was seen with since it was last measured."""
+    metered_hour: datetime | None = None
+    """The hour in which it was measured last."""
     strays: tuple[str, ...] = ()
     """Ids that were seen here with our mark and are in no registry (strays.py)."""
     _fingerprints: dict[str, str] = field(default_factory=dict)
@@ -104,7 +114,7 @@ class Attached:
         self.created.clear()
         async with self.server.session(self.pool.name) as session:
             prints = await fingerprints(session, self.server.traits, self.pool, databases=self.is_home)
-            self.observed.connected(await open_sessions(session))
+            self._connected(await open_sessions(session))
         known = self._fingerprints
         stale = sorted(one for one in prints.keys() | known.keys() if prints.get(one) != known.get(one))
         for start in range(0, len(stale), AT_ONCE):
@@ -121,6 +131,12 @@ class Attached:
                     del known[tenant_id]
         changed, self._changed = self._changed, set()
         return changed
+
+    def _connected(self, sessions: dict[str, dict[str, int]]) -> None:
+        self.observed.connected(sessions)
+        self.sessions = sessions
+        for tenant_id, logins in sessions.items():
+            self.busiest[tenant_id] = max(self.busiest.get(tenant_id, 0), sum(logins.values()))
 
     def _take(self, tenant_id: str, found: ObservedDatabase) -> bool:
         """Keep what was read of one tenant; whether it is another answer than before."""

@@ -6,7 +6,7 @@ Made once by app.py and handed to every reconcile. Nothing in it decides anythin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from paybill.cluster.events import Events
 from paybill.control.adoption import Adoptions
 from paybill.control.facts import FactStore
 from paybill.control.registry import Registry
+from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.members import Members
@@ -60,6 +61,8 @@ class World:
     brakes: Brakes
     epoch: int
     fence: Fence
+    write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
+    """Keeps what tenants used; fenced by our epoch."""
     assert_leading: Callable[[], None]
     """Raises LeaseLost when the Lease has run out by our own clock, so that another process may lead."""
     now: Callable[[], datetime] = utcnow

@@ -4,7 +4,7 @@ import pytest
 
 from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Invalid
-from paybill.lifecycle.placement import Place, capacity, choose
+from paybill.lifecycle.placement import Place, capacity, choose, crowded, next_server
 
 
 def server(name: str, holds: str = "Schemas", **capacities: int) -> dict[str, object]:
@@ -80,3 +80,24 @@ def test_the_first_full_cell_is_the_one_that_is_named():
 def test_the_capacity_is_that_of_what_it_holds(holds, room):
     found = cell("x", server("s", holds, rows=1, schemas=2, databases=3)).spec.servers[0]
     assert capacity(found) == room
+
+
+def test_the_next_server_is_the_one_that_a_tenant_would_get():
+    assert next_server(CELLS["a"], "Schemas", {}) == "s1"
+    assert next_server(CELLS["a"], "Schemas", {("a", "s1"): 2}) == "s2"
+    assert next_server(CELLS["a"], "Schemas", FULL_A) is None
+    assert next_server(CELLS["d"], "Databases", {}) == "own"
+    assert next_server(CELLS["d"], "Rows", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("tenants", "found"),
+    [
+        ({}, ()), ({"s1": 9}, ()), ({"s1": 9, "s2": 8}, ()), ({"s1": 9, "s2": 9}, ("Schemas",)),
+        ({"rows": 100_000}, ("Rows",)),
+    ],
+)  # fmt: skip
+def test_a_cell_is_crowded_when_each_of_its_servers_is(tenants, found):
+    crowd = cell("x", server("s1", schemas=10), server("s2", schemas=10), server("rows", "Rows", rows=100_000))
+
+    assert crowded(crowd, tenants) == found

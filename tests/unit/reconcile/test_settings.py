@@ -37,10 +37,10 @@ def test_a_variable_sets_the_field_of_its_name(variable, text, value):
 
 
 def test_every_field_can_be_set():
-    samples = {"int": "7", "float": "7", "str": "seven", "Path | None": "/seven"}
+    samples = {"int": "7", "float": "7", "str": "seven", "Path | None": "/seven", "bool": "true"}
     environment = {f"PAYBILL_{field.name.upper()}": samples[str(field.type)] for field in fields(Settings)}
     found = from_environment(environment)
-    assert all(str(getattr(found, field.name)) in {"7", "7.0", "seven", "/seven"} for field in fields(Settings))
+    assert all(str(getattr(found, field.name)) in {"7", "7.0", "seven", "/seven", "True"} for field in fields(Settings))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_every_field_can_be_set():
         ("PAYBILL_WORKERS", "many"),
         ("PAYBILL_WORKERS", "4.5"),
         ("PAYBILL_LEASE_SECONDS", "soon"),
+        ("PAYBILL_TENANT_METRICS", "yes"),
         ("PAYBILL_INSTALLATION", "My Company!"),
         ("PAYBILL_INSTALLATION", "-x"),
         ("PAYBILL_INSTALLATION", "x" * 64),

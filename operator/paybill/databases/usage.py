@@ -1,0 +1,88 @@
+"""What tenants use of a server, by its catalogs and statistics: nobody's table is read.
+
+The size of a table is that of its files, which takes a lock that a tenant's own ALTER TABLE holds back. So sizes are
+asked for with a short patience, and where that runs out once more tenant by tenant: whoever cannot be measured now is
+left out, and nobody else is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg import errors
+
+from paybill.databases.server import Server, Session
+from paybill.desired import sql_names as names
+from paybill.desired.database_tenant import PoolDatabase
+
+PATIENCE_MS: Final = 200
+
+_SCHEMAS: Final = r"""
+SELECT substr(n.nspname, 3), COALESCE(sum(pg_total_relation_size(c.oid)), 0)::bigint,
+       COALESCE(sum(pg_stat_get_live_tuples(c.oid)), 0)::bigint
+  FROM pg_namespace n
+  LEFT JOIN pg_depend d ON d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid
+   AND d.classid = 'pg_class'::regclass AND d.deptype = 'n'
+  LEFT JOIN pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'm')
+ WHERE n.nspname ~ '^t_[0-9a-z]{8}$' AND (%(schemas)s::text[] IS NULL OR n.nspname = ANY(%(schemas)s))
+ GROUP BY 1
+"""
+_NAMES: Final = r"SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^t_[0-9a-z]{8}$' ORDER BY 1"
+_DATABASES: Final = """
+SELECT substr(d.datname, 6), pg_database_size(d.oid), s.xact_commit + s.xact_rollback
+  FROM pg_database d JOIN pg_stat_database s ON s.datid = d.oid
+ WHERE d.datname ~ %(own)s AND d.datallowconn
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one tenant uses now. ``rows`` is the server's estimate; ``transactions`` count since its statistics began.
+
+    None is what the server cannot tell of this tenant.
+    """
+
+    bytes: int | None = None
+    rows: int | None = None
+    transactions: int | None = None
+
+
+async def usage(server: Server, pool: PoolDatabase, *, databases: bool = False) -> dict[str, Usage]:
+    """Tenant id → what it uses in ``pool``; with ``databases`` of those that have one of their own on the server.
+
+    A pool of rows tells nothing of one tenant: its tables are everybody's. Raises what ``Server.session`` raises.
+    """
+    if pool.holds == "Rows":
+        return {}
+    async with server.session(pool.name) as session:
+        if databases:
+            rows = await _rows(session, _DATABASES, {"own": names.TENANT_DATABASE})
+            return {row[0]: Usage(bytes=row[1], transactions=row[2]) for row in rows}
+        return {row[0]: Usage(bytes=row[1], rows=row[2]) for row in await _schemas(session)}
+
+
+async def _schemas(session: Session) -> list[tuple[Any, ...]]:
+    try:
+        return await _sized(session, None)
+    except errors.LockNotAvailable:
+        await session.execute("ROLLBACK")
+    found: list[tuple[Any, ...]] = []
+    for (schema,) in await _rows(session, _NAMES, {}):
+        try:
+            found += await _sized(session, [schema])
+        except errors.LockNotAvailable:
+            await session.execute("ROLLBACK")
+    return found
+
+
+async def _sized(session: Session, schemas: list[str] | None) -> list[tuple[Any, ...]]:
+    await session.execute("BEGIN")
+    await session.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}".encode())
+    found = await _rows(session, _SCHEMAS, {"schemas": schemas})
+    await session.execute("COMMIT")
+    return found
+
+
+async def _rows(session: Session, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+    return await (await session.execute(query.encode(), values)).fetchall()
