@@ -36,7 +36,7 @@ async def test_a_stack_that_was_never_finished_goes(site: Site) -> None:
     assert reason(ended) == (Exit.OK, None)
     assert actions(ended) == {("delete", "a"), ("delete", "c")}
     assert site.made == {"b": "somebody's"}
-    assert not list((site.state / ".pulumi" / "stacks").rglob("abcd2345-local*"))
+    assert not list((site.state / ".pulumi" / "stacks").rglob("abcd2345-local.json"))
 
 
 async def test_a_stack_whose_program_fails_goes(site: Site) -> None:
