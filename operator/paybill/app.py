@@ -31,6 +31,7 @@ from paybill.control.database import ControlDatabase
 from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
+from paybill.control.migrating import MigrationStore
 from paybill.control.operations import OperationStore
 from paybill.control.registry import Registry
 from paybill.control.usage import write_usage
@@ -50,6 +51,7 @@ from paybill.reconcile import (
     worker,
 )
 from paybill.reconcile.brakes import Brakes
+from paybill.reconcile.migration_sources import Sources
 from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.queue import Queue, Work
 from paybill.reconcile.revisions import Revisions
@@ -186,7 +188,8 @@ async def _world(
         folder=folder_of(settings.operations_folder, settings.installation),
         embedded_home=str(settings.embedded_home or ""),
     )
-    for store in (registry, facts, revisions, brakes, operations.store):
+    migration_rows = MigrationStore(control, settings.installation)
+    for store in (registry, facts, revisions, brakes, operations.store, migration_rows):
         await store.load()
 
     def changed(owner: str, key: Key) -> None:
@@ -208,6 +211,8 @@ async def _world(
         audit=AuditLog(control.pool, epoch=epoch),
         servers=Servers(settings.installation, fencing.announcing(control, epoch), doors.servers),
         operations=operations,
+        migrations=Sources(),
+        migration_rows=migration_rows,
         revisions=revisions,
         events=Events(cluster, "paybill"),
         queue=queue,

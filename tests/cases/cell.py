@@ -29,6 +29,10 @@ def _engine(reason: str, message: str | None, **engine: Any) -> Case:
     return _case(reason, message, provider="AWS", engine=engine)
 
 
+def _migrations(reason: str, message: str | None, source: Any = None, **rules: Any) -> Case:
+    return _case(reason, message, migrations={"source": source or {"directory": "/migrations"}, **rules})
+
+
 _KEYLESS = {"name": "servers"}
 
 CASES = (
@@ -78,6 +82,15 @@ CASES = (
     _case("a rotation every minute", "every must be at least", rotation={"every": "1m"}),
     _case("an overlap that ends before it may", "maxOverlap must not be shorter",
           rotation={"minOverlap": "2h", "maxOverlap": "1h"}),
+    _migrations("migrations from a folder", None, canaries=2, maxUnavailable="10%", failureBudget=3,
+                statementTimeout="1h", lockTimeout="500ms"),
+    _migrations("migrations from a ConfigMap", None, {"configMapRef": {"name": "app"}}),
+    _migrations("no source", "write exactly one of", {"directory": None}),
+    _migrations("two sources", "write exactly one of", {"directory": "/m", "configMapRef": {"name": "app"}}),
+    *(_migrations(f"folder {path!r}", "must be the absolute path of a folder", {"directory": path})
+      for path in ("migrations", "/m/../etc", "/m;x", "/")),
+    _migrations("nobody at a time", "must be a count of at least 1", maxUnavailable=0),
+    _migrations("a time without a unit", "must be a positive Go duration", lockTimeout="5"),
     _case("an unknown kind of notice", 'Unsupported value: "Mail"', notices="Mail"),
     Case("Cell", "a name of 64 characters", named("Cell", "a" * 64, {"provider": "AWS"}), "at most 63 characters"),
     Case("Cell", "a name with a dot", named("Cell", "eu.west", {"provider": "AWS"}), "must be a DNS label"),

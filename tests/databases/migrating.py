@@ -39,8 +39,9 @@ def files(upto: int = 9999, **more: str) -> Bundle:
 
 async def migrate(tenant: Tenant, what: Bundle, *, new: bool = False) -> subjects.Reached:
     """Bring a tenant with its own schema through all files."""
-    password = tenant.passwords[tenant.login("mig_a")]
-    return await subjects.own(tenant.server, tenant.pool, tenant.id, password, what, LIMITS, new=new)
+    user = tenant.login("mig_a")
+    password = tenant.passwords[user]
+    return await subjects.own(tenant.server, tenant.pool, tenant.id, user, password, what, LIMITS, new=new)
 
 
 async def migrate_pool(server, pool, what: Bundle, *tenants: Tenant) -> list[subjects.Reached]:

@@ -36,7 +36,7 @@ NAMED = {"BEHIND": servers.BEHIND}
 """Reasons that have a name in the code."""
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
-    "trouble.reason", "failed.reason", "last.reason", "kind.reason", "reason", "phase",
+    "trouble.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS

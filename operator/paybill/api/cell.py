@@ -14,6 +14,7 @@ from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, Sec
 from paybill.api.conditions import Conditions
 from paybill.api.fields import Duration, Line, Name, Time
 from paybill.api.limits import IsolationModel
+from paybill.api.migrations import Migrations, MigrationsStatus
 from paybill.api.rules import checks, list_map, rule, ruled
 
 CellProvider = Literal["Embedded", "Kubernetes", "AWS", "Azure", "GCP", "OCI", "IBM"]
@@ -183,6 +184,8 @@ class CellSpec(ApiModel):
     """What is done about drift."""
     rotation: Rotation = Field(default_factory=Rotation)
     """When tenants' logins are rotated."""
+    migrations: Migrations | None = None
+    """The provider's SQL files that make the tenants' tables; absent: none."""
     notices: Literal["Outbox", "EventsOnly"] = "Outbox"
     """What counts as notice given: a message that was acknowledged, or a Kubernetes Event."""
 
@@ -234,6 +237,8 @@ class CellStatus(ApiModel):
     """How each shared server is."""
     mass_change: MassChange | None = None
     """What is held back because so much is to be stopped or deleted at once; absent: nothing."""
+    migrations: MigrationsStatus | None = None
+    """How far the provider's SQL files have come."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled and others."""
 

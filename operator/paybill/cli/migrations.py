@@ -1,4 +1,4 @@
-"""``paybill migrations``: check the provider's SQL before it reaches anybody."""
+"""``paybill migrations``: check the provider's SQL before it reaches anybody, and see how far the fleet is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from paybill.cli.migrations_fleet import plan, retry, status
 from paybill.cli.output import JSON, document, reported, text_output
 from paybill.migrations import files
 from paybill.migrations.lint import Finding, kind, lint
@@ -14,7 +15,11 @@ from paybill.migrations.lint import Finding, kind, lint
 
 @click.group()
 def migrations() -> None:
-    """Check the numbered SQL files that make the tenants' tables."""
+    """Check the numbered SQL files that make the tenants' tables, and see how far the fleet is."""
+
+
+for _command in (status, plan, retry):
+    migrations.add_command(_command)
 
 
 @migrations.command(name="lint")

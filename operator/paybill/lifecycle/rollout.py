@@ -57,7 +57,7 @@ def plan_wave(members: Sequence[Member], target: str, *, max_unavailable: str, p
     paused = pause_on_failure and any(one.failed for one in updated)
     room = 0 if paused else max(0, ceiling(max_unavailable, len(followers)) - moving)
     movable = (one.id for one in waiting if not one.held)
-    first = heapq.nsmallest(room, movable, key=lambda member: _order(target, member)) if room else ()
+    first = heapq.nsmallest(room, movable, key=lambda member: order(target, member)) if room else ()
     return Wave(
         admitted=frozenset(first),
         updated=len(updated),
@@ -67,5 +67,6 @@ def plan_wave(members: Sequence[Member], target: str, *, max_unavailable: str, p
 
 
 @functools.lru_cache(maxsize=65_536)
-def _order(target: str, member: str) -> str:
+def order(target: str, member: str) -> str:
+    """The place of a member in the order for a target: another one for each target."""
     return hashlib.sha256(f"{target}/{member}".encode()).hexdigest()

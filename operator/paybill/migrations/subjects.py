@@ -39,16 +39,22 @@ class Reached:
 
 
 async def own(
-    server: Server, pool: PoolDatabase, tenant: str, password: str, files: Bundle, limits: Limits, *, new: bool
+    server: Server,
+    pool: PoolDatabase,
+    tenant: str,
+    user: str,
+    password: str,
+    files: Bundle,
+    limits: Limits,
+    *,
+    new: bool,
 ) -> Reached:
     """Bring a tenant with a schema of its own to the last of ``files``.
 
-    ``password`` is that of its migration login. ``new``: nothing was in it before, so there is nothing to backfill.
+    ``user`` is its migration login, ``password`` that login's. ``new``: nothing was in it before, so there is nothing
+    to backfill.
     """
-    login = Login(
-        server=server, database=pool.name, schema=names.schema(tenant), user=names.role(tenant, "mig_a"),
-        password=password,
-    )  # fmt: skip
+    login = Login(server=server, database=pool.name, schema=names.schema(tenant), user=user, password=password)
     reached = Reached()
     try:
         async with login.session(limits) as session:
@@ -122,7 +128,7 @@ async def _through(
     for file in files:
         if file.version in applied:
             continue
-        if file.backfill and new:
+        if file.backfill and new and not applied:
             await book.record(session, file)
         elif await apply(login, session, book, file, fence, limits):
             reached.ran.append(file.file_name)

@@ -10,7 +10,7 @@ from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
 from paybill.api.failures import Failure, Invalid, Retry
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
-from paybill.reconcile import budget, mass_change, metering, report, strays
+from paybill.reconcile import budget, mass_change, metering, migration_sources, migrations, report, strays
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.servers import FENCED
@@ -28,6 +28,8 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         return None
     if cell.metadata.deletion_timestamp is not None:
         await report.let_go(world, cell)  # we never hold one, but nobody else would ever take our finalizer off
+    # Before the servers: a tenant that waits for one asks for the files as soon as it is there.
+    await migration_sources.load(world, cell)
     failure: Failure | None = None
     for spec in cell.spec.servers:
         try:
@@ -44,7 +46,9 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if cause != DUE:
         budget.wake_line(world, name)
         _wake_unplaced(world, cell)
-    await report.write_status(world, cell, _status(world, cell, failure))
+    fleet, migrated = await migrations.look(world, cell)
+    status = _status(world, cell, failure, migrated)
+    await report.write_status(world, cell, status.model_copy(update={"migrations": fleet}))
     if isinstance(failure, Retry):
         raise Retry(failure.reason, failure.message, after=AWAY_LOOK) from failure
     if failure is not None:
@@ -128,7 +132,7 @@ def _wake_unplaced(world: World, cell: Cell) -> None:
             world.queue.add(Work("Tenant", tenant.name), f"Cell/{name} changed", background=True)
 
 
-def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
+def _status(world: World, cell: Cell, failure: Failure | None, migrated: Fact) -> CellStatus:
     name, now = cell.metadata.name, world.now()
     claims = [claim for claim in world.registry.all() if claim.cell == name]
     servers = []
@@ -146,7 +150,7 @@ def _status(world: World, cell: Cell, failure: Failure | None) -> CellStatus:
             )
         )
     done = Fact(type=c.READY, status=c.TRUE, reason="Connected", message=f"{len(servers)} servers answer")
-    facts = (*outcome(failure, done), mass_change.condition(world, name), strays.condition(world, name))
+    facts = (*outcome(failure, done), mass_change.condition(world, name), strays.condition(world, name), migrated)
     return CellStatus(
         observed_generation=cell.metadata.generation,
         tenants=len(claims),

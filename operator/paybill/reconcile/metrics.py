@@ -36,6 +36,12 @@ MODE = Gauge("paybill_mode", "1 for the mode that holds, 0 for the others.", ["m
 MASS_CHANGE = Gauge(
     "paybill_mass_change", "1 while the breaker of a cell holds back all that destroys.", ["cell"], registry=REGISTRY
 )
+MIGRATIONS = Gauge(
+    "paybill_migrations",
+    "Tenants and pools of a cell by where the migrations have come.",
+    ["cell", "state"],
+    registry=REGISTRY,
+)
 OPERATIONS = Counter(
     "paybill_operations", "Operations of engines that ended.", ["engine", "kind", "state"], registry=REGISTRY
 )

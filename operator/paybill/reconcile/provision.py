@@ -19,7 +19,7 @@ from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
-from paybill.reconcile import objects, rotation, suspension
+from paybill.reconcile import objects, rotation, suspension, tenant_migrations
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database, hand_over, secrets_stand
 from paybill.reconcile.site import Site
@@ -59,6 +59,7 @@ async def bring(
         )
     else:
         degraded = await _run(world, site, plan, course, credentials, fresh=fresh)
+    await tenant_migrations.bring(world, site, course, credentials, fresh=fresh)
     owners = [] if site.shared or not site.tenant.spec.owners else [rbac.owners(site.identity, site.tenant.spec.owners)]
     told = [] if standing.entitlements is None else [_entitlements(site, course, standing, standing.entitlements)]
     await objects.ensure(world, site.scope, told, fresh=fresh)

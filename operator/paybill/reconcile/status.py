@@ -46,6 +46,7 @@ UNKNOWN_TENANTS = "UnknownTenants"
 PLAN_CURRENT = "PlanCurrent"
 PAYMENT_CURRENT = "PaymentCurrent"
 MASS_CHANGE = "MassChange"
+MIGRATIONS_CURRENT = "MigrationsCurrent"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from typing import Protocol
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
-from paybill.reconcile import approval, cell, deletion, mass_change, metrics, plan, tenant
+from paybill.reconcile import approval, cell, deletion, mass_change, metrics, plan, pool_migrations, tenant
 from paybill.reconcile.log import about
+from paybill.reconcile.migrations import POOL
 from paybill.reconcile.queue import DUE, Queue, Work
 from paybill.reconcile.servers import FENCED
 from paybill.reconcile.status import MASS_CHANGE
@@ -50,6 +51,7 @@ RECONCILES: dict[str, Reconcile] = {
     "Cell": cell.reconcile,
     "Drop": _drop,
     "Approval": approval.reconcile,
+    POOL: pool_migrations.reconcile,
     MASS_CHANGE: mass_change.reconcile,
 }
 

@@ -18,6 +18,7 @@ from paybill.cluster.declared import Declared
 from paybill.cluster.events import Events
 from paybill.control.adoption import Adoptions
 from paybill.control.facts import FactStore
+from paybill.control.migrating import MigrationStore
 from paybill.control.registry import Registry
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
@@ -29,6 +30,7 @@ from paybill.reconcile.servers import Servers
 from paybill.settings import Settings
 
 if TYPE_CHECKING:
+    from paybill.reconcile.migration_sources import Sources
     from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
 
 
@@ -55,6 +57,8 @@ class World:
     audit: AuditLog
     servers: Servers
     operations: Operations
+    migrations: Sources
+    migration_rows: MigrationStore
     revisions: Revisions
     events: Events
     queue: Queue

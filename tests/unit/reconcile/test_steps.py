@@ -77,6 +77,7 @@ HARMLESS = {
     ("mass_change.py", "massChange.allow or massChange.clear"),
     ("mass_change.py", "massChange.hold"),
     ("modes.py", "mode.change"),
+    ("tenant_migrations.py", "migrations.run"),
     ("operation_end.py", "secret.apply"),
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
