@@ -241,9 +241,11 @@ def wake(login: Login, schedule: Schedule, due: datetime | None, now: datetime) 
     if login.replaced is None:
         return due
     first, last = login.replaced + schedule.min_overlap, closes(login, schedule)
+    if login.suspected or now >= last:
+        return now + SOONEST  # a halt or the Cell's breaker keeps it open
     if now < first:
         return first
-    return min(last, now + max(SOONEST, (now - login.replaced) * LOOKS)) if now < last else None
+    return min(last, now + max(SOONEST, (now - login.replaced) * LOOKS))
 
 
 def request(value: str) -> Request:
