@@ -30,7 +30,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def cell(name: str, folder: Path, **rules: object) -> dict[str, object]:
-    made = samples.cell(name, [samples.server("rows", holds="Rows"), samples.server("schemas")])
+    made = samples.cell(
+        name,
+        [samples.server("rows", holds="Rows"), samples.server("schemas"), samples.server("own", holds="Databases")],
+    )
     made["spec"]["migrations"] = {"source": {"directory": str(folder)}, "maxUnavailable": "100%", **rules}
     return made
 
@@ -63,7 +66,8 @@ async def test_a_fleet_of_mixed_levels(
     one = await customers.onboard("a", spec=where)
     two = await customers.onboard("b", spec=where)
     row = await customers.onboard("r", database="Rows", spec=where)
-    for who in (one, two, row):
+    own = await customers.onboard("d", database="Database", spec=where)
+    for who in (one, two, row, own):
         assert await app(customers, who, "SELECT tenant_id, email FROM customers") == [(who.id, "first@example.org")]
         await customers.until(who.name, lambda tenant: holds(tenant, "MigrationsCurrent"))
 
@@ -89,7 +93,7 @@ async def test_a_fleet_of_mixed_levels(
     assert not (await command("retry", two.name, "--dry-run", *kubeconfig))["retried"]
     assert (await command("retry", two.name, *kubeconfig))["retried"]
     await customers.until(name, lambda found: holds(found, "MigrationsCurrent"), kind="Cell")
-    for who in (one, two, row):
+    for who in (one, two, row, own):
         with pytest.raises(Exception, match="null value in column"):
             await app(customers, who, "INSERT INTO customers (email) VALUES (NULL)")
 
