@@ -41,6 +41,7 @@ from paybill.health import served
 from paybill.reconcile import (
     cell,
     fencing,
+    isolation_report,
     mass_change,
     metering,
     metrics,
@@ -145,6 +146,7 @@ async def _lead(
         lambda: world.cluster.breaker,
         lambda: world.operations.sample(world.now()),
         lambda: rotation_report.samples(world),
+        lambda: isolation_report.samples(world),
         lambda: metering.samples(world) if settings.tenant_metrics else (),
     )
     metrics.REGISTRY.register(collector)

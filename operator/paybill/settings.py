@@ -41,6 +41,9 @@ class Settings:
     database_resync_seconds: float = 60.0
     """How often the catalogs of each database server are compared with what is declared."""
 
+    isolation_settle_seconds: float = 30.0
+    """How long a database server is left alone before its isolation is first proved; spread to twice as long."""
+
     lease_seconds: float = 10.0
     """How long the Lease holds when its holder falls silent; it is renewed four times as often."""
 

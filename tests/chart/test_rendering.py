@@ -119,7 +119,8 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
     values = {
         "installation": "staging",
         "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30, "settleSeconds": 5,
-                     "tenantMetrics": True, "log": {"format": "text", "level": "DEBUG"}},
+                     "tenantMetrics": True, "isolationSettleSeconds": 60,
+                     "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
     }  # fmt: skip
     env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
@@ -135,6 +136,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         lease_seconds=30.0,
         settle_seconds=5.0,
         tenant_metrics=True,
+        isolation_settle_seconds=60.0,
         operations_folder=Path("/var/lib/paybill/operations"),
         metrics_port=9090,
         metrics_host="::",

@@ -71,6 +71,7 @@ def module_operator(
 ) -> Iterator[Operator]:  # fmt: skip
     """The module's operator, set as the module's SETTINGS say."""
     chosen: dict[str, Any] = {"lease_seconds": 3.0, "database_resync_seconds": 600.0, "settle_seconds": 0.0}
+    chosen |= {"isolation_settle_seconds": 3600.0}  # test_isolation.py has its own
     chosen |= {
         "embedded_home": control_plane.instance.home.servers,
         "operations_folder": tmp_path_factory.mktemp("operations"),

@@ -156,8 +156,11 @@ def families() -> Iterator[Metric]:
     stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
     logins = metrics.LoginSample(login="app", oldest_seconds=0.0, replaced=0)
     used = metrics.UsageSample(tenant="acme", bytes=1, rows=1, transactions=1, connections=1)
+    server = metrics.IsolationSample(
+        cell="local", server="pool-1", denied=1, detected=0, succeeded=0, age_seconds=0.0, findings={"PublicGrant": 1}
+    )
     collector = metrics.WorldCollector(
-        lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins], lambda: [used]
+        lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins], lambda: [server], lambda: [used]
     )
     yield from collector.collect()
 

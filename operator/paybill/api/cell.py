@@ -161,6 +161,17 @@ class Rotation(ApiModel):
     """After that it is closed even if somebody is still logged in with it."""
 
 
+class Isolation(ApiModel):
+    """How it is proved that tenants of this cell's servers cannot reach each other."""
+
+    checks: Literal["Scheduled", "Never"] = "Scheduled"
+    """Scheduled: two tenants of Paybill's own attack each other on every server; Never: only the catalogs are read."""
+    every: Duration = "24h"
+    """How often, spread by a tenth; a server that is new, or has another version, is checked at once."""
+    grants: Literal["Enforce", "Report"] = "Enforce"
+    """What is done about privileges that a tenant has beyond what is declared: taken back, or only reported."""
+
+
 class CellSpec(ApiModel):
     """A place tenants are put."""
 
@@ -186,8 +197,27 @@ class CellSpec(ApiModel):
     """When tenants' logins are rotated."""
     migrations: Migrations | None = None
     """The provider's SQL files that make the tenants' tables; absent: none."""
+    isolation: Isolation = Field(default_factory=Isolation)
+    """How it is proved that tenants cannot reach each other."""
     notices: Literal["Outbox", "EventsOnly"] = "Outbox"
     """What counts as notice given: a message that was acknowledged, or a Kubernetes Event."""
+
+
+class ServerIsolation(ApiModel):
+    """What the last check of a server's isolation found."""
+
+    checked_time: Time
+    """When it ended."""
+    version: str
+    """The server's version then."""
+    profile: Literal["Superuser", "Managed"]
+    """What the administrator's login could do then."""
+    denied: int
+    """Attacks that were refused, or reached nothing."""
+    detected: int
+    """Attacks that go through where nobody can close the way, and reach no tenant."""
+    succeeded: tuple[str, ...] = Field(default=(), max_length=64)
+    """Attacks that reached a neighbour, by number and name."""
 
 
 class ServerStatus(ApiModel):
@@ -205,6 +235,8 @@ class ServerStatus(ApiModel):
     """What the administrator's login may do: all, or what a managed service leaves."""
     version: str | None = None
     """The server's version, such as 18.6."""
+    isolation: ServerIsolation | None = None
+    """What the last check of its isolation found; absent before the first."""
 
 
 class MassChange(ApiModel):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import base64
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paybill.api.cell import Cell
+from paybill.api.cell import Cell, ServerHolds
 from paybill.api.failures import Failure, Invalid
 from paybill.api.tenant import Tenant
 from paybill.cli.connection import ask, kubeconfig_option
@@ -35,6 +35,8 @@ from paybill.isolation.results import Proof, counted
 from paybill.settings import from_environment
 
 OWN_ADMIN_KEY, OWN_AUTHORITY_KEY = "admin-uri", "ca.crt"
+LEVELS: Mapping[ServerHolds, Level] = {"Rows": "Rows", "Schemas": "Schema", "Databases": "Database"}
+"""What the tenants of a server have, by what it holds."""
 COLUMNS = ("SERVER", "LEVEL", "NO.", "ATTACK", "RESULT", "EVIDENCE")
 
 
@@ -81,6 +83,10 @@ class Checked:
             "version": self.version,
             "isolated": self.holds if self.proof is not None else None,
             "attacks": counted(self.proof.results) if self.proof is not None else None,
+            "findings": [
+                {"rule": one.rule, "object": one.subject, "wrong": one.broken.wrong, "instead": one.broken.instead}
+                for one in (self.proof.findings if self.proof is not None else ())
+            ],
             "refused": list(self.proof.refused) if self.proof is not None else [],
             "warnings": list(self.warnings),
             "error": {"reason": failure.reason, "message": failure.message} if failure is not None else None,
@@ -98,7 +104,10 @@ def isolation() -> None:
 @text_output
 @kubeconfig_option
 def check(*, cell: str | None, server: str | None, output: str, kubeconfig: Path | None) -> None:
-    """Attack every server as a tenant would; exit 1 when an attack succeeds, or when one cannot be tried."""
+    """Attack every server as a tenant would.
+
+    Exits with 1 when an attack succeeds or cannot be tried, or a shared object breaks a rule.
+    """
     with reported(output):
         checked = ask(kubeconfig, lambda cluster: _check(cluster, cell, server))
     if output == JSON:
@@ -125,7 +134,7 @@ async def _places(cluster: Cluster) -> list[Place]:
         Place(
             cell=cell.metadata.name,
             server=server.name,
-            level="Rows" if server.holds == "Rows" else "Schema",
+            level=LEVELS[server.holds],
             secret=Key("Secret", namespace, server.admin_secret_ref.name),
             field=server.admin_secret_ref.key,
         )
@@ -212,5 +221,7 @@ def _verdict(one: Checked) -> Iterator[str]:
         return
     numbers = ", ".join(f"{number} {ending}" for ending, number in counted(one.proof.results).items())
     yield f"{where}: {'isolated' if one.holds else 'NOT ISOLATED'}: {numbers}"
+    for finding in one.proof.findings:
+        yield f"  {finding}: {finding.broken.wrong}; instead: {finding.broken.instead}"
     for said in (*one.proof.refused, *one.warnings):
         yield f"  {said}"

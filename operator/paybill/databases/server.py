@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self, TypeAlias
 
 import psycopg
@@ -143,6 +143,17 @@ class Server:
     async def forget(self, database: str) -> None:
         """Close the idle sessions on a database, which is about to go."""
         await self._places.forget(database)
+
+    def notice(self, session: Session) -> None:
+        """Take up the version that ``session`` was greeted with: a server may be updated, or put back, under us.
+
+        Raises ``Blocked("ServerVersionRefused")`` for one on which tenants would not be isolated.
+        """
+        version = session.info.server_version
+        if version != self.traits.version:
+            self.warnings = gate(version)
+            logger.warning("server %s: now Postgres %s, was %s", self.name, version, self.traits.version)
+            self.traits = replace(self.traits, version=version)
 
     async def close(self) -> None:
         """Close the idle sessions; one that is at work closes when its work ends."""

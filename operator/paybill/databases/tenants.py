@@ -19,7 +19,7 @@ from paybill.databases.server import Server, Session
 from paybill.databases.sessions import end_sessions
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
-from paybill.desired.database import conflicts, degraded
+from paybill.desired.database import conflicts, degraded, judged
 from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
 
@@ -73,7 +73,8 @@ def plan(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapping
     found = conflicts(desired, observed)
     if found:
         raise Blocked("NameConflict", f"tenant {desired.id}: {'; '.join(found)}. Nothing was changed.")
-    return borrowed(repairs(desired, observed, passwords), observed.traits)
+    seen, _ = judged(desired, observed)
+    return borrowed(repairs(desired, seen, passwords), observed.traits)
 
 
 def _check(pool: PoolDatabase, desired: TenantDatabase, passwords: Mapping[str, str]) -> None:

@@ -7,19 +7,23 @@ answer means that nothing is done and nothing is written.
 from collections.abc import Iterable
 
 from paybill.desired import sql_names as names
+from paybill.desired.database_beyond import judged
 from paybill.desired.database_facts import DefaultGrant, Facts, Grant, Membership, ObservedDatabase, Role, Setting
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
-from paybill.desired.database_wanted import degraded, wanted
+from paybill.desired.database_wanted import comparable, degraded, describe, wanted
 from paybill.desired.sql_names import pool_database_name
 
 __all__ = [
     "ObservedDatabase",
     "PoolDatabase",
     "TenantDatabase",
+    "comparable",
     "conflicts",
     "degraded",
+    "describe",
     "differences",
     "foreign",
+    "judged",
     "narrows",
     "pool_database_name",
     "wanted",
@@ -30,6 +34,7 @@ def differences(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[st
     """What is not as it should be, one sentence each; empty when the tenant is in place."""
     if observed.absent:
         return (f"tenant {desired.id} has no roles and no schema in database {desired.database}",)
+    observed, _ = judged(desired, observed)
     want, seen = wanted(desired, observed.traits), comparable(desired, observed)
     return (
         *conflicts(desired, observed),
@@ -63,20 +68,6 @@ def foreign(observed: ObservedDatabase, mark: str) -> tuple[str, ...]:
         f"{what} is marked {found!r}, not {mark!r}" if found else f"{what} exists and is not marked as Paybill's"
         for what, found in sorted(observed.marks.items())
         if found != mark
-    )
-
-
-def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
-    """What was seen, without what belongs to the logins of jobs: these alone open, fill and close them."""
-    jobs = {names.role(desired.id, f"{kind}_{slot}") for kind in names.JOB_KINDS for slot in names.SLOTS}
-    seen = observed.facts
-    return Facts(
-        roles=frozenset(r for r in seen.roles if r.name not in jobs),
-        memberships=frozenset(m for m in seen.memberships if m.member not in jobs),
-        settings=frozenset(s for s in seen.settings if s.role not in jobs),
-        schemas=seen.schemas,
-        grants=seen.grants,
-        default_grants=seen.default_grants,
     )
 
 
@@ -118,25 +109,6 @@ def _others(want: Facts, seen: Facts) -> Iterable[str]:
     for should, does in pairs:
         yield from (f"missing: {describe(fact)}" for fact in sorted(should - does, key=repr))
         yield from (f"not declared: {describe(fact)}" for fact in sorted(does - should, key=repr))
-
-
-def describe(fact: Membership | Setting | Grant | DefaultGrant) -> str:
-    """A fact in a sentence's half, as status and audit show it."""
-    match fact:
-        case Membership():
-            marks = [w for w, on in (("ADMIN", fact.admin), ("INHERIT", fact.inherit), ("SET", fact.set_role)) if on]
-            return f"membership of {fact.member} in {fact.role} ({', '.join(marks) or 'no option'})"
-        case Setting():
-            where = f" in database {fact.database}" if fact.database else ""
-            return f"setting {fact.name}={fact.value} of {fact.role}{where}"
-        case Grant():
-            more = " with grant option" if fact.grantable else ""
-            what = ", ".join(fact.privileges)
-            return f"{what} on {fact.kind.lower()} {fact.name} for {fact.grantee or 'PUBLIC'}{more}"
-        case DefaultGrant():
-            where = f" in schema {fact.schema}" if fact.schema else ""
-            what = ", ".join(fact.privileges)
-            return f"default {what} on {fact.objects.lower()} of {fact.role}{where} for {fact.grantee or 'PUBLIC'}"
 
 
 def _sessions(desired: TenantDatabase, observed: ObservedDatabase) -> Iterable[str]:

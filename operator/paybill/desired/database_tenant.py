@@ -62,6 +62,8 @@ class TenantDatabase:
     idle_in_transaction_ms: int | None = 60_000
     logins: tuple[str, ...] = ("app_a", "ro_a", "mig_a")
     leaving: tuple[str, ...] = ()
+    report_grants: bool = False
+    """Privileges beyond what is declared are told and left, instead of taken back."""
 
     def __post_init__(self) -> None:
         names.tenant_id(self.id)

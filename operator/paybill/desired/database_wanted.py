@@ -14,6 +14,7 @@ from paybill.desired.database_facts import (
     Facts,
     Grant,
     Membership,
+    ObservedDatabase,
     Role,
     Schema,
     ServerTraits,
@@ -34,6 +35,39 @@ def wanted(desired: TenantDatabase, traits: ServerTraits) -> Facts:
         grants=frozenset(_grants(desired, traits)),
         default_grants=frozenset(_default_grants(desired)),
     )
+
+
+def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
+    """What was seen, without what belongs to the logins of jobs: these alone open, fill and close them."""
+    jobs = {names.role(desired.id, f"{kind}_{slot}") for kind in names.JOB_KINDS for slot in names.SLOTS}
+    seen = observed.facts
+    return Facts(
+        roles=frozenset(r for r in seen.roles if r.name not in jobs),
+        memberships=frozenset(m for m in seen.memberships if m.member not in jobs),
+        settings=frozenset(s for s in seen.settings if s.role not in jobs),
+        schemas=seen.schemas,
+        grants=seen.grants,
+        default_grants=seen.default_grants,
+    )
+
+
+def describe(fact: Membership | Setting | Grant | DefaultGrant) -> str:
+    """A fact in a sentence's half, as status and audit show it."""
+    match fact:
+        case Membership():
+            marks = [w for w, on in (("ADMIN", fact.admin), ("INHERIT", fact.inherit), ("SET", fact.set_role)) if on]
+            return f"membership of {fact.member} in {fact.role} ({', '.join(marks) or 'no option'})"
+        case Setting():
+            where = f" in database {fact.database}" if fact.database else ""
+            return f"setting {fact.name}={fact.value} of {fact.role}{where}"
+        case Grant():
+            more = " with grant option" if fact.grantable else ""
+            what = ", ".join(fact.privileges)
+            return f"{what} on {fact.kind.lower()} {fact.name} for {fact.grantee or 'PUBLIC'}{more}"
+        case DefaultGrant():
+            where = f" in schema {fact.schema}" if fact.schema else ""
+            what = ", ".join(fact.privileges)
+            return f"default {what} on {fact.objects.lower()} of {fact.role}{where} for {fact.grantee or 'PUBLIC'}"
 
 
 def degraded(desired: TenantDatabase, traits: ServerTraits) -> tuple[str, ...]:

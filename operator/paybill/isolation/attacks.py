@@ -99,6 +99,12 @@ ON_SCHEMAS: Final = (
 )
 """Where a tenant has a schema: its own login for migrations is the attacker's as well."""
 
+ON_DATABASES: Final = (
+    Attack(1, "read-by-qualified-name", "SELECT * FROM t_{b}.notes", "42P01"),
+    *ON_SCHEMAS[1:],
+)
+"""Where a tenant has a database: the neighbour's schema is not even there."""
+
 ON_ROWS: Final = (
     Attack(9, "create-in-shared-schema", "CREATE TABLE app.x ()"),
     Attack(11, "make-function", "CREATE FUNCTION app.x() RETURNS int LANGUAGE c AS '/x', 'y'"),
@@ -160,5 +166,5 @@ ON_ROWS: Final = (
 
 def attacks_on(level: Level) -> tuple[Attack, ...]:
     """The attacks of one level, in the order of their numbers."""
-    own = ON_ROWS if level == "Rows" else ON_SCHEMAS
+    own = {"Rows": ON_ROWS, "Database": ON_DATABASES}.get(level, ON_SCHEMAS)
     return tuple(sorted((*ON_ROLES, *own), key=lambda attack: attack.number))

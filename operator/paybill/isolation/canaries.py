@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from psycopg.conninfo import make_conninfo
@@ -22,7 +22,10 @@ from paybill.databases.borrowed import join, leave
 from paybill.databases.credentials import new_password, scram_verifier
 from paybill.databases.drop import drop
 from paybill.databases.failures import as_failure
+from paybill.databases.leader import announce
+from paybill.databases.own_database import drop_database
 from paybill.databases.pool_queries import OPEN_DATABASES
+from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server, Session
 from paybill.databases.statement import Statement
 from paybill.databases.tenants import ensure
@@ -142,6 +145,8 @@ class Scene:
 async def canaries(server: Server, pool: PoolDatabase, level: Level, *, fence: Fence) -> AsyncIterator[Scene]:
     """Make the two canaries in ``pool``, and remove them when the check is over, however it ends.
 
+    At level Database each of them has a database of its own, and ``pool`` is the server's home.
+
     Raises ``Retry("IsolationCheckRuns")`` when another process checks this pool, ``Blocked("NameConflict")`` when
     something of their names is not marked as ours, and what ``ensure`` and ``drop`` raise.
     """
@@ -152,11 +157,11 @@ async def canaries(server: Server, pool: PoolDatabase, level: Level, *, fence: F
                 "IsolationCheckRuns", f"server {server.name}: its isolation is being checked by another", after=5
             )
         try:
-            await remove(server, pool, admin, fence=fence)
+            await remove(server, pool, level, admin, fence=fence)
             try:
                 yield await settle(server, pool, level, admin)
             finally:
-                await remove(server, pool, admin, fence=fence)
+                await remove(server, pool, level, admin, fence=fence)
         finally:
             if not admin.closed:
                 await admin.execute("SELECT pg_advisory_unlock_all()")
@@ -168,17 +173,22 @@ async def settle(server: Server, pool: PoolDatabase, level: Level, admin: Sessio
     scene = Scene(
         level=level,
         admin=admin,
-        attacker=await _make(server, pool, attacker),
-        victim=await _make(server, pool, victim),
+        attacker=await _make(server, _place(pool, level, attacker), attacker),
+        victim=await _make(server, _place(pool, level, victim), victim),
         left_open=await _left_open(admin),
     )
     await _furnish(scene)
     return scene
 
 
-async def remove(server: Server, pool: PoolDatabase, admin: Session, *, fence: Fence) -> None:
+def _place(pool: PoolDatabase, level: Level, tenant: str) -> PoolDatabase:
+    """The database that a canary is in: the pool, or one of its own as tenants of that level have."""
+    return replace(pool, name=names.tenant_database(tenant), subject=UID) if level == "Database" else pool
+
+
+async def remove(server: Server, pool: PoolDatabase, level: Level, admin: Session, *, fence: Fence) -> None:
     """Drop both canaries and what they shared; what is already gone is fine."""
-    if pool.holds == "Rows":
+    if level == "Rows":
         cursor = await admin.execute(_SCHEMA_MARK, [names.CANARY_SCHEMA])
         found = await cursor.fetchone()
         if found is not None:
@@ -191,7 +201,10 @@ async def remove(server: Server, pool: PoolDatabase, admin: Session, *, fence: F
             gone = SQL("DROP SCHEMA {} CASCADE").format(Identifier(names.CANARY_SCHEMA))
             await _as_owner(admin, server.traits, pool, [gone])
     for one in names.canaries(pool.name):
-        await drop(server, pool, one, UID, fence=fence, has_rows=False)
+        if level == "Database":
+            await drop_database(server, pool, _place(pool, level, one), one, fence=fence)
+        else:
+            await drop(server, pool, one, UID, fence=fence, has_rows=False)
 
 
 async def _left_open(admin: Session) -> frozenset[str]:
@@ -200,6 +213,10 @@ async def _left_open(admin: Session) -> frozenset[str]:
 
 
 async def _make(server: Server, pool: PoolDatabase, tenant: str) -> Canary:
+    if not pool.shared:
+        await ensure_pool(server, pool)
+        if server.epoch is not None:
+            await announce(server, pool, server.epoch)
     desired = TenantDatabase(
         id=tenant,
         uid=UID,

@@ -8,18 +8,26 @@ from paybill.desired.database_tenant import PoolDatabase
 from paybill.isolation.attacks import Level, attacks_on
 from paybill.isolation.attempts import Logins, attempt
 from paybill.isolation.canaries import Fence, Scene, canaries
+from paybill.isolation.findings import findings
 from paybill.isolation.results import Proof, Result
 from paybill.isolation.ways import ways_on
 
 
 async def check(server: Server, pool: PoolDatabase, level: Level, *, fence: Fence) -> Proof:
-    """Try every attack of ``level`` in ``pool``; the results are in the order of their numbers.
+    """Try every attack of ``level`` in ``pool``, at level Database with ``pool`` as the server's home.
+
+    The results are in the order of their numbers.
 
     Raises ``Retry("IsolationUnclear")`` when an attack ended in no way that proves anything, and what making and
     removing two tenants raises.
     """
     async with canaries(server, pool, level, fence=fence) as scene:
-        return Proof(level=level, results=await tried(scene), refused=await refusals(scene.admin))
+        return Proof(
+            level=level,
+            results=await tried(scene),
+            findings=await findings(scene.admin, pool),
+            refused=await refusals(scene.admin),
+        )
 
 
 async def tried(scene: Scene) -> tuple[Result, ...]:

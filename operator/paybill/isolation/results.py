@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paybill.isolation.attacks import Level
+from paybill.isolation.findings import Finding
 
 Ending = Literal["denied", "detected", "succeeded"]
 """denied: the server refused it, or it reached nothing. detected: it goes through, and Paybill says or ends it.
@@ -51,13 +52,17 @@ def successes(results: Iterable[Result]) -> tuple[Result, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One check of one pool; ``refused`` is what the server keeps its administrator from closing."""
+    """One check of one pool: how each attack ended, and which shared objects break a rule.
+
+    ``refused`` is what the server keeps its administrator from closing.
+    """
 
     level: Level
     results: tuple[Result, ...]
+    findings: tuple[Finding, ...] = ()
     refused: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether every attack that should be denied was."""
-        return not successes(self.results)
+        """Whether every attack that should be denied was, and no shared object lets one through."""
+        return not successes(self.results) and not self.findings

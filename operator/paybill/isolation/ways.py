@@ -20,8 +20,8 @@ Way = Callable[[Logins], Awaitable[Result]]
 
 _ENTERABLE: Final = """
 SELECT datname::text FROM pg_database
- WHERE datallowconn AND datname <> current_database()
-   AND (datname IN ('postgres', 'template1') OR has_database_privilege(%s, oid, 'CONNECT')) ORDER BY 1
+ WHERE datallowconn AND datname <> %(own)s
+   AND (datname = ANY(%(tried)s) OR has_database_privilege(%(login)s, oid, 'CONNECT')) ORDER BY 1
 """
 _TENANT_TABLES: Final = """
 SELECT c.relname::text, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -31,9 +31,11 @@ SELECT c.relname::text, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n
 
 
 async def enter_other_databases(logins: Logins) -> Result:
-    """3: log in to the maintenance databases, and to every other one that lets the attacker in."""
+    """3: log in to the maintenance databases, the victim's, the pool, and to every other one that lets one in."""
     scene = logins.scene
-    cursor = await scene.admin.execute(_ENTERABLE, [scene.attacker.login("app_a")])
+    sought = ["postgres", "template1", scene.victim.pool.name, scene.admin.info.dbname]
+    values = {"own": scene.pool.name, "tried": sought, "login": scene.attacker.login("app_a")}
+    cursor = await scene.admin.execute(_ENTERABLE, values)
     tried = [name for (name,) in await cursor.fetchall()]
     entered = []
     for database in tried:
@@ -68,7 +70,7 @@ async def read_large_object(logins: Logins) -> Result:
     attacker = await logins.session(scene.attacker, "app_a")
     try:
         await attacker.execute("SELECT lo_get(%s)", [oid])
-    except psycopg.errors.InsufficientPrivilege as error:
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
         return _result(scene, 24, name, "denied", words(error))
     else:
         return _result(scene, 24, name, "succeeded", "the neighbour's large object was read by its number")

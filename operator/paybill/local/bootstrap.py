@@ -212,6 +212,8 @@ async def _control_database(instance: Instance) -> Path:
         found = await connection.execute(query.format(sql.SQL("pg_database"), sql.SQL("datname")), (CONTROL_DATABASE,))
         if await found.fetchone() is None:
             await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
+        # The tenants' logins are on the same server.
+        await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(owner))
     parts: dict[str, Any] = conninfo_to_dict(_with_sslmode(instance.postgres_dsn))
     parts |= {"user": CONTROL_DATABASE, "password": password, "dbname": CONTROL_DATABASE}
     return write_private(path, make_conninfo(**parts))

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import base64
+import time
 from datetime import datetime, timedelta
 
 from paybill.api import conditions as c
-from paybill.api.cell import Cell, CellStatus, Server, ServerStatus
+from paybill.api.cell import Cell, CellStatus, Server, ServerIsolation, ServerStatus
 from paybill.api.failures import Failure, Invalid, Retry
 from paybill.desired.resource import Key
 from paybill.lifecycle.placement import capacity
-from paybill.reconcile import budget, mass_change, metering, migration_sources, migrations, report, strays
+from paybill.reconcile import (
+    budget,
+    isolation,
+    isolation_report,
+    mass_change,
+    metering,
+    migration_sources,
+    migrations,
+    report,
+    strays,
+)
 from paybill.reconcile.permission import refuse_unless_acting
+from paybill.reconcile.proving import version_of
 from paybill.reconcile.queue import DUE, Work
-from paybill.reconcile.servers import FENCED
+from paybill.reconcile.servers import FENCED, Attached
 from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
 
@@ -47,8 +59,10 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         budget.wake_line(world, name)
         _wake_unplaced(world, cell)
     fleet, migrated = await migrations.look(world, cell)
-    status = _status(world, cell, failure, migrated)
-    await report.write_status(world, cell, status.model_copy(update={"migrations": fleet}))
+    status = _status(world, cell, failure, migrated).model_copy(update={"migrations": fleet})
+    if await report.write_status(world, cell, status):
+        isolation_report.announce(world, cell, status)
+    _plan_check(world, cell)
     if isinstance(failure, Retry):
         raise Retry(failure.reason, failure.message, after=AWAY_LOOK) from failure
     if failure is not None:
@@ -72,6 +86,7 @@ async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None
     else:
         changed = await attached.look_at_all() if deep else set()
     attached.reachable = True
+    _take_up_check(world, cell, attached)
     if deep or attached is not known:
         await strays.look(world, attached)
     for tenant_id in sorted(changed):
@@ -83,6 +98,21 @@ async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None
             what = "change in" if known is not None else "connected to"
             cause = DUE if moved else f"{what} Postgres server {spec.name}"
             world.queue.add(Work(kind, who), cause, background=True)
+
+
+def _take_up_check(world: World, cell: Cell, attached: Attached) -> None:
+    """What the Cell says of the last check of a server that this process has just met."""
+    proving = attached.proving
+    if proving.since is None:
+        proving.since = world.now()
+        proving.last = _told(cell, attached.spec.name)
+        proving.told = proving.verdict
+    isolation_report.wake_tenants(world, attached)
+
+
+def _told(cell: Cell, server: str) -> ServerIsolation | None:
+    told = next((one for one in cell.status.servers if one.name == server), None)
+    return told.isolation if told is not None else None
 
 
 async def _dsn(world: World, cell: Cell, spec: Server) -> str:
@@ -120,6 +150,14 @@ async def _detach_removed(world: World, cell: Cell) -> None:
             await world.servers.detach(name, attached.spec.name)
 
 
+def _plan_check(world: World, cell: Cell) -> None:
+    """Have the isolation of the Cell's servers checked when it is due."""
+    when = isolation.next_check(world, cell)
+    if when is not None:
+        wait = max(0.0, (when - world.now()).total_seconds())
+        world.queue.add_at(Work(isolation.ISOLATION, cell.metadata.name), time.monotonic() + wait)
+
+
 def _wake_unplaced(world: World, cell: Cell) -> None:
     """Tenants that found no place, or whose place is or was missing, look at once."""
     name, declared = cell.metadata.name, {server.name for server in cell.spec.servers}
@@ -146,11 +184,18 @@ def _status(world: World, cell: Cell, failure: Failure | None, migrated: Fact) -
                 capacity=capacity(spec),
                 reachable=attached is not None and attached.reachable,
                 profile=traits.profile if traits is not None else None,
-                version=f"{traits.version // 10000}.{traits.version % 10000}" if traits is not None else None,
+                version=version_of(traits) if traits is not None else None,
+                isolation=attached.proving.last if attached is not None else _told(cell, spec.name),
             )
         )
     done = Fact(type=c.READY, status=c.TRUE, reason="Connected", message=f"{len(servers)} servers answer")
-    facts = (*outcome(failure, done), mass_change.condition(world, name), strays.condition(world, name), migrated)
+    facts = (
+        *outcome(failure, done),
+        mass_change.condition(world, name),
+        strays.condition(world, name),
+        migrated,
+        *isolation_report.cell_facts(world, cell),
+    )
     return CellStatus(
         observed_generation=cell.metadata.generation,
         tenants=len(claims),

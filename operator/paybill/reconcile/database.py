@@ -15,10 +15,11 @@ from paybill.api.plan import PlanSpec
 from paybill.databases.credentials import WRONG_PASSWORD, new_password, scram_verifier, verifies
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
-from paybill.desired.database import TenantDatabase, degraded, differences, narrows
+from paybill.desired.database import TenantDatabase, degraded, differences, judged, narrows
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.phases import Access
 from paybill.reconcile import objects, suspension
+from paybill.reconcile.queue import Work
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
@@ -112,6 +113,7 @@ async def ensure_database(
     if attached.created.get(tenant_id) == desired and not credentials.made:
         return degraded(desired, attached.server.traits)
     observed = await attached.seen(tenant_id)
+    _remember(world, site, desired)
     new = observed is None or observed.absent
     lacking = ("not there yet",) if new or observed is None else differences(desired, observed)
     if not lacking and not credentials.made:
@@ -136,7 +138,20 @@ async def ensure_database(
     else:
         attached.created.pop(tenant_id, None)
         await attached.look(tenant_id)
+        _remember(world, site, desired)
     return outcome.degraded
+
+
+def _remember(world: World, site: Site, desired: TenantDatabase) -> None:
+    """What the tenant holds beyond what is declared, where its Cell leaves that alone; the Cell tells of it as well."""
+    observed = site.attached.observed.get(site.claim.id) if desired.report_grants else None
+    beyond = judged(desired, observed)[1] if observed is not None else ()
+    before = world.differing.pop(site.claim.id, ())
+    if beyond:
+        world.differing[site.claim.id] = beyond
+    if bool(before) != bool(beyond):
+        said = f"Tenant {site.claim.tenant_name} holds {'more than' if beyond else 'what'} is declared"
+        world.queue.add(Work("Cell", site.claim.cell), said, background=True)
 
 
 async def _take(

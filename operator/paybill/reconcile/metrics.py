@@ -6,7 +6,7 @@ The names are listed with their meaning in docs/reference/metrics.md.
 from __future__ import annotations
 
 from collections import Counter as Count
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -98,6 +98,21 @@ class LoginSample:
     """Old slots that are still open beside the new."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class IsolationSample:
+    """What the gauges say of one shared server's isolation."""
+
+    cell: str
+    server: str
+    denied: int
+    detected: int
+    succeeded: int
+    age_seconds: float
+    """How long ago it was checked."""
+    findings: Mapping[str, int]
+    """Shared objects that break a rule, by rule."""
+
+
 class WorldCollector(Collector):
     """Gauges computed at the moment of a scrape, so that they can never lag behind or leak series."""
 
@@ -108,6 +123,7 @@ class WorldCollector(Collector):
         breaker: Callable[[], ApiBreaker],
         stacks: Callable[[], StackSample],
         logins: Callable[[], Iterable[LoginSample]],
+        isolation: Callable[[], Iterable[IsolationSample]],
         usage: Callable[[], Iterable[UsageSample]] = tuple,
     ) -> None:
         self._tenants = tenants
@@ -115,6 +131,7 @@ class WorldCollector(Collector):
         self._breaker = breaker
         self._stacks = stacks
         self._logins = logins
+        self._isolation = isolation
         self._usage = usage
 
     def collect(self) -> Iterable[Metric]:
@@ -143,6 +160,7 @@ class WorldCollector(Collector):
             "paybill_stacks_look_age_seconds", "Age of the oldest look for drift.", value=stacks.looked_seconds
         )
         yield from self._of_logins()
+        yield from _isolation(self._isolation())
         yield from self._used()
         breaker = self._breaker()
         yield GaugeMetricFamily(
@@ -181,3 +199,24 @@ class WorldCollector(Collector):
                 if value is not None:
                     family.add_metric([sample.tenant], value)
         yield from (size, rows, open_, done)
+
+
+def _isolation(samples: Iterable[IsolationSample]) -> Iterator[Metric]:
+    where = ["cell", "server"]
+    attacks = GaugeMetricFamily(
+        "paybill_isolation_attacks", "Attacks of the last check of a server, by how they ended.",
+        labels=[*where, "result"],
+    )  # fmt: skip
+    age = GaugeMetricFamily(
+        "paybill_isolation_check_age_seconds", "Age of the last check of a server's isolation.", labels=where
+    )
+    findings = GaugeMetricFamily(
+        "paybill_isolation_findings", "Shared objects of a server that break a rule.", labels=[*where, "rule"]
+    )
+    for one in samples:
+        for ending, number in (("denied", one.denied), ("detected", one.detected), ("succeeded", one.succeeded)):
+            attacks.add_metric([one.cell, one.server, ending], number)
+        age.add_metric([one.cell, one.server], one.age_seconds)
+        for rule, number in sorted(one.findings.items()):
+            findings.add_metric([one.cell, one.server, rule], number)
+    yield from (attacks, age, findings)

@@ -23,7 +23,9 @@ from paybill.databases.sights import Sights
 from paybill.databases.usage import Usage
 from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
+from paybill.isolation.findings import findings
 from paybill.postgres import PatientConnection
+from paybill.reconcile.proving import Proving
 
 AT_ONCE = 1000
 """Tenants that are read with the same queries: the answer of more would be held in memory at once."""
@@ -63,6 +65,10 @@ class Attached:
     """The most sessions that a tenant was seen with since it was last measured."""
     metered_hour: datetime | None = None
     """The hour in which it was measured last."""
+    refused: tuple[str, ...] = ()
+    """What the server keeps its administrator from closing."""
+    proving: Proving = field(default_factory=Proving)
+    """What is known of its isolation."""
     strays: tuple[str, ...] = ()
     """Ids that were seen here with our mark and are in no registry (strays.py)."""
     _fingerprints: dict[str, str] = field(default_factory=dict)
@@ -113,6 +119,8 @@ class Attached:
         self._meanwhile.clear()
         self.created.clear()
         async with self.server.session(self.pool.name) as session:
+            self.server.notice(session)
+            self.proving.findings = await findings(session, self.pool)
             prints = await fingerprints(session, self.server.traits, self.pool, databases=self.is_home)
             self._connected(await open_sessions(session))
         known = self._fingerprints
@@ -197,7 +205,7 @@ class Servers:
         if known is not None and known.dsn == dsn and known.spec.holds == spec.holds:
             known.spec = spec
             if make and not known.made:
-                await ensure_pool(known.server, known.pool)
+                known.refused = (await ensure_pool(known.server, known.pool)).degraded
                 known.made = True
             return known
         server = await Server.connect(
@@ -217,7 +225,7 @@ class Servers:
         attached = Attached(cell=cell, spec=spec, dsn=dsn, server=server, pool=pool, made=make, ca=ca)
         try:
             if make:
-                await ensure_pool(server, pool)
+                attached.refused = (await ensure_pool(server, pool)).degraded
             await self._announce(server, pool)
             await attached.look_at_all()
         except BaseException:

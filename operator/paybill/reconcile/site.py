@@ -30,6 +30,8 @@ class Site:
     identity: names.Identity
     scope: Scope
     attached: Attached
+    report_grants: bool = False
+    """Whether its Cell leaves privileges too many alone, and only says that they are there."""
 
     @property
     def shared(self) -> bool:
@@ -74,6 +76,7 @@ class Site:
             temp_files_kb=quantity.whole(limits.temp_files) // 1024 if limits.temp_files else None,
             logins=self.logins.suffixes,
             leaving=self.logins.leaving,
+            report_grants=self.report_grants,
         )
 
 
@@ -99,10 +102,12 @@ def refuse_removed(world: World, claim: Claim) -> None:
 def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
     """The place of a tenant; raises Blocked when its server was taken out of the Cell, Retry while it is away."""
     refuse_removed(world, claim)
+    cell = world.declared.cells.get(claim.cell)
     return Site(
         tenant=tenant,
         claim=claim,
         identity=identity_of(claim),
         scope=Scope(cause=cause, tenant_id=claim.id, cell=claim.cell),
         attached=world.servers.of(claim),
+        report_grants=cell is not None and cell.spec.isolation.grants == "Report",
     )

@@ -27,9 +27,11 @@ async def look(world: World, attached: Attached) -> None:
 
 
 def _is_ours(world: World, seen: ObservedDatabase | None) -> bool:
-    """Whether anything of this id carries the mark of this installation."""
+    """Whether anything of this id carries the mark of this installation; canaries of a check come and go."""
+    if seen is None or sql_names.is_canary(seen.id):
+        return False
     prefix = sql_names.mark(world.settings.installation, "x").removesuffix("x")
-    return seen is not None and any((mark or "").startswith(prefix) for mark in seen.marks.values())
+    return any((mark or "").startswith(prefix) for mark in seen.marks.values())
 
 
 async def _gone(attached: Attached, tenant_id: str) -> bool:

@@ -15,7 +15,17 @@ from typing import Protocol
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
-from paybill.reconcile import approval, cell, deletion, mass_change, metrics, plan, pool_migrations, tenant
+from paybill.reconcile import (
+    approval,
+    cell,
+    deletion,
+    isolation,
+    mass_change,
+    metrics,
+    plan,
+    pool_migrations,
+    tenant,
+)
 from paybill.reconcile.log import about
 from paybill.reconcile.migrations import POOL
 from paybill.reconcile.queue import DUE, Queue, Work
@@ -53,6 +63,7 @@ RECONCILES: dict[str, Reconcile] = {
     "Approval": approval.reconcile,
     POOL: pool_migrations.reconcile,
     MASS_CHANGE: mass_change.reconcile,
+    isolation.ISOLATION: isolation.reconcile,
 }
 
 

@@ -76,6 +76,8 @@ class World:
     """Per Plan, its tenants at the last count."""
     ready: dict[str, bool] = field(default_factory=dict)
     """Per tenant id, whether its last reconcile left it Ready."""
+    differing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Per tenant id, what it holds beyond what is declared, where its Cell only reports that."""
     spending: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting a budget to the intent that spends it, so that two workers cannot spend the same one."""
     waiting: dict[str, datetime] = field(default_factory=dict)

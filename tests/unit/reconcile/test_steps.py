@@ -74,6 +74,7 @@ HARMLESS = {
     ("claiming.py", "plan.keep"),
     ("own_database.py", "database.create"),
     ("database.py", "secret.apply"),
+    ("isolation.py", "isolation.check"),  # makes two tenants of Paybill's own, and removes them
     ("mass_change.py", "massChange.allow or massChange.clear"),
     ("mass_change.py", "massChange.hold"),
     ("modes.py", "mode.change"),
