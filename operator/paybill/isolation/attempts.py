@@ -110,7 +110,8 @@ async def forget(session: Session) -> None:
 def words(error: psycopg.Error) -> str:
     """The server's primary message with its code: no detail, which may hold values."""
     said = error.diag.message_primary or (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    return f"{error.sqlstate}: {said}" if error.sqlstate else said
+    # Of a login that was refused libpq also says where the server is.
+    return f"{error.sqlstate}: {said}" if error.sqlstate else said.rpartition("FATAL:")[2].strip()
 
 
 def result(scene: Scene, attack: Attack, ending: Ending, evidence: str) -> Result:
