@@ -61,6 +61,10 @@ share; it is made by somebody else and named in `spec.engine.foundation`. `paybi
 <model>` lists every resource of a program, without a login. [Infrastructure](../concepts/infrastructure.md) says what
 is common to all.
 
+Where operations run makes no difference to a program: beside the operator, or each [as a
+Job](../how-to/run-operations-as-jobs.md) (`spec.engine.runner`). A Job needs an image with the engine's program and the
+cloud's packages, its state on the cloud, and a way out to the cloud's API.
+
 A value that is missing stops the operation before anything is made (`FoundationMissing`); lists are separated by
 commas.
 """

@@ -52,6 +52,7 @@ from paybill.reconcile import (
     worker,
 )
 from paybill.reconcile.brakes import Brakes
+from paybill.reconcile.jobs import Jobs
 from paybill.reconcile.migration_sources import Sources
 from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.queue import Queue, Work
@@ -224,6 +225,10 @@ async def _world(
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )
+    operations.jobs = Jobs(
+        cluster=cluster, namespace=settings.namespace, installation=settings.installation,
+        pods=settings.operation_pods, now=lambda: world.now(),
+    )  # fmt: skip
     registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")
     return world
 

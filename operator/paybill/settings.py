@@ -14,6 +14,7 @@ from pathlib import Path
 
 from paybill.api.failures import Invalid
 from paybill.api.rules import LABEL_PATTERN, LABEL_WORDS
+from paybill.desired.job import OperationPods, pods_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,10 @@ class Settings:
     """Where operations of engines work: a private folder that outlives the operator; absent: one in the temporary
     folder, and an operation of an operator that was killed is recovered instead of taken over."""
 
+    operation_pods: OperationPods | None = None
+    """What pods of operations are made of where a Cell has runner Job, in JSON: image, resources and what else the
+    chart's operations say; absent: no Cell can have it."""
+
     metrics_port: int = 0
     """The port of /metrics, /healthz, /standbyz and /readyz; 0 picks a free one and logs it."""
 
@@ -96,6 +101,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "float": float,
     "bool": _whether,
     "Path | None": Path,
+    "OperationPods | None": pods_of,
 }
 
 

@@ -69,6 +69,12 @@ CASES = (
     _engine("a path of two lines", "one line of text", programPath="/p\n/q"),
     _engine("an unknown engine", 'Unsupported value: "Crossplane"', type="Crossplane"),
     _engine("an unknown runner", 'Unsupported value: "Thread"', runner="Thread"),
+    _engine("a Job that keeps its state elsewhere", None, runner="Job", state={"url": "s3://states/paybill"}),
+    _engine("a Job for Embedded", "runner Job belongs to Pulumi and Terraform", runner="Job", type="Embedded",
+            state={"url": "s3://states/paybill"}),
+    _engine("a Job without a state", "runner Job needs a state that outlives a pod", runner="Job"),
+    _engine("a Job with its state in its pod", "runner Job needs a state that outlives a pod", runner="Job",
+            state={"url": "file:///var/lib/states"}),
     _engine("what tenants share", None, foundation={"vpc_id": "vpc-1", "subnet_ids": "subnet-1,subnet-2"}),
     _engine("what tenants share by a name with a dash", "every name must begin", foundation={"vpc-id": "vpc-1"}),
     *(_engine(f"state {url!r}", "must be a URL without credentials", state={"url": url})

@@ -125,7 +125,7 @@ def of_kind(objects: list[Object], kind: str) -> list[Object]:
     return [obj for obj in objects if obj["kind"] == kind]
 
 
-def the(objects: list[Object], kind: str) -> Object:
-    """The one object of a kind."""
-    (found,) = of_kind(objects, kind)
+def the(objects: list[Object], kind: str, name: str = "") -> Object:
+    """The one object of a kind, or of a kind and a name."""
+    (found,) = (obj for obj in of_kind(objects, kind) if name in ("", obj["metadata"]["name"]))
     return found

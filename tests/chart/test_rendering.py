@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from paybill import __version__
 from paybill.cli.admission import admission
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
+from paybill.desired.job import OperationPods, build, pods_of
 from paybill.settings import Settings, from_environment
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError, Object, of_kind, the
 
@@ -138,6 +140,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         tenant_metrics=True,
         isolation_settle_seconds=60.0,
         operations_folder=Path("/var/lib/paybill/operations"),
+        operation_pods=OperationPods(image=f"paybill:{__version__}"),
         metrics_port=9090,
         metrics_host="::",
         log_format="text",
@@ -149,7 +152,7 @@ def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> N
     env = {entry["name"]: entry["value"] for entry in container(helm.template())["env"] if "value" in entry}
     settings, own = from_environment(env), Settings()
     differing = {field for field in Settings.__dataclass_fields__ if getattr(settings, field) != getattr(own, field)}
-    assert differing == {"control_database_file", "metrics_port", "metrics_host", "operations_folder"}
+    assert differing == {"control_database_file", "metrics_port", "metrics_host", "operations_folder", "operation_pods"}
 
 
 def test_the_kinds_are_those_of_the_models_and_stay_when_the_release_goes(helm: Helm) -> None:
@@ -222,7 +225,7 @@ def test_a_disruption_budget_and_a_spread_are_for_more_than_one(helm: Helm, repl
 
 def test_the_network_lets_in_the_scraper_alone_and_out_to_dns_the_api_server_and_databases(helm: Helm) -> None:
     values = {"networkPolicy": {"apiServerPorts": [16443], "databasePorts": [5432, 16443]}}
-    policy = the(helm.template(values), "NetworkPolicy")["spec"]
+    policy = the(helm.template(values), "NetworkPolicy", "paybill-operator")["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= pod(helm.template())["metadata"]["labels"].items()
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     (scrape,) = policy["ingress"]
@@ -234,10 +237,67 @@ def test_the_network_lets_in_the_scraper_alone_and_out_to_dns_the_api_server_and
 
 
 def test_with_nobody_to_scrape_nobody_gets_in(helm: Helm) -> None:
-    policy = the(helm.template({"networkPolicy": {"metricsFrom": []}}), "NetworkPolicy")["spec"]
+    policy = the(helm.template({"networkPolicy": {"metricsFrom": []}}), "NetworkPolicy", "paybill-operator")["spec"]
     # No list at all means the same to Kubernetes; what must not be there is a rule without peers: that is everybody.
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"] == []
+
+
+def operations(helm: Helm, values: Object | None = None) -> OperationPods:
+    """What the operator is told of the pods of operations."""
+    (said,) = [entry["value"] for entry in container(helm.template(values))["env"] if entry["name"].endswith("_PODS")]
+    return pods_of(said)
+
+
+def test_everything_that_is_set_for_operations_reaches_their_pods(helm: Helm) -> None:
+    values = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
+    given = values["operations"]
+    assert operations(helm, values).wire() == {
+        "image": f"{given['image']['repository']}@{given['image']['digest']}",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": values["imagePullSecrets"],
+        "serviceAccountName": "existing-operations",
+        "labels": given["podLabels"],
+        "env": given["extraEnv"],
+        "volumes": given["extraVolumes"],
+        "volumeMounts": given["extraVolumeMounts"],
+    } | {name: given[name] for name in ("resources", "folderSize", "priorityClassName", "nodeSelector", "tolerations",
+                                        "affinity")}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, f"paybill:{__version__}"),
+        ({"image": {"tag": "main"}}, "paybill:main"),
+        ({"operations": {"image": {"repository": "engines"}}}, f"engines:{__version__}"),
+        ({"image": {"tag": "main"}, "operations": {"image": {"repository": "engines", "tag": "7"}}}, "engines:7"),
+    ],
+    ids=["the operator's", "the operator's of another tag", "its own", "its own of another tag"],
+)
+def test_operations_have_the_operators_image_or_their_own(helm: Helm, values: Object, image: str) -> None:
+    assert operations(helm, values).image == image
+
+
+def test_the_account_of_operations_has_no_rights_and_no_token(helm: Helm) -> None:
+    objects = helm.template()
+    account = the(objects, "ServiceAccount", "paybill-operation")
+    assert account["automountServiceAccountToken"] is False
+    assert operations(helm).service_account_name == "paybill-operation"
+    bound = [subject["name"] for kind in ("RoleBinding", "ClusterRoleBinding") for binding in of_kind(objects, kind)
+             for subject in binding["subjects"]]  # fmt: skip
+    assert set(bound) == {"paybill-operator"}
+
+
+def test_the_network_lets_operations_out_to_dns_and_clouds_and_nobody_in(helm: Helm) -> None:
+    policy = the(helm.template({"operations": {"ports": [443, 8443]}}), "NetworkPolicy", "paybill-operation")["spec"]
+    lasts = timedelta(hours=1)
+    job = build("a-1", "a", "one", NAMESPACE, operations(helm), lasts=lasts, grace=lasts)
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
+    _, out = policy["egress"]
+    assert [port["port"] for port in out["ports"]] == [443, 8443]
 
 
 def test_the_service_monitor_finds_the_service(helm: Helm) -> None:

@@ -55,7 +55,7 @@ def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm
     assert (role["metadata"]["name"], role["metadata"]["namespace"]) == (own["metadata"]["name"], NAMESPACE)
     assert rights(role["rules"]) == rights(own["rules"])
     bindings = [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]
-    expected = permissions.bindings(NAMESPACE, the(objects, "ServiceAccount")["metadata"]["name"])
+    expected = permissions.bindings(NAMESPACE, the(objects, "ServiceAccount", "paybill-operator")["metadata"]["name"])
     for found, wanted in zip(bindings, expected, strict=True):
         assert found["metadata"]["name"] == wanted["metadata"]["name"]
         assert (found["roleRef"], found["subjects"]) == (wanted["roleRef"], wanted["subjects"])
@@ -74,7 +74,7 @@ def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, 
 
 def test_the_account_and_its_bindings_follow_the_values(helm: Helm) -> None:
     objects = helm.template({"serviceAccount": {"name": "another", "annotations": {"example.com/role": "paybill"}}})
-    account = the(objects, "ServiceAccount")
+    account = the(objects, "ServiceAccount", "paybill-operator")
     assert account["metadata"]["annotations"] == {"example.com/role": "paybill"}
     assert account["automountServiceAccountToken"] is False
     bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("RoleBinding")}

@@ -101,7 +101,7 @@ async def test_environment_is_what_is_named_and_nothing_else(root: Path, monkeyp
 def runner_environment_names() -> tuple[str, ...]:
     from paybill.engines.environment import PASSED
 
-    return (*PASSED, "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE")
+    return (*PASSED, "HOME", "USER", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE")
 
 
 async def test_no_secret_is_on_a_command_line_or_in_an_environment(root: Path) -> None:

@@ -16,15 +16,16 @@ from prometheus_client import Metric
 from paybill.api import conditions
 from paybill.api.kinds import BY_KIND
 from paybill.cluster.breaker import ApiBreaker
+from paybill.engines import pod
 from paybill.lifecycle.phases import Phase
-from paybill.reconcile import infrastructure_report, metrics, servers, status
+from paybill.reconcile import infrastructure_report, jobs, metrics, runners, servers, status
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "paybill"
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
-FAILURES = {"Retry", "Blocked", "Invalid", "Held", "RenderError"}
+FAILURES = {"Retry", "Blocked", "Invalid", "Held", "RenderError", "NeverBegun"}
 CODED = {"EngineError": 1, "LockedError": 1, "_kind": None, "__init__": None}
 """Failures of engines, which come with an exit code: where the reason is; None: behind the code, if there is one."""
 STOPS = {"begin_stop", "kill"}
@@ -32,11 +33,13 @@ STOPS = {"begin_stop", "kill"}
 CARRIERS = {"Fact", "Course", "Change", "Budget", "Failed", "Wait", "Ask", "change"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""
-NAMED = {"BEHIND": servers.BEHIND}
+NAMED = {
+    "BEHIND": servers.BEHIND, "GONE": runners.GONE, "NOT_STARTED": jobs.NOT_STARTED, "STOPPED": pod.STOPPED,
+}  # fmt: skip
 """Reasons that have a name in the code."""
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
-    "trouble.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
+    "trouble.reason", "refused.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS
@@ -74,8 +77,13 @@ def reason_of(call: ast.Call) -> ast.expr | None:
         place = CODED[called(call)] or behind_exit_code(call)
         return call.args[place] if place is not None else None
     if called(call) in STOPS:
-        return next((one for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)), None)
+        said = (isinstance(one, ast.Constant) and isinstance(one.value, str) for one in call.args)
+        return next((one for one, is_text in zip(call.args, said, strict=True) if is_text or named_by(one)), None)
     return call.args[0] if called(call) in FAILURES and call.args else named
+
+
+def named_by(one: ast.expr) -> bool:
+    return ast.unparse(one) in NAMED
 
 
 def behind_exit_code(call: ast.Call) -> int | None:

@@ -33,3 +33,40 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The image of operations: the operator's own unless another one is named. */}}
+{{- define "paybill.operationImage" -}}
+{{- with .Values.operations.image -}}
+{{- if not .repository -}}
+{{ include "paybill.image" $ }}
+{{- else if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What a selector picks the pods of operations by. */}}
+{{- define "paybill.operationSelectorLabels" -}}
+app.kubernetes.io/name: paybill
+app.kubernetes.io/component: operation
+{{- end }}
+
+{{/* What pods of operations are made of, as the operator reads it. */}}
+{{- define "paybill.operationPods" -}}
+{{- $own := .Values.operations -}}
+{{- $pods := dict "image" (include "paybill.operationImage" .) "imagePullPolicy" $own.image.pullPolicy -}}
+{{- $_ := set $pods "imagePullSecrets" .Values.imagePullSecrets -}}
+{{- $_ := set $pods "serviceAccountName" $own.serviceAccount.name -}}
+{{- range $field, $value := dict "labels" "podLabels" "env" "extraEnv" "volumes" "extraVolumes" "volumeMounts" "extraVolumeMounts" -}}
+{{- $_ := set $pods $field (get $own $value) -}}
+{{- end -}}
+{{- range $field := list "resources" "folderSize" "nodeSelector" "tolerations" "affinity" -}}
+{{- $_ := set $pods $field (get $own $field) -}}
+{{- end -}}
+{{- with $own.priorityClassName -}}
+{{- $_ := set $pods "priorityClassName" . -}}
+{{- end -}}
+{{- toJson $pods -}}
+{{- end }}

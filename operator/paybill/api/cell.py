@@ -50,6 +50,14 @@ class Engine(ApiModel):
         ),
         rule("!has(self.modulePath) || self.type == 'Terraform'", "modulePath belongs to type Terraform"),
         rule("!has(self.programPath) || self.type == 'Pulumi'", "programPath belongs to type Pulumi"),
+        rule(
+            "self.runner != 'Job' || self.type != 'Embedded'",
+            "runner Job belongs to Pulumi and Terraform: Embedded makes servers on the operator's own machine",
+        ),
+        rule(
+            "self.runner != 'Job' || (has(self.state) && !self.state.url.startsWith('file:'))",
+            "runner Job needs a state that outlives a pod: write state.url, and no file:// URL",
+        ),
     )
 
     type: Literal["Embedded", "Pulumi", "Terraform"] = "Pulumi"

@@ -173,15 +173,19 @@ class Cluster:
         status, answer = await self._request("PUT", kind_named(key.kind).path(key.namespace, key.name), body=obj)
         return self._accept(status, answer, f"replace {key}")
 
-    async def delete(self, key: Key, *, uid: str, resource_version: str, grace_seconds: int | None = None) -> bool:
+    async def delete(
+        self, key: Key, *, uid: str, resource_version: str, grace_seconds: int | None = None,
+        propagation: str = "Background",
+    ) -> bool:  # fmt: skip
         """Delete exactly the object we looked at, as we saw it; False when it is gone already.
 
         Another UID or resourceVersion is Retry('Conflict'): look again. So a process that was frozen after it had
-        decided deletes nothing that somebody touched since.
+        decided deletes nothing that somebody touched since. ``propagation``: Foreground keeps it, as one that goes,
+        until what it owns is gone.
         """
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         body: JSON = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
-        body["propagationPolicy"] = "Background"
+        body["propagationPolicy"] = propagation
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
         path = kind_named(key.kind).path(key.namespace, key.name)

@@ -55,6 +55,8 @@ class OperationRow:
     cell: str
     tier: str = ""
     engine: str
+    runner: str = "Subprocess"
+    """Where it runs: Subprocess or Job."""
     kind: decided.Kind
     cause: str = ""
     inputs_digest: str

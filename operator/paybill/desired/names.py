@@ -30,6 +30,10 @@ FRESH_ANNOTATION = "paybill.dev/fresh"
 ALLOW_DELETE_ANNOTATION = "paybill.dev/allow-delete"
 """On a Tenant whose contract runs, with the Tenant's own name: somebody means its deletion."""
 
+OPERATION_LABEL = "paybill.dev/operation"
+STOP_ANNOTATION = "paybill.dev/stop"
+"""On the Job of an operation: why we asked it to stop."""
+
 PREVIEW_ANNOTATION = "paybill.dev/preview"
 """On a Tenant: a word of eight hexadecimal digits; each new one asks for a preview of its infrastructure, or with
 ``destroy-`` before it for one of its destruction."""
@@ -100,6 +104,26 @@ def provider_binding(tenant_id: str) -> str:
 def entitlements(tenant_id: str) -> str:
     """The ConfigMap that tells the tenant's app what it may do."""
     return f"{tenant_id}-entitlements"
+
+
+def operation_job(operation: str) -> str:
+    """The Job that carries an operation out, and the Secret with what it is asked; the operator's own namespace."""
+    return f"paybill-operation-{operation}"
+
+
+def operation_host(tenant_id: str) -> str:
+    """The host name of all pods that work on a tenant's stack: the locks that they leave are told by it."""
+    return f"op-{tenant_id}"
+
+
+def operation_labels(operation: str, tenant_id: str, installation: str) -> dict[str, str]:
+    """The marks of what an operation has in Kubernetes."""
+    return {
+        MANAGED_BY_LABEL: MANAGER,
+        INSTALLATION_LABEL: installation,
+        TENANT_LABEL: tenant_id,
+        OPERATION_LABEL: operation,
+    }
 
 
 def revision(plan: str, revision: str) -> str:

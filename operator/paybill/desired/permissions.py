@@ -128,6 +128,14 @@ OPERATOR_OWN_NAMESPACE = (
         resources=("controllerrevisions",),
         verbs=("create", "delete", "get", "list", "patch"),
     ),
+    Rule(
+        reason="operations as Jobs: made suspended, let go, stopped, removed",
+        group="batch",
+        resources=("jobs",),
+        verbs=("create", "delete", "get", "list", "patch"),
+    ),
+    Rule(reason="whether an operation's pod has begun", group="", resources=("pods",), verbs=("list",)),
+    Rule(reason="an operation's answer, which is sealed", group="", resources=("pods/log",), verbs=("get",)),
 )
 """In the operator's own namespace."""
 

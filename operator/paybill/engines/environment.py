@@ -7,6 +7,7 @@ and every tool that an engine starts inherits what the worker has.
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,18 @@ PASSED = (
 """The variables of ours that a worker gets."""
 
 
+NAMELESS = "paybill"
+"""What an account is called that the system has no name for, as in a container."""
+
+
+def account() -> str:
+    """The name of the account that we run as: tools write it into the locks that they take."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return NAMELESS
+
+
 def worker_environment(home: Path, temporary: Path, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
     """All that a worker sees: ``home`` is its work folder, so nobody's dotfiles are read or written."""
     passed = {name: ours[name] for name in PASSED if name in ours}
@@ -38,6 +51,8 @@ def worker_environment(home: Path, temporary: Path, ours: Mapping[str, str] = os
         "PATH": os.defpath,
         **passed,
         "HOME": str(home),
+        # Where the system has no name for the account, tools take this one, and Pulumi takes no lock without any.
+        "USER": account(),
         "TMPDIR": str(temporary),
         # Where this very code is, wherever it was started from; the tools that load programs need it too.
         "PYTHONPATH": str(Path(paybill.__file__).parents[1]),

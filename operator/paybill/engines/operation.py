@@ -117,4 +117,17 @@ class Result(StackModel):
     """Why nobody looked for orphans after a destruction, and the command by which a person does."""
 
 
+class Answer(StackModel):
+    """All that is to be known of an operation that ended, where it cannot be read off its folder."""
+
+    exit: Exit
+    """How it ended."""
+    failed: Failed | None = None
+    """Why it failed."""
+    result: Result | None = Field(default=None, repr=False)
+    """What came of it; may hold secrets."""
+    recovery_needed: bool = False
+    """Whether nobody knows what exists now."""
+
+
 Line = Progress | Failed | Result

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import pwd
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paybill.api.failures import Blocked
-from paybill.engines.environment import worker_environment
+from paybill.engines import ended
+from paybill.engines.environment import account, worker_environment
 from paybill.engines.folder import Folder, Patience, Record, Stop, list_left
 from paybill.engines.lines import Lines
 from paybill.engines.operation import Exit, Failed, Line, Progress, Request, Result
@@ -41,23 +41,24 @@ def ignore(_: Line) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How an operation ended."""
+class Ended(ended.Ended):
+    """How an operation ended whose folder is on this machine."""
 
-    exit: Exit
-    """As the worker said, or TRANSIENT where it could not."""
-    failed: Failed | None = None
-    """Why it failed."""
-    result: Result | None = field(default=None, repr=False)
-    """What came of it; may hold secrets."""
-    recovery_needed: bool = False
-    """Whether nobody knows what exists now: the next operation on the stack must be a recovery."""
     record: Record
     """Which operation it was."""
     work_dir: Path
     """Its folder."""
     claim: int = field(repr=False)
     """The lock that makes the result this process's own."""
+
+    @property
+    def stack(self) -> str:
+        """The name of its stack."""
+        return self.record.stack
+
+    async def discard(self) -> None:
+        """As ``remove``."""
+        self.remove()
 
     def remove(self) -> None:
         """Take the folder away, when the result is written down elsewhere; raises Blocked while anything runs."""
@@ -130,7 +131,7 @@ def holder_here() -> str:
     Proof that it is gone is what the caller brings: a stack has one operation at a time, and a recovery is begun only
     when none of its operations lives.
     """
-    return f"{pwd.getpwuid(os.geteuid()).pw_name}@{host()}"
+    return f"{account()}@{host()}"
 
 
 def host() -> str:

@@ -8,8 +8,10 @@ its processes are gone, unless somebody forces it (docs/runbooks/lock.md).
 
 from __future__ import annotations
 
+from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.engines import runner
+from paybill.engines.environment import NAMELESS
 from paybill.reconcile.world import World
 
 
@@ -17,6 +19,16 @@ async def ours(world: World) -> tuple[str, str | None]:
     """Who we are as the holder of a lock, and the pod that we are in; None where the host is no pod of ours."""
     host = runner.host()
     return runner.holder_here(), None if await _is_gone(world, host) else host
+
+
+async def of(world: World, runner_name: str, tenant_id: str) -> tuple[str, str | None]:
+    """Who an operation is as the holder of a lock: ourselves, or any pod of its stack where it is a Job.
+
+    Those pods have one host name (desired/job.py), and an account without a name.
+    """
+    if runner_name == "Job":
+        return f"{NAMELESS}@{names.operation_host(tenant_id)}", None
+    return await ours(world)
 
 
 async def gone(world: World, tenant_id: str) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ class Wanted:
         return f"{self.inputs.provider}, {state}"
 
     @property
+    def runner(self) -> str:
+        """Where its operations run."""
+        return self.cell.spec.engine.runner if self.cell.spec.engine is not None else "Subprocess"
+
+    @property
     def digest(self) -> str:
         """Says which program and inputs should be applied."""
         return self.inputs.digest(f"{self.engine}:{self.program}")
@@ -69,11 +74,11 @@ def wanted_of(world: World, claim: Claim, plan: PlanSpec, policy: str) -> Wanted
             f"Cell {claim.cell} has no engine (or is gone), but this Tenant's {claim.level} was made by one: put "
             "spec.engine back; nothing is changed until then",
         )
-    if cell.spec.engine.runner == "Job":
+    if cell.spec.engine.runner == "Job" and world.settings.operation_pods is None:
         raise Blocked(
-            "NotSupportedYet",
-            f"Cell {claim.cell} has runner Job, which this version cannot do: choose Subprocess, where each operation "
-            "is a process beside the operator",
+            "NoOperationPods",
+            f"Cell {claim.cell} has runner Job, but this operator is not told what its pods are made of "
+            "(PAYBILL_OPERATION_PODS; the chart sets it): set it, or choose Subprocess",
         )
     inputs = stack_inputs.build(
         identity_of(claim), claim.origin_uid, cell, claim.compute, claim.level, plan, policy,  # type: ignore[arg-type]  # read as such
@@ -262,6 +267,7 @@ async def begin(
         cell=claim.cell,
         tier=tier,
         engine=wanted.engine,
+        runner=wanted.runner,
         kind=run.kind,
         cause=cause[:512],
         inputs_digest=wanted.digest,

@@ -17,8 +17,8 @@ from paybill.control.operations import OperationRow, StackFacts
 from paybill.desired import handover
 from paybill.desired.resource import key_of
 from paybill.desired.stack import StackOutputs, digest_of
+from paybill.engines.ended import Ended
 from paybill.engines.operation import Exit, Result
-from paybill.engines.runner import Ended
 from paybill.lifecycle.operation import LOOKS_ONLY, summary
 from paybill.reconcile import metrics
 from paybill.reconcile.queue import Work
@@ -37,7 +37,7 @@ async def conclude(world: World, row: OperationRow, ended: Ended, stack: str) ->
     """Write down what came of it, whatever it takes; only then is its folder removed."""
     try:
         concluded, facts = await _written_down(world, row, ended, stack)
-        ended.remove()
+        await ended.discard()
     except BaseException:
         ended.release()  # its result is there still: it is taken once more
         raise

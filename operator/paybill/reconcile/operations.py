@@ -17,10 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from paybill.api.failures import Blocked, Failure
+from paybill.api.failures import Blocked, Failure, Invalid
 from paybill.cluster.lease import LeaseLost
 from paybill.control.operations import OperationRow, OperationStore
-from paybill.engines import runner
+from paybill.engines.ended import Ended
 from paybill.engines.operation import Exit, Request
 from paybill.files import write_private
 from paybill.lifecycle.fairness import Waiting, pick
@@ -28,6 +28,7 @@ from paybill.lifecycle.operation import LOOKS_ONLY
 from paybill.reconcile import holders, metrics
 from paybill.reconcile.operation_end import OperationFailed, conclude, doubtful, known, persistently, wake
 from paybill.reconcile.operation_request import refuse_paused, request_of
+from paybill.reconcile.runners import GONE, NeverBegun, Runner, Subprocesses
 from paybill.reconcile.steps import Scope, Step, ask, take
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Operations:
     store: OperationStore
     folder: Path
     embedded_home: str = ""
+    jobs: Runner | None = None
+    """Where operations run whose Cell has runner Job."""
     attached: dict[str, str] = field(default_factory=dict)
     held: dict[str, Failure] = field(default_factory=dict)
     """Per operation why it cannot be begun, or its end not be written down, as of the last try."""
@@ -111,13 +114,13 @@ class Operations:
     async def run(self, world: World) -> None:
         """Carry out what is queued, until cancelled; first of all what another leader may have left running."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._sweep()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._sweep())
             while True:
                 self._watch_unwatched(world, group)
                 self._start_due(world, group)
                 while self._stopping:
-                    group.create_task(_stop(self.folder / self._stopping.pop()))
+                    group.create_task(self._stop(self._stopping.pop()))
                 self._changed.clear()
                 try:
                     async with asyncio.timeout(AWAIT_SECONDS):
@@ -125,16 +128,33 @@ class Operations:
                 except TimeoutError:
                     pass
 
-    def _sweep(self) -> None:
-        """Remove what operations left whose end is written down; their answers may hold a password."""
-        running = {row.id for row in self.store.opened() if row.state == "Running"}
-        for folder, record in runner.list_left(self.folder):
-            if record.id in running:
-                continue
+    def _runner(self, row: OperationRow) -> Runner:
+        """Where an operation runs: as it was begun, whatever its Cell says by now."""
+        return self.jobs if row.runner == "Job" and self.jobs is not None else Subprocesses(self.folder)
+
+    async def _sweep(self) -> None:
+        """Remove what operations left whose end is written down."""
+
+        def runs(operation: str) -> bool:
+            return any(row.id == operation and row.state == "Running" for row in self.store.opened())
+
+        for where in filter(None, (Subprocesses(self.folder), self.jobs)):
             try:
-                folder.remove()
-            except Blocked as alive:
-                logger.warning("operation %s is not known to run, but something of it does: %s", record.id, alive)
+                await where.sweep(runs)
+            except (Blocked, Invalid) as failure:
+                logger.warning("what ended operations left is not removed: %s", failure)
+
+    async def _stop(self, operation: str) -> None:
+        """Ask an operation to stop; what keeps it from being asked is no reason to end with it."""
+        row = next((one for one in self.store.opened() if one.id == operation), None)
+        if row is None:
+            return
+        try:
+            await self._runner(row).cancel(operation)
+        except LeaseLost:
+            raise
+        except (OSError, Failure):
+            logger.exception("operation %s: it cannot be asked to stop", operation)
 
     def _watch_unwatched(self, world: World, group: asyncio.TaskGroup) -> None:
         """Take over what runs and is nobody's: a dead leader's, or one whose end we could not write down."""
@@ -226,17 +246,26 @@ class Operations:
             before = known(world, row, wanted.inputs.stack)
             await self.store.put_stack(replace(before, destroyed_time=None, place=wanted.place), epoch=world.epoch)
         # What is wanted may have changed since it was asked for; it is this that is applied.
-        holder, pod = await holders.ours(world)
+        holder, pod = await holders.of(world, wanted.runner, row.tenant_id)
         running = await self.store.change(
             row, epoch=world.epoch, state="Running", started_time=world.now(), inputs_digest=wanted.digest,
-            holder=holder, pod=pod,
+            holder=holder, pod=pod, runner=wanted.runner,
         )  # fmt: skip
         self._wanted.pop(row.id, None)
+        await self._to_its_end(world, running, self._runner(running).run(request), wanted.inputs.stack)
+
+    async def _to_its_end(self, world: World, row: OperationRow, work: Awaitable[Ended], stack: str = "") -> None:
+        """Wait for an operation that the row says runs, and write down what came of it."""
         try:
-            ended = await runner.run(request)
+            ended = await work
+        except NeverBegun as failure:
+            await self._not_begun(world, row, failure)
         except Blocked as failure:
-            await self._not_begun(world, running, failure)
-        await conclude(world, running, ended, wanted.inputs.stack)
+            if failure.reason == GONE:
+                await self._lost(world, row, failure)
+            raise  # it may live, as where whoever led before us still waits for it: a recovery now would meet it
+        known_stack = self.store.stack(row.tenant_id)
+        await conclude(world, row, ended, stack or (known_stack.stack if known_stack is not None else ended.stack))
 
     async def _not_begun(self, world: World, row: OperationRow, failure: Blocked) -> NoReturn:
         """There is no worker: what the row says is ended all the same."""
@@ -251,36 +280,24 @@ class Operations:
 
     async def _take_over(self, world: World, row: OperationRow) -> None:
         """An operation of a leader that is gone."""
-        try:
-            ended = await runner.adopt(self.folder / row.id)
-        except Blocked as gone:
-            if gone.reason != "OperationGone":
-                raise  # whoever led before us still waits for it: a recovery now would meet a worker that lives
-            lost = row.kind not in LOOKS_ONLY
-            logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
-            before = self.store.stack(row.tenant_id)
-            if lost and before is not None:
-                due = replace(before, applied_digest=doubtful(before, row), recovery_due=True)
-                await persistently(lambda: self.store.put_stack(due, epoch=world.epoch))
-            await persistently(
-                lambda: self.store.change(
-                    row, epoch=world.epoch, state="Lost" if lost else "Failed", ended_time=world.now(),
-                    reason="Lost", exit_code=Exit.TRANSIENT.value,
-                    message="the operator ended while it ran and nothing of it is left",
-                )
-            )  # fmt: skip
-            wake(world, row)
-            return
-        stack = self.store.stack(row.tenant_id)
-        await conclude(world, row, ended, stack.stack if stack is not None else ended.record.stack)
+        await self._to_its_end(world, row, self._runner(row).adopt(row.id, row.kind))
 
-
-async def _stop(folder: Path) -> None:
-    """Ask an operation to stop; what keeps it from being asked is no reason to end with it."""
-    try:
-        await runner.cancel(folder)
-    except OSError:
-        logger.exception("%s: it cannot be asked to stop", folder)
+    async def _lost(self, world: World, row: OperationRow, gone: Blocked) -> NoReturn:
+        """Nothing of it is left: of one that may have changed something, a recovery comes next."""
+        lost = row.kind not in LOOKS_ONLY
+        logger.warning("operation %s (%s): %s", row.id, row.kind, gone)
+        before = self.store.stack(row.tenant_id)
+        if lost and before is not None:
+            due = replace(before, applied_digest=doubtful(before, row), recovery_due=True)
+            await persistently(lambda: self.store.put_stack(due, epoch=world.epoch))
+        await persistently(
+            lambda: self.store.change(
+                row, epoch=world.epoch, state="Lost" if lost else "Failed", ended_time=world.now(),
+                reason="Lost", exit_code=Exit.TRANSIENT.value, message=f"nothing of it is left: {gone.message}"[:2000],
+            )
+        )  # fmt: skip
+        wake(world, row)
+        raise OperationFailed("Lost", f"operation {row.id} ({row.kind}): {gone.message}") from gone
 
 
 def folder_of(path: Path | None, installation: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paybill.api.failures import Invalid
+from paybill.desired.job import OperationPods
 from paybill.settings import Settings, from_environment
 
 
@@ -37,10 +38,18 @@ def test_a_variable_sets_the_field_of_its_name(variable, text, value):
 
 
 def test_every_field_can_be_set():
-    samples = {"int": "7", "float": "7", "str": "seven", "Path | None": "/seven", "bool": "true"}
+    samples = {
+        "int": "7",
+        "float": "7",
+        "str": "seven",
+        "Path | None": "/seven",
+        "bool": "true",
+        "OperationPods | None": '{"image": "seven"}',
+    }
     environment = {f"PAYBILL_{field.name.upper()}": samples[str(field.type)] for field in fields(Settings)}
     found = from_environment(environment)
-    assert all(str(getattr(found, field.name)) in {"7", "7.0", "seven", "/seven", "True"} for field in fields(Settings))
+    seven = {"7", "7.0", "seven", "/seven", "True", str(OperationPods(image="seven"))}
+    assert all(str(getattr(found, field.name)) in seven for field in fields(Settings))
 
 
 @pytest.mark.parametrize(
