@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import installation
 import plane
 import psutil
 import psycopg
@@ -43,6 +44,8 @@ CELL, PLAN, FIRST = "local", "silo", "silo-0"
 CONNECTIONS = 800
 """Connections of the one server that stands for all: the operator has up to a few on each."""
 WRITERS = 4
+PATIENCE = 1200.0
+"""Seconds that a start may take: one Postgres process does the work of a thousand."""
 
 
 @dataclass
@@ -105,6 +108,7 @@ class Silos:
 
 async def run(count: int, idle_seconds: float, kept: Path | None) -> dict[str, Any]:
     """All phases, in order."""
+    installation.SETTLE_SECONDS = PATIENCE
     async with bench("Schema", kept) as one:
         await bootstrap.start_keeper(one.instance)
         if await one.cluster.get(Key("Tenant", "", FIRST)) is None:

@@ -82,6 +82,13 @@ KINDS: tuple[Kind, ...] = (
     ),
     _kind(
         Exit.USER,
+        "RegionUnknown",
+        "correct spec.region of the Cell",
+        "invalid aws region",
+        "is not a valid region|unknown region",
+    ),
+    _kind(
+        Exit.USER,
         "CredentialsRefused",
         "put a valid login with the documented permissions into the Cell's Secret",
         "no valid credential sources",
