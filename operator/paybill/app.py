@@ -32,6 +32,7 @@ from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
 from paybill.control.migrating import MigrationStore
+from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
 from paybill.control.registry import Registry
 from paybill.control.usage import write_usage
@@ -192,7 +193,8 @@ async def _world(
         embedded_home=str(settings.embedded_home or ""),
     )
     migration_rows = MigrationStore(control, settings.installation)
-    for store in (registry, facts, revisions, brakes, operations.store, migration_rows):
+    moves = MoveStore(control, settings.installation)
+    for store in (registry, facts, revisions, brakes, operations.store, migration_rows, moves):
         await store.load()
 
     def changed(owner: str, key: Key) -> None:
@@ -216,6 +218,7 @@ async def _world(
         operations=operations,
         migrations=Sources(),
         migration_rows=migration_rows,
+        moves=moves,
         revisions=revisions,
         events=Events(cluster, "paybill"),
         queue=queue,

@@ -273,7 +273,7 @@ async def test_another_isolation_is_refused_and_nothing_is_disturbed(
     if how != "edit":
         await api.edit("Subscription", name, {"spec": {"planRef": {"name": other}}})
 
-    message = await customers.stalled(name, "NotSupportedYet")
+    message = await customers.stalled(name, "MoveNotSupported")
 
     assert "Namespace/Rows" in message
     assert "Namespace/Schema" in message

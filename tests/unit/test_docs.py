@@ -18,7 +18,7 @@ from paybill.api.kinds import BY_KIND
 from paybill.cluster.breaker import ApiBreaker
 from paybill.engines import pod
 from paybill.lifecycle.phases import Phase
-from paybill.reconcile import infrastructure_report, jobs, metrics, runners, servers, status
+from paybill.reconcile import infrastructure_report, jobs, metrics, move_report, runners, servers, status
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "paybill"
@@ -141,7 +141,7 @@ def test_every_reason_is_on_the_page_and_none_that_is_not_used() -> None:
 
 
 def test_every_condition_type_is_on_the_page_and_none_that_is_not_used() -> None:
-    named = (*vars(status).items(), *vars(infrastructure_report).items())
+    named = (*vars(status).items(), *vars(infrastructure_report).items(), *vars(move_report).items())
     constants = {name: value for name, value in named if name.isupper() and isinstance(value, str)}
     constants |= {name: getattr(conditions, name) for name in ("READY", "RECONCILING", "STALLED")}
     used = set()

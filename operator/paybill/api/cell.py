@@ -207,6 +207,8 @@ class CellSpec(ApiModel):
     """The provider's SQL files that make the tenants' tables; absent: none."""
     isolation: Isolation = Field(default_factory=Isolation)
     """How it is proved that tenants cannot reach each other."""
+    rollback_window: Duration = "24h"
+    """How long what a moved tenant left behind is kept, closed, before it is dropped."""
     notices: Literal["Outbox", "EventsOnly"] = "Outbox"
     """What counts as notice given: a message that was acknowledged, or a Kubernetes Event."""
 

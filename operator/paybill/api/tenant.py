@@ -151,10 +151,34 @@ class Move(ApiModel):
     """The isolation it goes to."""
     server: str | None = None
     """The server it goes to."""
+    source_server: str | None = None
+    """The server it leaves."""
+    source_plan: TenantPlan | None = None
+    """The Plan it was on when it began."""
     step: str | None = None
-    """The step it is at."""
+    """The step it is at: Prepare, Copy, Cutover or Keep."""
+    mode: Literal["Online", "Offline"] | None = None
+    """Online: copied while the tenant writes. Offline: copied while its logins are closed."""
+    because: str | None = None
+    """Why it is offline."""
+    attempt: int | None = None
+    """How often it was begun."""
+    tables: int | None = None
+    """Tables of the tenant."""
+    tables_done: int | None = None
+    """Tables whose rows are at the target, but for what changes."""
+    rows: int | None = None
+    """Rows that arrived; after the switch, rows that were compared."""
+    rows_expected: int | None = None
+    """About how many rows there are."""
+    lag_bytes: int | None = None
+    """Bytes of the source's log that the target has still to get."""
+    estimated_time: Time | None = None
+    """When the copy will be done if it goes on at this pace."""
     start_time: Time | None = None
     """When it began."""
+    keep_until_time: Time | None = None
+    """After the switch: when what the tenant left is dropped."""
 
 
 class LoginStatus(ApiModel):

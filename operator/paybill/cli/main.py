@@ -23,6 +23,7 @@ COMMANDS = {
     "preview": "paybill.cli.operations:preview",
     "approve": "paybill.cli.operations:approve",
     "cancel": "paybill.cli.operations:cancel",
+    "move": "paybill.cli.move:move",
     "leftovers": "paybill.cli.operations:leftovers",
     "usage": "paybill.cli.metering:usage",
     "cell": "paybill.cli.cells:cell",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from paybill.lifecycle.move import refusal
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanPoint:
@@ -21,11 +23,15 @@ class PlanPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """The answer: the point to be on, and why it is not the wanted one (reason and message), if it is not."""
+    """The answer: the point to be on, and why it is not the wanted one (reason and message), if it is not.
+
+    ``moves_to``: the wanted one, where a move leads there.
+    """
 
     point: PlanPoint
     reason: str | None = None
     message: str = ""
+    moves_to: PlanPoint | None = None
 
 
 def choose(has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitted: bool) -> Change:
@@ -34,18 +40,24 @@ def choose(has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitt
         return Change(point=wanted)
     if held is not None:
         return Change(point=has, reason="ChangeHeld", message=f"stays on Plan {has.name} {has.revision}: {held}")
-    if has.isolation != wanted.isolation:
-        return Change(
-            point=has,
-            reason="NotSupportedYet",
-            message=f"Plan {wanted.name} {wanted.revision} means isolation {'/'.join(wanted.isolation)}, the tenant "
-            f"has {'/'.join(has.isolation)}: moves are not supported by this version; it stays on {has.name} "
-            f"{has.revision}",
-        )
     if has.name == wanted.name and not admitted:
         return Change(
             point=has,
             reason="WaitingForWave",
             message=f"revision {wanted.revision} of Plan {wanted.name} is being rolled out in waves",
         )
+    if has.isolation != wanted.isolation:
+        return _moved(has, wanted)
     return Change(point=wanted)
+
+
+def _moved(has: PlanPoint, wanted: PlanPoint) -> Change:
+    means = (
+        f"Plan {wanted.name} {wanted.revision} means isolation {'/'.join(wanted.isolation)}, the tenant has "
+        f"{'/'.join(has.isolation)}"
+    )
+    why_not = refusal(has.isolation, wanted.isolation)
+    if why_not is not None:
+        stays = f"{means}: {why_not}; it stays on {has.name} {has.revision}"
+        return Change(point=has, reason="MoveNotSupported", message=stays)
+    return Change(point=has, reason="Moving", message=f"{means}: its data is moved first", moves_to=wanted)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
+from paybill.lifecycle.move import Mode
 
-Mode = Literal["Online", "Offline"]
-"""Online: copied by logical replication while the tenant writes. Offline: copied while nobody may log in."""
+__all__ = ["Fence", "Job", "Mode", "Place", "are_one"]
 
 _IDENTITY: Final = "SELECT (pg_control_system()).system_identifier::text, pg_postmaster_start_time()::text"
 

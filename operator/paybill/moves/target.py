@@ -17,7 +17,7 @@ from paybill.api.failures import Blocked
 from paybill.databases.borrowed import borrowed
 from paybill.databases.drop import Fence, drop
 from paybill.databases.grant_statements import default_grants, grants, schemas
-from paybill.databases.leader import asserting
+from paybill.databases.leader import announce, asserting
 from paybill.databases.observation import look
 from paybill.databases.own_database import drop_database
 from paybill.databases.pools import ensure_pool
@@ -54,6 +54,9 @@ async def make(
     await clear(job)
     target = job.target
     await ensure_pool(target.server, target.pool)
+    epoch = target.server.epoch
+    if target.own and epoch is not None and await announce(target.server, target.pool, epoch) != epoch:
+        raise Blocked("EpochLost", f"database {target.pool.name} has seen a newer leader than epoch {epoch}")
     await _extensions(job, extensions)
     if job.same_server:
         await _furnish(job)

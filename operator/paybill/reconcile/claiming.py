@@ -105,7 +105,7 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
             "PlanMissing",
             f"Plan {claim.plan_name} {claim.plan_revision} is not kept, and {wanted.name} {wanted.revision} means "
             f"isolation {'/'.join(wanted.isolation)} where the tenant has {claim.compute}/{claim.level}: apply the "
-            "Plan as it was; moves are not supported by this version",
+            "Plan as it was: only a Plan that is kept says what is moved",
         )
     revision, members = world.admitted.get(wanted.name, ("", frozenset()))
     phase = standing.phase

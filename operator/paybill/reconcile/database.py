@@ -110,6 +110,8 @@ async def ensure_database(
     """
     attached, tenant_id = site.attached, site.claim.id
     desired = site.database(plan, access)
+    if site.moving:
+        return degraded(desired, attached.server.traits)
     if attached.created.get(tenant_id) == desired and not credentials.made:
         return degraded(desired, attached.server.traits)
     observed = await attached.seen(tenant_id)

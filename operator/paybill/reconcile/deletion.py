@@ -28,6 +28,7 @@ from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
     admin_login,
     infrastructure,
+    move,
     objects,
     own_database,
     own_server,
@@ -92,6 +93,11 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
     if claim.state != "claimed":
         return
     ask(world, scope, "tenant.delete")
+    row = world.moves.of(claim.id)
+    if row is not None and not move.switched(claim, row):
+        # Whatever becomes of the tenant, its source must not hold its log back for it any longer.
+        end = Step(action="move.giveUp", target=f"Move/{claim.id}", act=lambda: move.clear(world, claim))
+        await take(world, scope, [end])
     if policy == "Retain":
         step = Step(
             action="tenant.release",
@@ -215,10 +221,16 @@ async def _drop(world: World, claim: Claim, scope: Scope) -> None:
     """Drop what the tenant has on a shared server."""
     tenant_id = claim.id
     attached = world.servers.get(claim.cell, claim.server)
+
+    async def act() -> Outcome:
+        # What a move left of it elsewhere holds its roles, and would keep them from going.
+        await move.clear(world, claim)
+        return await _dropped(attached, claim, partial(_begin, world, claim, attached))
+
     step = Step(
         action=DELETIONS.action,
         target=f"Tenant/{claim.tenant_name}",
-        act=lambda: _dropped(attached, claim, partial(_begin, world, claim, attached)),
+        act=act,
         inputs={"id": tenant_id, "database": claim.pool_database},
         budget=DELETIONS,
         due=claim.drop_after,

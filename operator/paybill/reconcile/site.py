@@ -32,6 +32,8 @@ class Site:
     attached: Attached
     report_grants: bool = False
     """Whether its Cell leaves privileges too many alone, and only says that they are there."""
+    moving: bool = False
+    """Whether its roles are the business of a move now (reconcile/move.py)."""
 
     @property
     def shared(self) -> bool:

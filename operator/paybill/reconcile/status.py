@@ -20,6 +20,7 @@ from paybill.api.tenant import (
     BindingReference,
     CredentialsStatus,
     Infrastructure,
+    Move,
     Placement,
     ResolvedIsolation,
     Tenant,
@@ -124,6 +125,7 @@ def tenant_status(
     now: datetime,
     *,
     infrastructure: Infrastructure | None = None,
+    move: Move | None = None,
     beside: tuple[Fact, ...] = (),
     logins: CredentialsStatus | None = None,
     credentials: Fact | None = None,
@@ -153,6 +155,7 @@ def tenant_status(
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
         infrastructure=infrastructure,
         credentials=logins,
+        move=move,
         **_place(claim),
     )
 

@@ -6,9 +6,10 @@ what a phase calls for is one decision; two workers can then never answer it dif
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from paybill.api.failures import Blocked, Failure, Invalid
+from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.desired import names
@@ -26,6 +27,7 @@ from paybill.reconcile import (
     infrastructure,
     mass_change,
     metrics,
+    move,
     own_database,
     provision,
     report,
@@ -129,12 +131,21 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if claim.level == "Database":
         await own_database.attach(world, current.claim, current.cause, deep=deep)
     place = site.of(world, tenant, current.claim, current.cause)
-    place = await rotation.decide(world, current, place)
+    if await move.advance(world, current, place, plan):
+        # The registry has the tenant at its target by now: it is let in there in this very pass.
+        await _act(world, current, binding, None, deep=deep)
+        return
+    place = replace(place, moving=move.owns_roles(world, current))
+    if not place.moving:
+        place = await rotation.decide(world, current, place)
     done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
     current.degraded = done.degraded
     await _remember(world, current, claim, done)
-    if current.change is not None and current.change.reason == "NotSupportedYet":
+    await move.finish(world, current, place, plan)
+    if current.change is not None and current.change.reason == "MoveNotSupported":
         raise Blocked(current.change.reason, current.change.message)
+    if current.unmoved is not None and not isinstance(current.unmoved, Retry):
+        raise current.unmoved
     if trouble is not None:
         raise trouble
     if current.unapplied is not None:
@@ -181,5 +192,5 @@ def _wake(world: World, current: Pass) -> datetime | None:
     resync = schedule.resync_after(identity, len(world.declared.tenants), world.now())
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
-    others = (infrastructure.wake(world, current.claim), *rotation_report.wakes(world, current))
-    return schedule.wake_at(world.now(), resync, deadline, *others)
+    infra, moves = infrastructure.wake(world, current.claim), move.wake(world, current)
+    return schedule.wake_at(world.now(), resync, deadline, infra, moves, *rotation_report.wakes(world, current))

@@ -37,6 +37,8 @@ async def bring(world: World, site: Site, course: Course, credentials: Credentia
     cell = world.declared.cells.get(site.claim.cell)
     if cell is None or cell.spec.migrations is None or course.effect.access is not Access.FULL:
         return
+    if site.moving:  # a copy carries rows and no definitions: it is migrated where it arrives
+        return
     new = site.claim.ready_time is None
     source = world.migrations.of.get(site.claim.cell)
     try:

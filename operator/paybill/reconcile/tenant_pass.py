@@ -44,3 +44,5 @@ class Pass:
     """How many sessions there are in old slots of its logins, where it matters by now."""
     unread: Failure | None = None
     """Why a request to rotate its logins was not understood."""
+    unmoved: Failure | None = None
+    """Why its move does not go on; None where it does, or where there is none."""

@@ -14,7 +14,15 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.lifecycle.phases import OVER, Phase
-from paybill.reconcile import infrastructure_report, isolation_report, migrations, report, rotation_report, status
+from paybill.reconcile import (
+    infrastructure_report,
+    isolation_report,
+    migrations,
+    move_report,
+    report,
+    rotation_report,
+    status,
+)
 from paybill.reconcile.binding import cancel
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
@@ -71,13 +79,15 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
             current.degraded,
             now,
             infrastructure=infrastructure_report.shown(world, current.claim),
+            logins=rotation_report.shown(world, current.claim),
+            credentials=rotation_report.fact(world, current),
+            move=move_report.shown(world, current.claim),
             beside=(
                 *infrastructure_report.facts(world, current.claim, current.unapplied),
                 *migrations.of_tenant(world, current.claim),
                 isolation_report.tenant_fact(world, current.claim),
+                *move_report.facts(world, current.claim, current.unmoved),
             ),
-            logins=rotation_report.shown(world, current.claim),
-            credentials=rotation_report.fact(world, current),
         ),
     )
 

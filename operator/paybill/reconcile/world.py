@@ -19,9 +19,11 @@ from paybill.cluster.events import Events
 from paybill.control.adoption import Adoptions
 from paybill.control.facts import FactStore
 from paybill.control.migrating import MigrationStore
+from paybill.control.moves import MoveStore
 from paybill.control.registry import Registry
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
+from paybill.moves.replication import Progress
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.members import Members
 from paybill.reconcile.queue import Queue
@@ -59,6 +61,7 @@ class World:
     operations: Operations
     migrations: Sources
     migration_rows: MigrationStore
+    moves: MoveStore
     revisions: Revisions
     events: Events
     queue: Queue
@@ -80,5 +83,9 @@ class World:
     """Per tenant id, what it holds beyond what is declared, where its Cell only reports that."""
     spending: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting a budget to the intent that spends it, so that two workers cannot spend the same one."""
+    definitions: dict[str, bytes] = field(default_factory=dict)
+    """Per id of a tenant that moves, its tables' definition as it was dumped; dumped again after a restart."""
+    copies: dict[str, Progress] = field(default_factory=dict)
+    """Per id of a tenant that moves, how far its copy was when it was last looked at."""
     waiting: dict[str, datetime] = field(default_factory=dict)
     """Per Tenant name, since when its reconciles end in Retry."""

@@ -67,10 +67,10 @@ SILO = replace(OTHER, isolation=("Namespace", "Server"))
         pytest.param(HAS, NEWER, "debt", True, HAS, "ChangeHeld", id="its turn has, but it is held"),
         pytest.param(HAS, OTHER, None, False, OTHER, None, id="another plan is this tenant's own decision: no wave"),
         pytest.param(HAS, OTHER, "debt", True, HAS, "ChangeHeld", id="unless held"),
-        pytest.param(HAS, SILO, None, True, HAS, "NotSupportedYet", id="another isolation is a move, not a setting"),
+        pytest.param(HAS, SILO, None, True, HAS, "MoveNotSupported", id="another isolation is a move, not a setting"),
         pytest.param(HAS, SILO, "debt", True, HAS, "ChangeHeld", id="and held is held"),
         pytest.param(
-            HAS, replace(HAS, revision="ddd", isolation=SILO.isolation), None, False, HAS, "NotSupportedYet",
+            HAS, replace(HAS, revision="ddd", isolation=SILO.isolation), None, True, HAS, "MoveNotSupported",
             id="also when an edit of the same plan asks for it",
         ),
     ],

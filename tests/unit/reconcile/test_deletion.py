@@ -46,7 +46,9 @@ async def test_how_long_a_deletion_waits_for_logins_to_be_closed(
         id="k3x9m2qd", cell="eu", level=level, state="claimed", tenant_name="acme", plan_name="p"
     )
     world: Any = SimpleNamespace(
-        now=lambda: ASKED + timedelta(minutes=minutes), queue=SimpleNamespace(add=lambda *_: None)
+        moves=SimpleNamespace(of=lambda _: None),
+        now=lambda: ASKED + timedelta(minutes=minutes),
+        queue=SimpleNamespace(add=lambda *_: None),
     )
     stopped: Failure | None = None
     try:

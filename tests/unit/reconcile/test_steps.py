@@ -54,6 +54,8 @@ DESTRUCTIVE = {
     ("deletion.py", "action"),  # the deletion of what a deleted Tenant left
     ("deletion.py", "tenant.delete"),
     ("deletion.py", "tenant.release"),
+    ("move_steps.py", "DELETIONS.action"),
+    ("move_steps.py", "move.close"),  # the tenant is shut out until the switch, or until it is let in again
     ("plan.py", "plan.forget"),
     ("provision.py", "roleBinding.delete"),
     ("suspension.py", "SUSPENSIONS.action"),
@@ -79,6 +81,16 @@ HARMLESS = {
     ("mass_change.py", "massChange.hold"),
     ("modes.py", "mode.change"),
     ("tenant_migrations.py", "migrations.run"),
+    ("deletion.py", "move.giveUp"),
+    ("move_steps.py", "move.complete"),
+    ("move_steps.py", "move.copy"),
+    ("move_steps.py", "move.drain"),
+    ("move_steps.py", "move.giveUp"),  # what goes is the unfinished target, which nobody was let into
+    ("move_steps.py", "move.prepare"),
+    ("move_steps.py", "move.reopen"),
+    ("move_steps.py", "move.retire"),  # the tenant has left that place
+    ("move_steps.py", "move.switch"),
+    ("move_steps.py", "move.verify"),
     ("operation_end.py", "secret.apply"),
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
