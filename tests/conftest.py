@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from paybill.local.binaries import provide
 from paybill.local.home import Home
 from paybill.local.instance import Instance, Progress, silent
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+settings.register_profile("paybill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("paybill")
 
 
 class LocalThread:

@@ -173,13 +173,13 @@ def _with_wrong_password(dsn: str) -> str:
     return make_conninfo(dsn, password="wrong")
 
 
-async def test_what_this_version_cannot_do_is_said(api: Api, customers: Customers, name: str) -> None:
-    await api.apply(samples.ours("Plan", name, {"isolation": {"model": "Bridge"}}))
-    await api.apply(samples.tenant(name), samples.subscription(name, name))
+async def test_a_level_that_no_server_of_the_cell_holds_is_named(api: Api, customers: Customers, name: str) -> None:
+    await api.apply(samples.cell(name), samples.ours("Plan", name, {"isolation": {"model": "Bridge"}}))
+    await api.apply(samples.tenant(name, cellRef={"name": name}), samples.subscription(name, name))
 
-    message = await customers.stalled(name, "NotSupportedYet")
+    message = await customers.stalled(name, "NoServerForLevel")
 
-    assert "use one of Rows, Schema, Server" in message
+    assert message.startswith(f"Cell {name} has no server that holds Databases")
     found = await api.get("Tenant", name)
     assert found is not None
     assert "id" not in found["status"], "nothing is claimed for what cannot be made"

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from paybill.api.cell import Cell, Server
 from paybill.api.failures import Blocked, Invalid
 
-SUPPORTED = ("Rows", "Schema", "Database", "Server")
-"""The database levels that this version can provide."""
 HOLDS = {"Rows": "Rows", "Schema": "Schemas", "Database": "Databases"}
 """What a server must hold for a database level: one kind of thing, never two."""
 

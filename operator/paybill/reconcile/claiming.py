@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from paybill.api.failures import Blocked, Invalid
 from paybill.api.plan import PlanSpec
-from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim, Placement
 from paybill.desired.database import pool_database_name
 from paybill.lifecycle import change as changes
@@ -57,7 +56,6 @@ async def claim_place(world: World, current: Pass, wanted: changes.PlanPoint | N
         if wanted is None:
             raise Invalid("UnknownPlan", f"Tenant {tenant.metadata.name} has no Plan to be provisioned by")
         compute, level = wanted.isolation
-        _refuse_unsupported(tenant, level)
         cell = tenant.spec.cell_ref.name if tenant.spec.cell_ref else None
 
         def place(counts: object) -> Placement:
@@ -76,15 +74,6 @@ async def claim_place(world: World, current: Pass, wanted: changes.PlanPoint | N
         )
         world.ready[claim.id] = False
     return claim
-
-
-def _refuse_unsupported(tenant: Tenant, level: str) -> None:
-    if level not in placement.SUPPORTED:
-        raise Blocked(
-            "NotSupportedYet",
-            f"Tenant {tenant.metadata.name}: database level {level} is not supported by this version: use one of "
-            f"{', '.join(placement.SUPPORTED)}",
-        )
 
 
 async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint | None) -> PlanSpec:
