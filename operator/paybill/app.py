@@ -52,6 +52,7 @@ from paybill.reconcile import (
     servers,
     worker,
 )
+from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.jobs import Jobs
 from paybill.reconcile.migration_sources import Sources
@@ -175,6 +176,7 @@ async def _lead(
         leading.clear()
         metrics.LEADING.set(0)
         metrics.REGISTRY.unregister(collector)
+        await world.jobs.close()
         await world.audit.close()
         await world.servers.close()
 
@@ -222,6 +224,7 @@ async def _world(
         revisions=revisions,
         events=Events(cluster, "paybill"),
         queue=queue,
+        jobs=BackupJobs(queue=queue),
         brakes=brakes,
         epoch=epoch,
         fence=fencing.fence(control, epoch),

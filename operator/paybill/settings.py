@@ -54,6 +54,9 @@ class Settings:
     embedded_home: Path | None = None
     """The folder of the tenants' own Postgres servers on this machine; absent: a Cell cannot use engine Embedded."""
 
+    backup_folder: Path | None = None
+    """The folder of the backups of Cells whose store is a Directory; absent: a Cell cannot use one."""
+
     operations_folder: Path | None = None
     """Where operations of engines work: a private folder that outlives the operator; absent: one in the temporary
     folder, and an operation of an operator that was killed is recovered instead of taken over."""

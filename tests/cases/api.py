@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from tests.cases import approval, cell, plan, subscription, tenant
+from tests.cases import approval, cell, plan, subscription, tenant, tenant_backup
 from tests.cases.model import Case, Change
 
-CASES: tuple[Case, ...] = (*cell.CASES, *plan.CASES, *tenant.CASES, *subscription.CASES, *approval.CASES)
-CHANGES: tuple[Change, ...] = (*cell.CHANGES, *plan.CHANGES, *tenant.CHANGES, *subscription.CHANGES, *approval.CHANGES)
+CASES: tuple[Case, ...] = (
+    *cell.CASES,
+    *plan.CASES,
+    *tenant.CASES,
+    *subscription.CASES,
+    *approval.CASES,
+    *tenant_backup.CASES,
+)
+CHANGES: tuple[Change, ...] = (
+    *cell.CHANGES,
+    *plan.CHANGES,
+    *tenant.CHANGES,
+    *subscription.CHANGES,
+    *approval.CHANGES,
+    *tenant_backup.CHANGES,
+)

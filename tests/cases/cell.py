@@ -35,7 +35,28 @@ def _migrations(reason: str, message: str | None, source: Any = None, **rules: A
 
 _KEYLESS = {"name": "servers"}
 
+_KEY = {"name": "backup", "key": "current"}
+_BUCKET = {"name": "tenants", "credentials": {"secretRef": {"name": "s3"}}}
+
+
+def _backup(reason: str, message: str | None, **store: Any) -> Case:
+    return _case(reason, message, backup={"store": store, "keySecretRef": _KEY})
+
+
+def _bucket(reason: str, message: str | None, **bucket: Any) -> Case:
+    return _backup(reason, message, type="Bucket", bucket={**_BUCKET, **bucket})
+
+
 CASES = (
+    _backup("backups in a folder", None, type="Directory"),
+    _bucket("backups in a bucket", None, prefix="eu/west", region="eu-west-1", endpoint="http://minio:9000"),
+    _backup("backups in a bucket that is not named", "bucket belongs to type Bucket", type="Bucket"),
+    _backup("a folder with a bucket", "bucket belongs to type Bucket", type="Directory", bucket=_BUCKET),
+    _bucket("a bucket's name in capitals", "must be the name of a bucket", name="Tenants"),
+    _bucket("a prefix with a slash at its end", "must be a path without a slash", prefix="eu/"),
+    _bucket("an endpoint with a login", "http or https URL without a login", endpoint="https://me:x@minio"),
+    _bucket("a region of backups with a space", "should match", region="eu west"),
+    _case("no key for backups", "keySecretRef: Required value", backup={"store": {"type": "Directory"}}),
     *(_case(f"provider {provider}", None, provider=provider)
       for provider in ("Embedded", "Kubernetes", "AWS", "Azure", "GCP", "OCI", "IBM")),
     _case("an unknown provider", 'Unsupported value: "aws"', provider="aws"),

@@ -124,6 +124,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
                      "tenantMetrics": True, "isolationSettleSeconds": 60,
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
+        "backups": {"existingClaim": "backups"},
     }  # fmt: skip
     env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
     fields = {f"PAYBILL_{field.upper()}": field for field in Settings.__dataclass_fields__}
@@ -139,6 +140,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         settle_seconds=5.0,
         tenant_metrics=True,
         isolation_settle_seconds=60.0,
+        backup_folder=Path("/var/lib/paybill-backups"),
         operations_folder=Path("/var/lib/paybill/operations"),
         operation_pods=OperationPods(image=f"paybill:{__version__}"),
         metrics_port=9090,

@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Subscription": (OURS, "subscriptions", False),
     "Cell": (OURS, "cells", False),
     "Approval": (OURS, "approvals", False),
+    "TenantBackup": (OURS, "tenantbackups", False),
 }
 
 

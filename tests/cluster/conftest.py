@@ -31,7 +31,7 @@ from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
 ACCOUNT = "system:serviceaccount:paybill-system:paybill-operator"
-ORDER = ("Subscription", "Tenant", "Plan", "Cell")
+ORDER = ("Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +75,7 @@ def module_operator(
     chosen |= {
         "embedded_home": control_plane.instance.home.servers,
         "operations_folder": tmp_path_factory.mktemp("operations"),
+        "backup_folder": tmp_path_factory.mktemp("backups"),
     }
     chosen |= getattr(request.module, "SETTINGS", {})
     settings = Settings(installation=installed.settings.installation, control_database_url=control_dsn, **chosen)

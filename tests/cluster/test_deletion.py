@@ -80,27 +80,6 @@ async def test_delete_is_carried_out_however_it_is_asked_for(
     assert await traces(api, postgres, customer) == set()
 
 
-async def test_snapshot_waits_for_backups_and_says_so_until_the_policy_is_another(
-    api: Api, customers: Customers, control: Postgres
-) -> None:
-    customer = await customers.onboard(spec={"deletionPolicy": "Snapshot"})
-    binding = await customers.binding(customer)
-
-    await api.delete("Tenant", customer.name)
-    message = await customers.stalled(customer.name, "NotSupportedYet")
-
-    assert "Retain" in message
-    assert "Delete" in message
-    found = await api.get("Tenant", customer.name)
-    assert found is not None
-    assert found["status"]["phase"] == "Deleting"
-    assert await may_connect(binding), "nothing is taken before it can be kept"
-
-    await api.edit("Tenant", customer.name, {"spec": {"deletionPolicy": "Delete"}})
-    await until(lambda: gone(api, "Tenant", customer.name))
-    await until(lambda: _is(control, customer, "dropped"))
-
-
 async def test_a_tenant_that_has_nothing_goes_at_once(api: Api, customers: Customers, name: str) -> None:
     await api.apply(samples.tenant(name, deletionPolicy="Snapshot"), samples.subscription(name, f"{name}-none"))
     await customers.stalled(name, "UnknownPlan")

@@ -28,6 +28,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "Subscription": (*(f"tenant-{number}" for number in range(12)), "second", "s" * 63),
     "Cell": ("local", "cell-1", "cell-2", "c" * 63),
     "Approval": ("approval-1", "approval-2"),
+    "TenantBackup": ("backup-1", "backup-2", "b" * 63),
 }
 """A Subscription mostly has its Tenant's name."""
 

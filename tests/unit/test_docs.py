@@ -40,6 +40,7 @@ NAMED = {
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
     "trouble.reason", "refused.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
+    "last.failed", "glance.stalled",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS

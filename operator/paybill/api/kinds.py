@@ -8,8 +8,9 @@ from paybill.api.cell import Cell
 from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
+from paybill.api.tenant_backup import TenantBackup
 
-KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval)
+KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval, TenantBackup)
 """Every kind that has a CRD."""
 
 BY_KIND: dict[str, type[Resource]] = {kind.kind: kind for kind in KINDS}

@@ -108,6 +108,7 @@ async def take(
         installation=pool.installation,
         level="Rows" if source.rows else "Schema",
         schema_name=source.schema,
+        database=pool.name,
         plan=source.plan,
         revision=source.revision,
         server_version=server.traits.version,

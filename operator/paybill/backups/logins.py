@@ -40,22 +40,31 @@ Fence = Callable[[Session], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(
-    server: Server, pool: PoolDatabase, tenant: str, mark: str, suffix: str, *, until: datetime, fence: Fence
+    server: Server,
+    pool: PoolDatabase,
+    tenant: str,
+    mark: str,
+    suffix: str,
+    *,
+    until: datetime,
+    fence: Fence,
+    acts_as: str = "",
 ) -> AsyncIterator[Login]:
     """The backup login ``suffix`` of ``tenant``, open within and closed afterwards.
 
+    It reads what the tenant's reading role does; a restore's may also act as ``acts_as``, another of its roles.
     ``until`` is when its password ends by itself, should nobody be left to close it. Raises ``Blocked("NameConflict")``
     when the role is not marked as the tenant's.
     """
     name, password = names.role(tenant, suffix), new_password()
     async with server.session(pool.name) as admin, admin.transaction():
         await fence(admin)
-        await _open(admin, server, pool, name, names.role(tenant, "r"), mark, password, until)
+        await _open(admin, server, pool, name, names.role(tenant, "r"), mark, password, until, acts_as)
     try:
         yield Login(server.address(), pool.name, name, password)
     finally:
         # Whatever stopped the job, also a cancellation, does not stop this; the expiry stands behind it.
-        await asyncio.shield(asyncio.create_task(_close(server, pool, name)))
+        await asyncio.shield(asyncio.create_task(_close(server, pool, name, acts_as)))
 
 
 async def _open(
@@ -67,6 +76,7 @@ async def _open(
     mark: str,
     password: str,
     until: datetime,
+    acts_as: str,
 ) -> None:
     role = Identifier(name)
     cursor = await admin.execute(
@@ -80,7 +90,9 @@ async def _open(
         raise Blocked("NameConflict", f"role {name} is marked {found[0]!r}, not {mark!r}. Nothing was changed.")
     options = SQL(" WITH INHERIT TRUE, SET FALSE" if server.traits.grant_options else "")
     await admin.execute(SQL("GRANT {} TO {}{}").format(Identifier(group), role, options))
-    if pool.holds == "Rows" and server.traits.superuser and name.endswith(COUNTS):
+    if acts_as:
+        await admin.execute(SQL("GRANT {} TO {}{}").format(Identifier(acts_as), role, _both(server)))
+    elif pool.holds == "Rows" and server.traits.superuser and name.endswith(COUNTS):
         # Row security decides what the dump shows; who counts must not be deceived by the same rule.
         await admin.execute(SQL("ALTER ROLE {} BYPASSRLS").format(role))
     verifier = Literal(scram_verifier(password))
@@ -89,12 +101,18 @@ async def _open(
     )
 
 
-async def _close(server: Server, pool: PoolDatabase, name: str) -> None:
+def _both(server: Server) -> SQL:
+    return SQL(" WITH INHERIT TRUE, SET TRUE" if server.traits.grant_options else "")
+
+
+async def _close(server: Server, pool: PoolDatabase, name: str, acts_as: str) -> None:
     role = Identifier(name)
     async with server.session(pool.name) as admin:
         powers = SQL(" NOBYPASSRLS" if server.traits.superuser else "")
         await admin.execute(SQL("ALTER ROLE {} NOLOGIN{} PASSWORD NULL").format(role, powers))
         await end_sessions(admin, server.traits, [name])
+        if acts_as:
+            await admin.execute(SQL("REVOKE {} FROM {}").format(Identifier(acts_as), role))
 
 
 @asynccontextmanager

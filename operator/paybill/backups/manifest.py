@@ -82,6 +82,8 @@ class Manifest(_Frozen):
     level: Literal["Rows", "Schema"]
     """How the tenant's data lies in the dump: rows of shared tables, or a schema of its own."""
     schema_name: str
+    database: str = ""
+    """The database that it was taken of."""
     plan: str = ""
     revision: str = ""
     server_version: int

@@ -17,7 +17,7 @@ from paybill.api.failures import Blocked
 from paybill.backups import backup as backups
 from paybill.backups import ledger, logins, programs, tools
 from paybill.backups.backup import LONGEST, Progress, silent
-from paybill.backups.manifest import Manifest
+from paybill.backups.manifest import Ledger, Manifest
 from paybill.backups.programs import Login
 from paybill.backups.scratch import scratch
 from paybill.backups.sealing import Keyring
@@ -69,13 +69,18 @@ async def restored(
         progress("Comparing", 0)
         async with logins.session(server, login) as session, session.transaction():
             found = await ledger.read(session, known.schema_name, tenant=known.tenant if shared else "")
-        differing = ledger.differences(known.ledger, found)
-        if differing:
-            more = f" and {len(differing) - _FEW} more" if len(differing) > _FEW else ""
-            raise Blocked(
-                "BackupIncomplete", f"backup {known.id} was restored and differs: {'; '.join(differing[:_FEW])}{more}"
-            )
+        refuse_different(known, known.ledger, found)
         yield login
+
+
+def refuse_different(known: Manifest, expected: Ledger, found: Ledger) -> None:
+    """Raise ``Blocked("BackupIncomplete")``, which names the first differences, unless ``found`` is as ``expected``."""
+    differing = ledger.differences(expected, found)
+    if differing:
+        more = f" and {len(differing) - _FEW} more" if len(differing) > _FEW else ""
+        raise Blocked(
+            "BackupIncomplete", f"backup {known.id} was restored and differs: {'; '.join(differing[:_FEW])}{more}"
+        )
 
 
 async def restore_into(

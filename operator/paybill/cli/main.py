@@ -31,6 +31,8 @@ COMMANDS = {
     "resume": "paybill.cli.halt:resume",
     "entitlements": "paybill.cli.entitlements:entitlements",
     "migrations": "paybill.cli.migrations:migrations",
+    "backup": "paybill.cli.backups:backup",
+    "backups": "paybill.cli.backups:backups",
     "psql": "paybill.cli.psql:psql",
     "rotate": "paybill.cli.rotate:rotate",
     "crds": "paybill.cli.crds:crds",

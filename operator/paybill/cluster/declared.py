@@ -1,4 +1,4 @@
-"""What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells and Approvals.
+"""What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells, Approvals, TenantBackups.
 
 The handlers feed it, reconciles read it. A reconcile therefore costs no read of the API server; what it decides
 on may be a moment old, which is harmless because the next event makes it look again. Tenants and Subscriptions, of
@@ -18,7 +18,15 @@ from paybill.api.cell import Cell
 from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
-from paybill.cluster.glances import SubscriptionGlance, TenantGlance, glance_at_subscription, glance_at_tenant
+from paybill.api.tenant_backup import TenantBackup
+from paybill.cluster.glances import (
+    BackupGlance,
+    SubscriptionGlance,
+    TenantGlance,
+    glance_at_backup,
+    glance_at_subscription,
+    glance_at_tenant,
+)
 from paybill.cluster.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -33,11 +41,13 @@ class Declared:
         self.subscriptions: Shelf[Subscription, SubscriptionGlance] = Shelf(Subscription, glance_at_subscription)
         self.cells: Shelf[Cell, None] = Shelf(Cell, lambda _: None)
         self.approvals: Shelf[Approval, str] = Shelf(Approval, lambda approval: approval.spec.subject.name)
-        kinds = (self.plans, self.tenants, self.subscriptions, self.cells, self.approvals)
+        self.backups: Shelf[TenantBackup, BackupGlance] = Shelf(TenantBackup, glance_at_backup)
+        kinds = (self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups)
         self._by_kind: dict[str, Shelf[Any, Any]] = {shelf.kind: shelf for shelf in kinds}
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._subscriptions_to: dict[str, dict[str, None]] = defaultdict(dict)
         self._approvals_of: dict[str, dict[str, None]] = defaultdict(dict)
+        self._backups_of: dict[str, dict[str, None]] = defaultdict(dict)
 
     def put(self, kind: str, obj: dict[str, Any]) -> bool:
         """Take up an object; False when it is no news (a write of ours that was taken up already, or older).
@@ -62,6 +72,8 @@ class Declared:
                 self._subscriptions_of[glance.tenant][name] = None
                 for plan in glance.plans:
                     self._subscriptions_to[plan][name] = None
+            case BackupGlance() as glance:
+                self._backups_of[glance.tenant][name] = None
             case str(subject):
                 self._approvals_of[subject][name] = None
         return True
@@ -77,6 +89,11 @@ class Declared:
     def approvals_of(self, subject: str) -> list[Approval]:
         """The Approvals whose subject has this name."""
         return [self.approvals[name] for name in self._approvals_of.get(subject, ())]
+
+    def backups_of(self, tenant: str) -> list[BackupGlance]:
+        """The TenantBackups that name this Tenant, at a glance, the newest first."""
+        found = (self.backups.glance(name) for name in self._backups_of.get(tenant, ()))
+        return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.name), reverse=True)
 
     def subscriptions_of(self, tenant: str) -> list[Subscription]:
         """The Subscriptions that name this Tenant."""
@@ -97,6 +114,8 @@ class Declared:
                 _drop(self._subscriptions_of, glance.tenant, name)
                 for plan in glance.plans:
                     _drop(self._subscriptions_to, plan, name)
+            case BackupGlance():
+                _drop(self._backups_of, glance.tenant, name)
             case str():
                 _drop(self._approvals_of, glance, name)
 

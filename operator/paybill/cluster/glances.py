@@ -6,10 +6,12 @@ A glance is made when its object comes in and never changes; another one in its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from paybill.api.conditions import TRUE
+from paybill.api.conditions import STALLED, TRUE, find_condition
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
+from paybill.api.tenant_backup import TenantBackup
 from paybill.desired.names import PAUSED_ANNOTATION
 from paybill.lifecycle.subscription import Hold
 from paybill.lifecycle.terms import holds_of
@@ -78,3 +80,41 @@ def _shared(values: frozenset[str]) -> frozenset[str]:
     if len(_SHARED) >= _SHARED_AT_MOST:
         _SHARED.clear()
     return _SHARED.setdefault(values, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupGlance:
+    """A TenantBackup at a glance: whose it is by id, and whether it is proved."""
+
+    name: str
+    uid: str
+    tenant: str
+    tenant_id: str | None
+    reason: str
+    created: datetime
+    started: datetime | None
+    verified: datetime | None
+    stalled: str
+    """Why it cannot go on, as its condition says it; empty when it can."""
+    failed: str
+    """The same, when it has failed for good (a final one: for now)."""
+    deleting: bool
+
+
+def glance_at_backup(backup: TenantBackup) -> BackupGlance:
+    """The glance of a TenantBackup as it is now."""
+    status, found = backup.status, find_condition(backup.status.conditions, STALLED)
+    stalled = found.reason if found is not None and found.status == TRUE else ""
+    return BackupGlance(
+        name=backup.metadata.name,
+        uid=backup.metadata.uid,
+        tenant=backup.spec.tenant_ref.name,
+        tenant_id=status.tenant_id,
+        reason=backup.spec.reason,
+        created=backup.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC),
+        started=status.started_time,
+        verified=status.verified_time,
+        stalled=stalled,
+        failed=stalled if status.failed_time is not None else "",
+        deleting=backup.metadata.deletion_timestamp is not None,
+    )

@@ -44,6 +44,12 @@ OPERATOR = (
         verbs=("get", "list", "patch", "watch"),
     ),
     Rule(
+        reason="backups are made by the Plan's schedule and before a deletion, and go with what is kept",
+        group="paybill.dev",
+        resources=("tenantbackups",),
+        verbs=(*APPLY, "delete"),
+    ),
+    Rule(
         reason="what people approved is read",
         group="paybill.dev",
         resources=("approvals",),
@@ -64,6 +70,7 @@ OPERATOR = (
             "cells/status",
             "plans/status",
             "subscriptions/status",
+            "tenantbackups/status",
             "tenants/status",
         ),
         verbs=("patch",),

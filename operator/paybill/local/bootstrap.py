@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from paybill.api.failures import Retry
 from paybill.api.kinds import KINDS
+from paybill.backups.sealing import new_key
 from paybill.cluster import definitions
 from paybill.cluster.client import Cluster
 from paybill.cluster.session import open_session
@@ -36,6 +37,7 @@ from paybill.local.instance import Instance
 from paybill.settings import Settings
 
 SERVERS_SECRET = "paybill-servers"  # noqa: S105 - a name
+BACKUP_SECRET = "paybill-backup-key"  # noqa: S105 - a name
 CELL_SERVERS = {"schemas-1": "Schemas", "rows-1": "Rows", "databases-1": "Databases"}
 CONTROL_DATABASE = "paybill_control"
 TOKEN_SECONDS = 30 * 24 * 3600
@@ -60,7 +62,7 @@ async def install(instance: Instance, settings: Settings | None = None) -> Insta
         await apply_crds(cluster)
         await _apply_all(cluster, system(settings))
         control_file = await _control_database(instance)
-        await _apply_all(cluster, [_servers_secret(instance, settings.namespace), cell()])
+        await _apply_all(cluster, _own(instance, settings.namespace))
         token = await _token(cluster, settings)
     kubeconfig = _kubeconfig(instance, token)
     return Installed(settings=settings, operator_kubeconfig=kubeconfig, control_file=control_file)
@@ -92,6 +94,7 @@ async def start_operator(instance: Instance, installed: Installed) -> int:
         "PAYBILL_CONTROL_DATABASE_FILE": str(installed.control_file),
         "PAYBILL_METRICS_PORT": str(port),
         "PAYBILL_EMBEDDED_HOME": str(instance.home.servers),
+        "PAYBILL_BACKUP_FOLDER": str(instance.home.path / "backups"),
         "PAYBILL_OPERATIONS_FOLDER": str(instance.home.path / "operations"),
         # Alone on this machine: whoever held the Lease before is gone, so a short one costs nobody anything.
         "PAYBILL_LEASE_SECONDS": "3",
@@ -125,6 +128,10 @@ async def apply_documents(instance: Instance, objects: Sequence[dict[str, Any]])
             await cluster.apply(obj, manager="kubectl")
 
 
+def _own(instance: Instance, namespace: str) -> list[dict[str, Any]]:
+    return [_servers_secret(instance, namespace), _backup_secret(instance, namespace), cell()]
+
+
 def cell() -> dict[str, Any]:
     """The Cell of this machine: its one Postgres, three times, because a server holds rows, schemas or databases."""
     servers = [
@@ -141,6 +148,10 @@ def cell() -> dict[str, Any]:
             "notices": "EventsOnly",
             "servers": servers,
             "engine": {"type": "Embedded"},
+            "backup": {
+                "store": {"type": "Directory"},
+                "keySecretRef": {"name": BACKUP_SECRET, "key": "current"},
+            },
         },
     }
 
@@ -174,6 +185,19 @@ def _servers_secret(instance: Instance, namespace: str) -> dict[str, Any]:
         "kind": "Secret",
         "metadata": {"name": SERVERS_SECRET, "namespace": namespace},
         "data": dict.fromkeys(CELL_SERVERS, dsn),
+    }
+
+
+def _backup_secret(instance: Instance, namespace: str) -> dict[str, Any]:
+    """The key that seals this machine's backups: made once, because without it nobody can open them again."""
+    file = instance.home.path / "backup.key"
+    if not file.exists():
+        write_private(file, new_key())
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": BACKUP_SECRET, "namespace": namespace},
+        "data": {"current": base64.b64encode(file.read_bytes()).decode()},
     }
 
 

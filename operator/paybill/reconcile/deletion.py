@@ -1,8 +1,9 @@
 """Deleting a Tenant: fence at once, write the registry, let the object go; drops are made from the registry.
 
 Nothing hangs on the Tenant object after its finalizer is off, so a cascade of Kubernetes can take away nothing that
-must stay. ``Retain`` leaves everything as it is; ``Delete`` drops at once, within the hour's budget; ``Snapshot`` needs
-a verified backup, which this version cannot make, so it blocks and says so.
+must stay. ``Retain`` leaves everything as it is; ``Delete`` drops at once, within the hour's budget; ``Snapshot``
+makes a last backup of the fenced tenant and lets the object go when that one is proved; the drop comes after the days
+that the Plan retains, and asks for the proof once more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
     admin_login,
+    backup_store,
+    final_backup,
     infrastructure,
     move,
     objects,
@@ -107,24 +110,23 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         )
         await take(world, scope, [step])
         return
-    if policy == "Snapshot" and claim.plan_name is not None:
-        raise Blocked(
-            "NotSupportedYet",
-            f"Tenant {tenant.metadata.name} has deletionPolicy Snapshot, but this version cannot make the final "
-            "backup: set spec.deletionPolicy to Retain (keep everything) or Delete (drop everything at once)",
-        )
-    now = world.now()
+    now = drop_after = world.now()
+    snapshot = policy == "Snapshot" and claim.plan_name is not None
+    if snapshot:
+        backup_store.declared(world, claim.cell)  # nobody is locked out for a backup that cannot be made
     try:
-        await _fence(world, tenant, claim, cause)
+        there = await _fence(world, tenant, claim, cause)
+        if snapshot and there:
+            drop_after = await final_backup.made(world, tenant, claim, cause)
     except (Retry, Blocked) as failure:
-        if not _goes_unfenced(tenant, claim, failure, now):
+        if snapshot or not _goes_unfenced(tenant, claim, failure, now):
             raise await admin_login.asked_again(world, claim, failure, cause) from failure
         logger.warning("Tenant %s goes with its server, whose logins cannot be closed: %s", claim.tenant_name, failure)
     requested = tenant.metadata.deletion_timestamp or now
     step = Step(
         action="tenant.delete",
         target=f"Tenant/{tenant.metadata.name}",
-        act=lambda: world.registry.mark_deleted(claim.id, now, requested=requested, epoch=world.epoch),
+        act=lambda: world.registry.mark_deleted(claim.id, drop_after, requested=requested, epoch=world.epoch),
         destructive=True,
     )
     await take(world, scope, [step])
@@ -142,21 +144,21 @@ def _carry_out_soon(world: World, tenant: Tenant, claim: Claim) -> None:
     world.queue.add(Work("Drop", claim.id), f"Tenant/{tenant.metadata.name} was deleted")
 
 
-async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
-    """Logins off and no pods at once, however long the drop itself has to wait for its budget."""
+async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> bool:
+    """Logins off and no pods at once, however long the drop itself has to wait; returns whether there is any data."""
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
-        return
+        return False
     if claim.level == "Server":
         if not own_server.handed_over(world, claim):
-            return  # its server was never there, so nobody ever got in
+            return False  # its server was never there, so nobody ever got in
         await own_server.attach(world, claim, deep=False)
     if claim.level == "Database" and not await own_database.reached(world, claim):
-        return
+        return False
     place = site.of(world, tenant, claim, cause)
     observed = await place.attached.seen(claim.id)
     if observed is None or observed.absent:
-        return
+        return False
     credentials = Credentials(world, place, place.database(content, Access.FULL).handed_names)
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
     if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
@@ -166,6 +168,7 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> None
         await objects.ensure(world, place.scope, [ours])
         await objects.ensure(world, place.scope, [stopped], destructive=True)
         await provision.patiently(lambda: suspension.evict_all(world, place))
+    return True
 
 
 async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None:
@@ -178,6 +181,7 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
         return None
     if claim.drop_after is not None and claim.drop_after > world.now():
         return claim.drop_after
+    final_backup.refuse_unproved(world, claim)
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
     if claim.level == "Server":
         await _destroy(world, claim, scope)

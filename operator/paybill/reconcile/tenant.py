@@ -21,6 +21,7 @@ from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import (
     admin_login,
     adoption,
+    backup_schedule,
     claiming,
     contract,
     deletion,
@@ -142,6 +143,8 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     current.degraded = done.degraded
     await _remember(world, current, claim, done)
     await move.finish(world, current, place, plan)
+    if current.claim is not None:
+        await backup_schedule.ensure(world, current.claim, current.cause)
     if current.change is not None and current.change.reason == "MoveNotSupported":
         raise Blocked(current.change.reason, current.change.message)
     if current.unmoved is not None and not isinstance(current.unmoved, Retry):
@@ -193,4 +196,5 @@ def _wake(world: World, current: Pass) -> datetime | None:
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
     infra, moves = infrastructure.wake(world, current.claim), move.wake(world, current)
-    return schedule.wake_at(world.now(), resync, deadline, infra, moves, *rotation_report.wakes(world, current))
+    others = (backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
+    return schedule.wake_at(world.now(), resync, deadline, infra, moves, *others)

@@ -15,6 +15,7 @@ from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.lifecycle.phases import OVER, Phase
 from paybill.reconcile import (
+    backup_schedule,
     infrastructure_report,
     isolation_report,
     migrations,
@@ -87,6 +88,7 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
                 *migrations.of_tenant(world, current.claim),
                 isolation_report.tenant_fact(world, current.claim),
                 *move_report.facts(world, current.claim, current.unmoved),
+                backup_schedule.condition(world, current.claim),
             ),
         ),
     )

@@ -17,6 +17,7 @@ from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
 from paybill.reconcile import (
     approval,
+    backup,
     cell,
     deletion,
     isolation,
@@ -62,6 +63,7 @@ RECONCILES: dict[str, Reconcile] = {
     "Drop": _drop,
     "Approval": approval.reconcile,
     POOL: pool_migrations.reconcile,
+    "TenantBackup": backup.reconcile,
     MASS_CHANGE: mass_change.reconcile,
     isolation.ISOLATION: isolation.reconcile,
 }

@@ -24,6 +24,7 @@ from paybill.control.registry import Registry
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
 from paybill.moves.replication import Progress
+from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.members import Members
 from paybill.reconcile.queue import Queue
@@ -65,6 +66,7 @@ class World:
     revisions: Revisions
     events: Events
     queue: Queue
+    jobs: BackupJobs
     brakes: Brakes
     epoch: int
     fence: Fence

@@ -110,6 +110,7 @@ def test_the_kinds_are_what_the_design_names() -> None:
         "Subscription": ("subscriptions", ("sub",), "Cluster", ("paybill",)),
         "Cell": ("cells", (), "Cluster", ("paybill",)),
         "Approval": ("approvals", (), "Cluster", ("paybill",)),
+        "TenantBackup": ("tenantbackups", ("tb",), "Cluster", ("paybill",)),
     }
     assert set(BY_KIND) == set(shown)
 

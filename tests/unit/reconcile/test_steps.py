@@ -52,6 +52,8 @@ def test_what_json_cannot_say_is_hashed_as_text():
 DESTRUCTIVE = {
     ("deletion.py", "DELETIONS.action"),
     ("deletion.py", "action"),  # the deletion of what a deleted Tenant left
+    ("backup.py", "backup.remove"),
+    ("backup_schedule.py", "tenantBackup.delete"),
     ("deletion.py", "tenant.delete"),
     ("deletion.py", "tenant.release"),
     ("move_steps.py", "DELETIONS.action"),
@@ -70,6 +72,8 @@ DEPENDS = {
 }
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
+    ("backup.py", "backup.take"),
+    ("backup_schedule.py", "tenantBackup.create"),
     ("adoption.py", "contract.continue"),
     ("adoption.py", "tenant.adopt"),
     ("adoption.py", "tenant.release"),  # a person named the one that is let go of; all stays as it is

@@ -1,0 +1,120 @@
+"""Exchanges one tenant's rows of shared tables for those of a backup, within a transaction of the tenant's own login.
+
+Row security stands between this login and everybody else's rows, so a mistake here is the tenant's alone. Foreign keys
+say in which order rows can go and come; nobody wrote that order down, so what is refused waits for the next turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from psycopg import errors
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from paybill.api.failures import Blocked
+from paybill.backups import ledger
+from paybill.backups.manifest import Manifest, Table
+from paybill.databases.places import Session
+from paybill.desired.sql_names import ROWS_SCHEMA
+
+BATCH: Final = 5_000
+"""Rows per statement."""
+
+_COLUMNS: Final = """
+SELECT a.attname::text FROM pg_attribute a
+ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
+"""
+_KEY: Final = """
+SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+ WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY a.attnum
+"""
+
+Turn = Callable[[], Awaitable[Any]]
+
+
+async def exchange(source: Session, session: Session, known: Manifest, tenant: str) -> tuple[Table, ...]:
+    """Delete all rows of ``tenant`` and insert those of the backup; returns what must be counted then.
+
+    Both sessions are in transactions; nothing is committed here. Raises ``Blocked("RestoreUnfit")`` when foreign keys
+    let no order work.
+    """
+    tables = [table.name for table in known.ledger.tables]
+    with session.patiently(ledger.LONGEST), source.patiently(ledger.LONGEST):
+        await _in_turns(session, [_deleting(session, name, tenant) for name in tables], tenant)
+        turns: list[Turn] = []
+        for name in tables:
+            turns += [_inserting(session, name, columns, text, tenant)
+                      for columns, text in await _batches(source, known.schema_name, name)]  # fmt: skip
+        await _in_turns(session, turns, tenant)
+        return tuple([await _expected(source, session, known.schema_name, name, tenant) for name in tables])
+
+
+async def _in_turns(session: Session, turns: Sequence[Turn], tenant: str) -> None:
+    """Take every turn; what a foreign key refuses comes again after the others, as long as any of them works."""
+    waiting = list(turns)
+    while waiting:
+        held: list[Turn] = []
+        for turn in waiting:
+            try:
+                async with session.transaction():
+                    await turn()
+            except errors.ForeignKeyViolation:
+                held.append(turn)
+        if len(held) == len(waiting):
+            raise Blocked("RestoreUnfit", f"tenant {tenant}: rows refer to each other in no order that works")
+        waiting = held
+
+
+def _deleting(session: Session, table: str, tenant: str) -> Turn:
+    async def turn() -> None:
+        query = SQL("DELETE FROM {} WHERE tenant_id = %s").format(Identifier(ROWS_SCHEMA, table))
+        await session.execute(query, [tenant])
+
+    return turn
+
+
+def _inserting(session: Session, table: str, columns: list[str], rows: str, tenant: str) -> Turn:
+    target = Identifier(ROWS_SCHEMA, table)
+    listed = SQL(", ").join(map(Identifier, columns))
+    values = SQL(", ").join(Literal(tenant) if name == "tenant_id" else Identifier(name) for name in columns)
+    query = SQL(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM json_populate_recordset(NULL::{}, %s::json)"
+    ).format(target, listed, values, target)
+
+    async def turn() -> None:
+        await session.execute(query, [rows])
+
+    return turn
+
+
+async def _batches(source: Session, schema: str, table: str) -> list[tuple[list[str], str]]:
+    """The rows as JSON texts, in the order of the primary key: rows that refer to older ones come after them."""
+    where = f'"{schema}"."{table}"'
+    columns = [name for (name,) in await _rows(source, _COLUMNS, [where])]
+    key = [name for (name,) in await _rows(source, _KEY, [where])] or columns[:1]
+    order: Composable = SQL(", ").join(map(Identifier, key))
+    listed = SQL(", ").join(map(Identifier, columns))
+    query = SQL(
+        "SELECT json_agg(row_to_json(part) ORDER BY number)::text"
+        " FROM (SELECT row_number() OVER (ORDER BY {}) AS number, {} FROM {}) part"
+        " GROUP BY (number - 1) / {} ORDER BY min(number)"
+    ).format(order, listed, Identifier(schema, table), Literal(BATCH))
+    found = await _rows(source, query, [])
+    return [(columns, text) for (text,) in found]
+
+
+async def _expected(source: Session, session: Session, schema: str, table: str, tenant: str) -> Table:
+    """The count and the sum of the backup's rows, as they are when they are ``tenant``'s."""
+    columns = await _rows(session, _COLUMNS.replace("AND a.attgenerated = ''", ""), [f'"{ROWS_SCHEMA}"."{table}"'])
+    listed = SQL(", ").join(Literal(tenant) if name == "tenant_id" else Identifier(name) for (name,) in columns)
+    query = SQL("SELECT count(*), COALESCE(sum(hashtextextended(ROW({})::text, 0)::numeric), 0)::text FROM {}").format(
+        listed, Identifier(schema, table)
+    )
+    ((rows, checksum),) = await _rows(source, query, [])
+    return Table(name=table, rows=rows, checksum=checksum)
+
+
+async def _rows(session: Session, query: Any, values: list[Any]) -> list[tuple[Any, ...]]:
+    cursor = await session.execute(query, values or None)
+    return await cursor.fetchall()

@@ -1,0 +1,190 @@
+"""Backups as objects: taken and proved when asked for, by the Plan's schedule, and before a Tenant is deleted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from tests.cluster import samples
+from tests.cluster.api import Api, Object, condition, holds
+from tests.cluster.customers import Customers, may_connect
+from tests.cluster.journal import Journal
+from tests.cluster.remains import gone, state, traces
+from tests.cluster.running import Operator
+from tests.cluster.waiting import until
+
+Postgres = psycopg.AsyncConnection[Any]
+LEVELS = ["Schema", "Rows", "Database"]
+
+
+def backup(name: str, tenant: str, **spec: Any) -> Object:
+    head = {"apiVersion": "paybill.dev/v1alpha1", "kind": "TenantBackup", "metadata": {"name": name}}
+    return {**head, "spec": {"tenantRef": {"name": tenant}, **spec}}
+
+
+async def verified(customers: Customers, name: str) -> Object:
+    return await customers.until(name, lambda one: holds(one, "Ready"), kind="TenantBackup", seconds=60)
+
+
+def stored(operator: Operator) -> list[str]:
+    folder: Path = operator.settings.backup_folder  # type: ignore[assignment]
+    return [path.parent.name for path in folder.rglob("manifest.json")]
+
+
+async def test_a_backup_that_is_asked_for_is_taken_proved_and_gone_with_its_object(
+    api: Api, customers: Customers, operator: Operator, journal: Journal, name: str
+) -> None:
+    customer = await customers.onboard()
+    await api.apply(backup(name, customer.name))
+
+    made = await verified(customers, name)
+
+    status = made["status"]
+    assert status["tenantId"] == customer.id
+    assert status["verifiedTime"] >= status["startedTime"]
+    assert made["metadata"]["uid"] in stored(operator)
+    await customers.quiet()
+    journal.begin()
+    operator.look_at("TenantBackup", name, deep=True)
+    await customers.quiet()
+    assert [one.what for one in journal.writes()] == []
+
+    await api.delete("TenantBackup", name)
+    await until(lambda: gone(api, "TenantBackup", name))
+    assert made["metadata"]["uid"] not in stored(operator)
+
+
+async def test_without_a_tenant_it_says_so_and_can_go(api: Api, customers: Customers, name: str) -> None:
+    await api.apply(backup(name, f"{name}-nobody"))
+    await customers.until(name, lambda one: condition(one, "Stalled").get("reason") == "NoTenant", kind="TenantBackup")
+    await api.delete("TenantBackup", name)
+    await until(lambda: gone(api, "TenantBackup", name))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+async def test_snapshot_deletes_when_the_last_backup_is_proved(
+    level: str, api: Api, customers: Customers, control: Postgres, postgres: Postgres, operator: Operator, name: str
+) -> None:
+    await customers.plan(name, "Namespace", level, payment={"retainDays": 30, "archiveDays": 60})
+    customer = await customers.onboard("one", plan=name, spec={"deletionPolicy": "Snapshot"})
+    binding = await customers.binding(customer)
+
+    await api.delete("Tenant", customer.name)
+    await until(lambda: gone(api, "Tenant", customer.name), seconds=60)
+
+    backups = [one for one in await api.list("TenantBackup") if one["spec"]["tenantRef"]["name"] == customer.name]
+    assert [one["spec"]["reason"] for one in backups] == ["Final"]
+    assert holds(backups[0], "Ready")
+    assert not await may_connect(binding), "it was fenced first"
+    await customers.quiet()
+    assert await state(control, customer) == "deleted"
+    assert await traces(api, postgres, customer), "kept for the days that the Plan retains"
+
+    operator.clock.offset = timedelta(days=31)
+    operator.look_at("Drop", customer.id)
+
+    async def dropped() -> bool:
+        return await state(control, customer) == "dropped"
+
+    await until(dropped)
+    assert await traces(api, postgres, customer) == set()
+    assert backups[0]["metadata"]["uid"] in stored(operator), "the backup outlives its tenant"
+    operator.clock.offset = timedelta(days=91)
+    operator.look_at("TenantBackup", backups[0]["metadata"]["name"])
+    await until(lambda: gone(api, "TenantBackup", backups[0]["metadata"]["name"]))
+    assert backups[0]["metadata"]["uid"] not in stored(operator)
+
+
+async def test_without_a_store_snapshot_keeps_everything_and_says_so(
+    api: Api, customers: Customers, control: Postgres, name: str
+) -> None:
+    await api.apply(samples.cell(name))
+    await customers.plan(name)
+    customer = await customers.onboard("a", plan=name, spec={"deletionPolicy": "Snapshot", "cellRef": {"name": name}})
+    binding = await customers.binding(customer)
+
+    await api.delete("Tenant", customer.name)
+    message = await customers.stalled(customer.name, "NoBackupStore")
+
+    assert "spec.backup" in message
+    assert await may_connect(binding), "nothing is taken before it can be kept"
+    await api.edit("Tenant", customer.name, {"spec": {"deletionPolicy": "Delete"}})
+    await until(lambda: gone(api, "Tenant", customer.name))
+
+
+async def test_a_final_backup_that_fails_keeps_everything_and_is_tried_again(
+    api: Api, customers: Customers, control: Postgres, postgres: Postgres, operator: Operator
+) -> None:
+    customer = await customers.onboard(spec={"deletionPolicy": "Snapshot"})
+    pool = make_conninfo(
+        postgres.info.dsn, password=postgres.info.password, dbname=(await customers.binding(customer))["database"]
+    )
+    async with await psycopg.AsyncConnection.connect(pool, autocommit=True) as session:
+        await session.execute(f"SELECT lo_create(77); ALTER LARGE OBJECT 77 OWNER TO pb_{customer.id}_owner")  # type: ignore[arg-type]
+
+    await api.delete("Tenant", customer.name)
+    message = await customers.stalled(customer.name, "LargeObjects", seconds=60)
+
+    assert "everything is kept" in message
+    assert await state(control, customer) == "claimed"
+    async with await psycopg.AsyncConnection.connect(pool, autocommit=True) as session:
+        await session.execute("SELECT lo_unlink(77)")
+    operator.clock.offset = timedelta(minutes=16)
+    for found in await api.list("TenantBackup"):
+        if found["spec"]["tenantRef"]["name"] == customer.name:
+            operator.look_at("TenantBackup", found["metadata"]["name"])
+    await until(lambda: gone(api, "Tenant", customer.name), seconds=60)
+    assert await state(control, customer) == "deleted"
+
+
+async def test_the_plans_schedule_makes_backups_keeps_some_and_says_whether_they_are_fresh(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    await customers.plan(name, backup={"schedule": "0 3 * * *", "keep": 2})
+    customer = await customers.onboard("one", plan=name)
+
+    async def count() -> list[str]:
+        listed = [one for one in await api.list("TenantBackup") if one["spec"]["tenantRef"]["name"] == customer.name]
+        return sorted(one["metadata"]["name"] for one in listed if holds(one, "Ready"))
+
+    for day in range(2, 6):
+        operator.clock.offset = timedelta(days=day)
+        before = await count()
+        operator.look_at("Tenant", customer.name)
+
+        async def newer(before: list[str] = before) -> bool:
+            return bool(set(await count()) - set(before))
+
+        await until(newer, seconds=60)
+
+    async def two() -> bool:
+        return len(await count()) == 2
+
+    await until(two)
+    await customers.until(customer.name, lambda one: holds(one, "BackupFresh"))
+    operator.clock.offset = timedelta(days=9)
+    await customers.until(customer.name, lambda one: holds(one, "Ready"))
+
+
+async def test_an_operator_that_is_killed_makes_it_all_the_same(
+    api: Api, customers: Customers, operator: Operator, postgres: Postgres, name: str
+) -> None:
+    customer = await customers.onboard()
+    await api.apply(backup(name, customer.name))
+    await customers.until(name, lambda one: bool(one.get("status", {}).get("startedTime")), kind="TenantBackup")
+
+    operator.crash()
+    operator.start()
+
+    await verified(customers, name)
+    left = await postgres.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'pb_scratch_%'")
+    assert await left.fetchall() == []
+    logins = await postgres.execute(
+        "SELECT bool_or(rolcanlogin) FROM pg_roles WHERE rolname LIKE %s", (f"pb_{customer.id}_bak_%",)
+    )
+    assert await logins.fetchone() == (False,)
