@@ -62,6 +62,12 @@ class Running:
         if (worker := self.operation.identity()) is not None:
             processes.kill_all(worker)
 
+    async def forget(self) -> None:
+        """Kill no longer what has ended."""
+        for task in self.work:
+            task.cancel()
+        await asyncio.gather(*self.work, return_exceptions=True)
+
 
 class Node:
     """The node; ``holds`` keeps pods waiting, as an image that is nowhere does."""
@@ -87,6 +93,7 @@ class Node:
         self._call(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def kill(self, operation: str) -> None:
         """End the container of an operation at once, as a machine that is out of memory does."""
@@ -119,9 +126,7 @@ class Node:
         for one in self._pods.values():
             one.kill()
             await one.process.wait()
-            for task in one.work:
-                task.cancel()
-            await asyncio.gather(*one.work, return_exceptions=True)
+            await one.forget()
         await self._server.cleanup()
 
     async def _live(self) -> None:
@@ -148,6 +153,8 @@ class Node:
         if metadata.get("deletionTimestamp"):
             if running is None or running.process.returncode is not None:
                 self._pods.pop(uid, None)
+                if running is not None:
+                    await running.forget()
                 await api.call("DELETE", where, {"gracePeriodSeconds": 0})
             elif not running.ending:
                 running.ending = True

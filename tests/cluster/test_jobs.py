@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 from paybill.cli.main import main
 from paybill.desired import names
-from paybill.desired.job import OperationPods
+from paybill.desired.job import OperationPods, build
 from paybill.engines.sealed import MARK
+from paybill.lifecycle import job
 from tests.cluster import samples
-from tests.cluster.api import Api, Object, holds
+from tests.cluster.api import Api, Object, accepted, holds
 from tests.cluster.customers import Customer, Customers, may_connect
-from tests.cluster.halting import PAID, UNPAID, later, paybill_json
+from tests.cluster.halting import PAID, UNPAID, paybill_json
 from tests.cluster.node import Node
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
@@ -215,6 +217,7 @@ async def test_an_operator_that_ends_meanwhile_hears_the_answer_of_a_pod_that_ha
     assert "not-a-real-secret-key" not in told
 
 
+@pytest.mark.exhaustive
 async def test_an_operator_that_ends_and_begins_while_a_pod_works_waits_for_it(
     scene: Scene, customers: Customers, operator: Operator, name: str
 ) -> None:
@@ -261,6 +264,7 @@ async def test_one_that_is_cancelled_is_asked_and_says_so(
     await until(lambda: _nothing_left(scene), seconds=SECONDS)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("what", ["Pod", "Job"])
 async def test_what_somebody_deletes_is_stopped_in_order_and_begun_anew(
     scene: Scene, api: Api, customers: Customers, name: str, what: str
@@ -278,23 +282,23 @@ async def test_what_somebody_deletes_is_stopped_in_order_and_begun_anew(
     assert await scene.operations() == [("up", "Failed"), UP], "it could say what it had done, so nothing is in doubt"
 
 
+@pytest.mark.exhaustive
 async def test_a_pod_that_does_not_begin_has_changed_nothing(
-    scene: Scene, customers: Customers, operator: Operator, name: str
+    scene: Scene, customers: Customers, operator: Operator, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(job, "START", timedelta(seconds=2))
     scene.node.holds = True
     try:
         await scene.begin()
         operation = await until(lambda: _waits(scene), seconds=SECONDS)
-        later(operator, minutes=11)
         await until(lambda: _ended(scene, operation), seconds=SECONDS)
     finally:
         scene.node.holds = False
+        monkeypatch.undo()
     row = await scene.row(operation)
     assert (row["state"], row["reason"]) == ("Failed", "PodNotStarted")
     assert "there is no such image" in row["message"]
 
-    later(operator, minutes=12)
-    operator.look_at("Tenant", name)
     await customers.ready(name, seconds=SECONDS)
     assert await scene.operations() == [("up", "Failed"), UP]
 
@@ -304,3 +308,20 @@ async def _waits(scene: Scene) -> str:
     (operation,) = await rows.fetchone() or ("",)
     pods = await scene.api.list("Pod", HOME, f"{names.OPERATION_LABEL}={operation}") if operation else []
     return operation if any("containerStatuses" in pod["status"] for pod in pods) else ""
+
+
+async def test_its_pod_is_taken_where_pod_security_is_at_its_strictest(api: Api, name: str) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    await until(lambda: api.get("ServiceAccount", "default", name))
+    pods = OperationPods(image="here", service_account_name="default")
+    template = build("a-1", "a", "one", name, pods, lasts=timedelta(1), grace=timedelta(1))["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    pod["metadata"] = {**template["metadata"], "name": "one", "namespace": name}
+    where = f"/api/v1/namespaces/{name}/pods"
+
+    accepted(*await api.call("POST", where, pod, dryRun="All", fieldValidation="Strict"))
+
+    del pod["spec"]["containers"][0]["securityContext"]
+    status, answer = await api.call("POST", where, pod, dryRun="All")
+    assert (status, "violates PodSecurity" in answer["message"]) == (403, True)
