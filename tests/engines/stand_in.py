@@ -38,6 +38,10 @@ class StandIn:
         database = DatabaseOutput(host="db", admin_user="admin", admin_password=password)
         return Result(changes=(CHANGE,), outputs=StackOutputs(database=database))
 
+    def long(self, request: Request, tell: Tell, argument: str) -> Result:
+        """Its result is longer than a line may be."""
+        return Result(changes=(CHANGE.model_copy(update={"address": "x" * (5 << 20)}),))
+
     def nothing(self, request: Request, tell: Tell, argument: str) -> Result:
         return Result(counts={"same": 1})
 

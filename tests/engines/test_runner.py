@@ -311,6 +311,16 @@ async def test_rubbish_among_the_answers_is_skipped(root: Path) -> None:
     ended.remove()
 
 
+@pytest.mark.parametrize(("kind", "reason"), [("preview", "WorkerDied"), ("up", "RecoveryNeeded")])
+async def test_a_result_that_is_too_long_to_be_read_is_not_taken_for_none(root: Path, kind: str, reason: str) -> None:
+    ended = await carry_out(request(root / "a", "long", kind=kind))
+    assert ended.result is None
+    assert ended.failed is not None
+    assert ended.failed.reason == reason
+    assert ended.recovery_needed is (kind == "up")
+    ended.remove()
+
+
 async def test_endless_answers_are_neither_kept_in_memory_nor_on_the_disk(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

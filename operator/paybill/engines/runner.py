@@ -222,7 +222,9 @@ class _Last:
 
 def _ended(folder: Folder, record: Record, claim: int, last: _Last) -> Ended:
     code, stop = folder.exit_code(), folder.stopping()
-    failed, silent = last.failed, code is None or (last.failed is None and code not in _DONE)
+    # Done without a result that could be read: as if nothing had been found to change, it must not be taken.
+    done = code in _DONE and last.result is not None
+    failed, silent = last.failed, code is None or (last.failed is None and not done)
     writes = record.kind in WRITES
     if silent:
         failed = Failed(reason="RecoveryNeeded" if writes else "WorkerDied", message=_died(record, stop, writes=writes))
@@ -251,7 +253,9 @@ _BECAUSE = {
 
 
 def _died(record: Record, stop: Stop | None, *, writes: bool) -> str:
-    happened = _BECAUSE.get(stop.reason if stop else "", "died without a word (killed, or out of memory)")
+    happened = _BECAUSE.get(
+        stop.reason if stop else "", "died without a word that can be read (killed, or out of memory)"
+    )
     then = "what it had begun is unknown, so a recovery comes first" if writes else "it changed nothing: try again"
     return f"The worker of {record.kind} for stack {record.stack} {happened}: {then}"
 
