@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import psycopg
+import pytest
 
+from paybill.moves import closing, leaving, replication, target, verification
+from paybill.reconcile import move_steps
 from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customer, Customers, connect, may_connect, secret
+from tests.cluster.remains import state, traces
+from tests.cluster.running import Operator
 from tests.cluster.waiting import until
 
 Postgres = psycopg.AsyncConnection[Any]
@@ -106,3 +112,116 @@ async def test_a_plan_change_moves_it_there_and_back_while_it_writes(
     await customers.quiet()
     kept = await postgres.execute("SELECT 1 FROM pg_database WHERE datname = %s", (f"pb_kept_{customer.id}",))
     assert await kept.fetchone() is not None
+
+
+async def begun(customers: Customers, api: Api, name: str) -> tuple[Customer, Writer]:
+    """A customer that writes, and a Plan that means another level by now."""
+    await customers.plan(name)
+    customer = await customers.onboard(plan=name)
+    await tables(api, customer)
+    writer = Writer(customers, customer)
+    await writer.more()
+    await api.edit("Plan", name, {"spec": DATABASE})
+    return customer, writer
+
+
+LONG = pytest.mark.exhaustive
+POINTS = (
+    pytest.param(target, "make", marks=LONG),
+    (replication, "begin"),
+    (closing, "close"),
+    pytest.param(replication, "drain", marks=LONG),
+    pytest.param(verification, "complete", marks=LONG),
+    (verification, "verify"),
+    (move_steps, "settle"),
+    pytest.param(leaving, "retire", marks=LONG),
+)
+
+
+@pytest.mark.parametrize(("module", "act"), POINTS, ids=lambda one: one if isinstance(one, str) else "")
+async def test_an_operator_that_is_killed_behind_any_act_goes_on(
+    api: Api,
+    customers: Customers,
+    operator: Operator,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    act: str,
+) -> None:
+    usual, killed = getattr(module, act), []
+
+    async def kill(*args: Any, **kwargs: Any) -> Any:
+        answer = await usual(*args, **kwargs)
+        if not killed:
+            killed.append(act)
+            operator.end_soon()
+            await asyncio.sleep(30)  # it is cancelled in here
+        return answer
+
+    monkeypatch.setattr(module, act, kill)
+    customer, writer = await begun(customers, api, name)
+
+    async def dead() -> bool:
+        return bool(killed) and not operator.running
+
+    await until(dead, seconds=60.0)
+    operator.crash()
+    operator.start()
+
+    found = await at(customers, name, "Database")
+    await writer.more()
+    await writer.stop()
+    assert set(writer.committed) <= await logged(customers, customer)
+    assert found["status"]["move"]["mode"] == "Online"
+
+
+async def test_one_that_a_person_holds_leaves_nothing(
+    api: Api, customers: Customers, postgres: Postgres, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = replication.progress
+
+    async def never(job: Any) -> Any:
+        return dataclasses.replace(await usual(job), behind=1 << 40)
+
+    monkeypatch.setattr(replication, "progress", never)
+    customer, writer = await begun(customers, api, name)
+    moving = await customers.until(name, lambda one: holds(one, "Moving", "Copying"), seconds=60.0)
+    assert holds(moving, "Ready")
+    assert moving["status"]["move"]["lagBytes"] == 1 << 40
+
+    await api.edit("Tenant", name, {"metadata": {"annotations": {"paybill.dev/move": "hold"}}})
+    await customers.until(name, lambda one: condition(one, "Moving") == {} or "move" not in one["status"], seconds=60.0)
+    await writer.more()
+    await writer.stop()
+
+    left = await postgres.execute(
+        "SELECT datname::text FROM pg_database WHERE strpos(datname, %(id)s) > 0 UNION ALL SELECT slot_name::text"
+        " FROM pg_replication_slots WHERE strpos(slot_name, %(id)s) > 0 UNION ALL SELECT rolname::text FROM pg_roles"
+        " WHERE rolname !~ '^pb_[0-9a-z]{8}_' AND strpos(rolname, %(id)s) > 0", {"id": customer.id},
+    )  # fmt: skip
+    assert await left.fetchall() == []
+    assert set(writer.committed) <= await logged(customers, customer)
+
+
+async def test_a_tenant_that_is_deleted_in_the_middle_leaves_nothing(
+    api: Api, customers: Customers, postgres: Postgres, control: Postgres, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = replication.progress
+
+    async def never(job: Any) -> Any:
+        return dataclasses.replace(await usual(job), behind=1 << 40)
+
+    monkeypatch.setattr(replication, "progress", never)
+    customer, writer = await begun(customers, api, name)
+    await customers.until(name, lambda one: holds(one, "Moving", "Copying"), seconds=60.0)
+    await writer.stop()
+
+    await api.delete("Tenant", name)
+
+    async def dropped() -> bool:
+        return await state(control, customer) == "dropped"
+
+    await until(dropped, seconds=60.0)
+    assert await traces(api, postgres, customer) == set()
+    slots = await postgres.execute("SELECT 1 FROM pg_replication_slots WHERE strpos(slot_name, %s) > 0", (customer.id,))
+    assert await slots.fetchall() == []

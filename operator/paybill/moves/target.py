@@ -39,6 +39,7 @@ _DATABASE: Final = """
 SELECT COALESCE(shobj_description(oid, 'pg_database'), ''), pg_get_userbyid(datdba)::text
   FROM pg_database WHERE datname = %s
 """
+_GROUP: Final = "SELECT COALESCE(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s"
 _THERE: Final = "SELECT 1 FROM pg_extension WHERE extname = %s"
 _AVAILABLE: Final = "SELECT 1 FROM pg_available_extensions WHERE name = %s"
 
@@ -77,9 +78,13 @@ async def clear(job: Job) -> None:
             await drop(target.server, target.pool, job.tenant, target.desired.uid, fence=_held(job), has_rows=False)
         return
     if target.own:
+        name = Identifier(target.pool.name)
         await target.server.forget(target.pool.name)
         async with target.server.session() as admin:
-            await admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(target.pool.name)))
+            await admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(name))
+            row = await (await admin.execute(_GROUP, [target.pool.name])).fetchone()
+            if row is not None and row[0] == target.pool.mark:
+                await admin.execute(SQL("DROP ROLE {}").format(name))
         return
     async with target.server.session(target.pool.name) as admin:
         await run(admin, (*asserting(target.server.epoch), *_without(job)))

@@ -1,0 +1,247 @@
+"""Moves that are cut short, that meet something foreign, or whose tenant has what cannot be copied while it is used."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+
+import psycopg
+import pytest
+
+from paybill.api.failures import Blocked
+from paybill.databases.pools import ensure_pool
+from paybill.databases.server import Server
+from paybill.moves import archive, closing, leaving, logins, replication, shape, target, verification
+from tests.control.postgres import ThrowAwayPostgres
+from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
+from tests.databases.servers import HBA, TestServer, start
+from tests.databases.tenancy import pool
+from tests.databases.test_moves import left
+
+
+@pytest.fixture
+def at():
+    """The one kind of server where rows are copied while they are used, whatever they are."""
+    return start("Superuser", 18)
+
+
+@pytest.fixture
+async def home(server):
+    where = dataclasses.replace(pool("Databases"), holds="Schemas")
+    await ensure_pool(server, where)
+    return where
+
+
+LONG = pytest.mark.exhaustive
+CUTS = (
+    "made", pytest.param("published", marks=LONG), "subscribed", pytest.param("copied", marks=LONG), "closed",
+    pytest.param("drained", marks=LONG), "completed", pytest.param("verified", marks=LONG),
+)  # fmt: skip
+
+
+async def go(job, cut: str) -> str:
+    """The steps up to a cut, as an operator that is killed there leaves them; returns which step was kept last."""
+    found = await shape.look(job)
+    definition = await archive.definition(job)
+    await target.make(job, "Online", definition, found.extensions, {})
+    if cut == "made":
+        return "Prepare"
+    await replication._publish(job, found.tables)
+    if cut == "published":
+        return "Prepare"
+    await replication.begin(job, found.tables)
+    if cut == "subscribed":
+        return "Prepare"
+    await copied(job)
+    if cut == "copied":
+        return "Copy"
+    await closing.close(job)
+    if cut == "closed":
+        return "Cutover"
+    await replication.drain(job)
+    if cut == "drained":
+        return "Cutover"
+    await verification.complete(job, "Online", definition)
+    if cut == "completed":
+        return "Cutover"
+    await verification.verify(job)
+    return "Cutover"
+
+
+@pytest.mark.parametrize("cut", CUTS)
+async def test_one_that_was_cut_short_goes_on_from_the_step_that_is_kept(at, schemas, home, acme, cut):
+    fill(acme, 20)
+    acme.sql(
+        "CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.note := NEW.note || '!'; RETURN NEW;"
+        " END$$; CREATE TRIGGER stamp BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION stamp()", "mig_a",
+    )  # fmt: skip
+    job = await job_to(acme, own(acme), home)
+    with Writer(acme) as writer:
+        writer.wait_for(10)
+        kept = await go(job, cut)
+        # Another process goes on, which knows nothing but the step that was kept.
+        if kept == "Prepare":
+            moved, _, _ = await move(job, acme, writer)
+        else:
+            found = await shape.look(job)
+            definition = await archive.definition(job)
+            await copied(job)
+            await switch_over(job, "Online", definition, found.shape)
+            writer.database = job.target.pool.name
+            moved = await open_target(job, acme)
+            await leaving.retire(job)
+            await leaving.retire(job)
+        writer.wait_for(10)
+
+    assert set(writer.committed) <= logged(moved)
+    assert moved.sql("INSERT INTO items (note) VALUES ('new') RETURNING id, note") == [(21, "new!")]
+    assert moved.sql("SELECT count(*) FROM items WHERE note LIKE '%!'") == [(1,)]
+    await leaving.discard(job)
+    assert left(at, acme) == {("database", f"pb_t_{acme.id}"), ("role", f"pb_t_{acme.id}")}
+
+
+@pytest.mark.parametrize("cut", ["made", "subscribed", "verified"])
+async def test_one_that_is_given_up_leaves_the_tenant_as_it_was(at, schemas, home, acme, cut):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    await go(job, cut)
+    if cut == "verified":
+        await closing.reopen(job)
+
+    await target.clear(job)
+
+    assert left(at, acme) == {("schema", f"t_{acme.id}")}
+    await acme.ensure()
+    assert await acme.differences() == ()
+    assert acme.sql("SELECT count(*) FROM items") == [(20,)]
+
+
+async def test_something_foreign_in_the_way_is_left_alone(at, schemas, home, acme):
+    job = await job_to(acme, own(acme), home)
+    at.run(f"CREATE DATABASE pb_t_{acme.id}")
+    try:
+        with pytest.raises(Blocked, match="Nothing was changed") as said:
+            await target.make(job, "Online", b"", (), {})
+        assert said.value.reason == "NameConflict"
+    finally:
+        at.run(f"DROP DATABASE pb_t_{acme.id}")
+    assert acme.sql("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ("CREATE TABLE loose (a int)", "loose without a primary key"),
+        ("CREATE UNLOGGED TABLE quick (id int PRIMARY KEY)", "1 unlogged tables"),
+        ("CREATE MATERIALIZED VIEW seen AS SELECT 1 AS a", "1 materialized views"),
+    ],
+)
+async def test_what_cannot_be_replicated_is_moved_offline_and_is_all_there(schemas, home, acme, made, says):
+    fill(acme, 20)
+    acme.sql(made, "mig_a")
+    job = await job_to(acme, own(acme), home)
+
+    assert says in "; ".join((await shape.look(job)).offline)
+    moved, done, mode = await move(job, acme)
+
+    assert mode == "Offline"
+    assert done.rows >= 40
+    assert moved.sql("SELECT count(*) FROM items") == [(20,)]
+    assert moved.sql("INSERT INTO items (note) VALUES ('next') RETURNING id") == [(21,)]
+
+
+async def test_large_objects_are_refused(at, schemas, home, acme):
+    at.run(f"SELECT lo_create(0); ALTER LARGE OBJECT {at.run('SELECT lo_create(0)', schemas.name)[0][0]} OWNER TO "
+           f"pb_{acme.id}_owner", schemas.name)  # fmt: skip
+    job = await job_to(acme, own(acme), home)
+
+    assert "large objects" in "; ".join((await shape.look(job)).refusals)
+
+
+async def test_a_table_that_is_altered_meanwhile_is_noticed_behind_the_fence(schemas, home, acme):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    found = await shape.look(job)
+    assert await verification.unchanged(job, found.shape)
+
+    acme.sql("ALTER TABLE items ADD COLUMN extra int", "mig_a")
+
+    assert not await verification.unchanged(job, found.shape)
+
+
+async def test_a_row_that_differs_stops_the_switch(at, schemas, home, acme):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    await go(job, "drained")
+    at.run(f"UPDATE t_{acme.id}.items SET note = 'other' WHERE id = 7", f"pb_t_{acme.id}")
+
+    with pytest.raises(Blocked, match="items has 20 rows whose checksum") as said:
+        await verification.verify(job)
+    assert said.value.reason == "MoveDiffers"
+
+
+async def test_no_password_is_in_the_servers_log(at, schemas, home, acme, monkeypatch):
+    made = []
+    usual = logins.make
+
+    async def make(*args):
+        made.append(await usual(*args))
+        return made[-1]
+
+    monkeypatch.setattr(logins, "make", make)
+    at.run("ALTER SYSTEM SET log_statement = 'all'")
+    at.run("SELECT pg_reload_conf()")
+    try:
+        job = await job_to(acme, own(acme), home)
+        await move(job, acme)
+    finally:
+        at.run("ALTER SYSTEM RESET log_statement")
+        at.run("SELECT pg_reload_conf()")
+    log = (at.process.folder / "log").read_text(errors="replace")
+    assert "CREATE PUBLICATION" in log
+    assert len(made) > 3
+    assert [login.user for login in made if login.password in log] == []
+
+
+@pytest.fixture(scope="module")
+def other_at():
+    """Another server, as the outside sees it."""
+    process = ThrowAwayPostgres(wal_level="logical")
+    atexit.register(process.remove)
+    (process.data / "pg_hba.conf").write_text(HBA)
+    found = TestServer(process, "Superuser", 18)
+    found.run("SELECT pg_reload_conf()")
+    return found
+
+
+@pytest.mark.parametrize("level", ["Schema", "Database"])
+async def test_it_goes_to_another_server_at_the_level_it_has(at, other_at, server, schemas, home, acme, level):
+    fill(acme, 100)
+    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
+    try:
+        there = dataclasses.replace(home if level == "Database" else schemas, server="pool-2")
+        await ensure_pool(other, there)
+        tenant = acme
+        if level == "Database":
+            tenant, _, _ = await move(await job_to(acme, own(acme), home), acme)
+        job = await job_to(tenant, own(acme) if level == "Database" else there, there, server=other)
+        if level == "Database":
+            source = dataclasses.replace(job.source, home=home)
+            job = dataclasses.replace(job, source=source)
+        assert not job.same_server
+        with Writer(tenant) as writer:
+            writer.wait_for(20)
+            moved, _, mode = await move(job, tenant, None)
+            moved.at = other_at
+            writer.tenant, writer.database = moved, moved.pool.name
+            writer.wait_for(20)
+
+        assert mode == "Online"
+        assert await moved.differences() == ()
+        assert set(writer.committed) <= logged(moved)
+        with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+            tenant.sql("SELECT 1")
+        await leaving.discard(job)
+        assert at.run("SELECT 1 FROM pg_roles WHERE strpos(rolname, %s) > 0", "postgres", [f"pb_{acme.id}_"]) == []
+    finally:
+        await other.close()
