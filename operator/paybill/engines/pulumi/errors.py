@@ -90,7 +90,7 @@ KINDS: tuple[Kind, ...] = (
         r"already ?(exists|owned)|entityalreadyexists|name .*(taken|not available)|conflicts? with an existing",
         Exit.USER,
         "NameTaken",
-        "adopt or remove what has the name, or raise the tenant's generation",
+        "adopt or remove what has the name",
     ),
     _kind(
         r"(unable to|could not|failed to) (open|list|read) (bucket|state)|nosuchbucket|bucket .*does not exist"

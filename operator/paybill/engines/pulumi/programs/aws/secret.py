@@ -9,7 +9,7 @@ from paybill.engines.pulumi.programs.aws import policies
 from paybill.engines.pulumi.programs.stack import Stack
 
 RECOVERY_DAYS = 30
-"""How long a deleted secret can be had back; its name stays taken meanwhile, hence the generation in it."""
+"""How long a deleted secret can be had back; its name stays taken meanwhile."""
 
 
 def secret(stack: Stack, key_arn: pulumi.Input[str]) -> secretsmanager.Secret:

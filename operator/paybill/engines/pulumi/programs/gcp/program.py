@@ -13,7 +13,7 @@ from paybill.engines.pulumi.programs.stack import Handed, Stack
 CANNOT: tuple[str, ...] = (
     (
         "GCP: keys and key rings can never be deleted, only a key's versions can: a cell has one ring per region, and "
-        "a key's name stays taken for ever, so a new generation is a new key."
+        "a key's name stays taken for ever, so it is never made a second time."
     ),
     "GCP: a Cloud SQL instance's name stays taken for about a week after its deletion.",
     (

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAYS = 3650
-"""It lives as long as the server's name does; another generation has another one."""
+"""It lives as long as the server's name does."""
 
 
 @dataclass(frozen=True, kw_only=True)

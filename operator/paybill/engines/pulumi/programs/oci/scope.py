@@ -12,7 +12,7 @@ def own(stack: Stack) -> pulumi.Output[str]:
     """A compartment of the tenant's own; gives its OCID.
 
     Without ``enable_delete`` the provider would silently take over a compartment of the same name, whoever's it is, and
-    never delete it. With it a name that is taken is an error, so the name has the generation in it.
+    never delete it. With it a name that is taken is an error.
     """
     inputs = stack.inputs
     made = identity.Compartment(
