@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from paybill.cli.main import main
 from paybill.moves import closing, leaving, replication, target, verification
 from paybill.reconcile import move_steps
+from tests.cluster import samples
 from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customer, Customers, connect, may_connect, secret
 from tests.cluster.remains import state, traces
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
+from tests.conftest import LocalThread
 
 Postgres = psycopg.AsyncConnection[Any]
 DATABASE = {"isolation": {"model": "Bridge", "compute": "Namespace", "database": "Database"}}
@@ -225,3 +230,58 @@ async def test_a_tenant_that_is_deleted_in_the_middle_leaves_nothing(
     assert await traces(api, postgres, customer) == set()
     slots = await postgres.execute("SELECT 1 FROM pg_replication_slots WHERE strpos(slot_name, %s) > 0", (customer.id,))
     assert await slots.fetchall() == []
+
+
+def command(control_plane: LocalThread, *words: str) -> Any:
+    """`paybill move` as a person runs it: what it prints for programs, or what it failed with."""
+    result = CliRunner().invoke(
+        main, ["move", *words, "--output", "json", "--kubeconfig", str(control_plane.kubeconfig)]
+    )
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+async def test_a_person_moves_it_to_another_server_of_its_cell_and_back(
+    api: Api, customers: Customers, name: str, control_plane: LocalThread
+) -> None:
+    await api.apply(samples.cell(name, [samples.server("one-1"), samples.server("one-2")]))
+    customer = await customers.onboard(spec={"cellRef": {"name": name}})
+    await tables(api, customer)
+    writer = Writer(customers, customer)
+    await writer.more()
+    before = await customers.binding(customer)
+
+    def run(*words: str) -> Any:
+        return asyncio.to_thread(command, control_plane, name, *words)
+
+    dry = await run("--server", "one-2", "--dry-run")
+    assert dry["move"] is None
+    there = await run("--server", "one-2", "--wait", "90")
+    assert (there["placement"]["server"], there["moving"]["reason"]) == ("one-2", "Moved")
+    await writer.more()
+    assert (await customers.binding(customer))["database"] != before["database"]
+
+    back = await run("--reverse", "--wait", "0")
+    assert back["tenant"] == name
+    found = await customers.until(
+        name, lambda one: one["status"]["placement"]["server"] == "one-1" and holds(one, "Ready"), seconds=90.0
+    )
+    await writer.more()
+    await writer.stop()
+    assert condition(found, "Moving")["status"] == "False"
+    assert set(writer.committed) <= await logged(customers, customer)
+    assert await customers.binding(customer) == before
+
+
+async def test_a_server_that_cannot_take_it_is_refused_and_nothing_is_touched(
+    api: Api, customers: Customers, name: str
+) -> None:
+    customer = await customers.onboard()
+    before = await customers.binding(customer)
+
+    await api.edit("Tenant", name, {"metadata": {"annotations": {"paybill.dev/server": "rows-1"}}})
+
+    said = await customers.stalled(name, "MoveNotSupported")
+    assert "rows-1" in said
+    assert await customers.binding(customer) == before
+    assert await may_connect(before)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import dataclasses
+import signal
+import time
 
 import psycopg
 import pytest
 
-from paybill.api.failures import Blocked
+from paybill.api.failures import Blocked, Retry
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
 from paybill.moves import archive, closing, leaving, logins, replication, shape, target, verification
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
 from tests.databases.servers import HBA, TestServer, start
-from tests.databases.tenancy import pool
+from tests.databases.tenancy import pool, quick_verifier
 from tests.databases.test_moves import left
 
 
@@ -245,3 +248,65 @@ async def test_it_goes_to_another_server_at_the_level_it_has(at, other_at, serve
         assert at.run("SELECT 1 FROM pg_roles WHERE strpos(rolname, %s) > 0", "postgres", [f"pb_{acme.id}_"]) == []
     finally:
         await other.close()
+
+
+@pytest.mark.parametrize("who", ["source", "target"])
+async def test_a_server_that_dies_in_the_middle_of_the_copy_is_waited_for(at, other_at, server, schemas, acme, who):
+    fill(acme, 20_000)
+    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
+    try:
+        there = dataclasses.replace(schemas, server="pool-2")
+        await ensure_pool(other, there)
+        job = await job_to(acme, there, there, server=other)
+        found = await shape.look(job)
+        definition = await archive.definition(job)
+        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
+        await target.make(job, "Online", definition, found.extensions, verifiers)
+        await replication.begin(job, found.tables)
+
+        died = (at if who == "source" else other_at).process
+        died.stop(how=signal.SIGQUIT)
+        died.start()
+
+        await until_copied(job)
+        await switch_over(job, "Online", definition, found.shape)
+        moved = await open_target(job, acme)
+        assert moved.at is at
+        moved.at = other_at
+        assert moved.sql("SELECT count(*) FROM items") == [(20_000,)]
+        await leaving.retire(job)
+    finally:
+        await other.close()
+
+
+async def until_copied(job) -> None:
+    """As ``copied``, by way of the time in which a server gives no sessions."""
+    ends = time.monotonic() + 60
+    while True:
+        try:
+            if (await replication.progress(job)).near:
+                return
+        except Retry:
+            assert time.monotonic() < ends
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.1)
+
+
+async def test_what_an_earlier_move_left_is_no_hindrance(at, schemas, home, acme):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    at.run(f"CREATE PUBLICATION pb_mv_{acme.id}", schemas.name)
+    at.run(f"SELECT pg_create_logical_replication_slot('pb_mv_{acme.id}', 'pgoutput')", schemas.name)
+
+    moved, _, mode = await move(job, acme)
+
+    assert mode == "Online"
+    assert moved.sql("SELECT count(*) FROM items") == [(20,)]
+
+
+async def test_an_extension_that_is_missing_is_made_where_nobody_shares_it(at, schemas, home, acme):
+    job = await job_to(acme, own(acme), home)
+    with pytest.raises(Blocked, match="does not have it") as said:
+        await target.make(job, "Online", await archive.definition(job), (("no_such_thing", "1.0"),), {})
+    assert said.value.reason == "ExtensionMissing"
+    assert acme.sql("SELECT 1") == [(1,)]

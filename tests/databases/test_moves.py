@@ -63,3 +63,14 @@ UNION ALL SELECT 'subscription', subname::text FROM pg_subscription WHERE strpos
 def left(at, tenant) -> set[tuple]:
     """What of a move is there, as far as the tenant's pool and the whole server show."""
     return set(at.run(LEFT, tenant.pool.name, {"id": tenant.id}))
+
+
+async def test_tables_that_call_nothing_are_copied_online_on_every_version(at, server, schemas, home, acme):
+    acme.sql("INSERT INTO notes SELECT g, 'b' FROM generate_series(1, 50) g")
+    job = await job_to(acme, own(acme), home)
+
+    moved, done, mode = await move(job, acme)
+
+    assert mode == ("Online" if server.traits.superuser else "Offline")
+    assert done.rows == 50
+    assert await moved.differences() == ()

@@ -13,8 +13,10 @@ from typing import Any
 
 import click
 
+from paybill.api.conditions import find_condition
 from paybill.api.failures import Blocked
 from paybill.api.subscription import Subscription
+from paybill.api.tenant import Tenant
 from paybill.billing import manual
 from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import Contract, contract_of, utcnow
@@ -45,6 +47,8 @@ class Outlook:
     because: str
     has: str
     transitions: tuple[Transition, ...]
+    plan_change: str | None = None
+    """What stands between the Tenant and the Plan that is wanted, such as a move of its data."""
 
 
 @click.command()
@@ -96,6 +100,7 @@ def look_ahead(found: Contract, now: datetime) -> Outlook:
         phase=verdict.phase,
         because=verdict.because,
         has=consequence(verdict.phase, plan.payment, shared=shared),
+        plan_change=_plan_change(found.tenant),
         transitions=tuple(
             Transition(
                 phase=step.phase,
@@ -112,6 +117,8 @@ def lines(outlook: Outlook, now: datetime) -> Iterator[str]:
     """The outlook as people read it."""
     stands = f"{outlook.tenant} is {outlook.phase} by Subscription {outlook.subscription} ({outlook.because})"
     yield f"{stands}: {outlook.has}."
+    if outlook.plan_change is not None:
+        yield f"{outlook.plan_change}."
     if not outlook.transitions:
         yield "Nothing changes by itself."
         return
@@ -128,11 +135,17 @@ def as_json(outlook: Outlook) -> dict[str, Any]:
         "phase": outlook.phase,
         "because": outlook.because,
         "has": outlook.has,
+        "planChange": outlook.plan_change,
         "transitions": [
             {"phase": one.phase, "time": one.time, "because": one.because, "does": one.does}
             for one in outlook.transitions
         ],
     }
+
+
+def _plan_change(tenant: Tenant) -> str | None:
+    current = find_condition(tenant.status.conditions, "PlanCurrent")
+    return f"{current.reason}: {current.message}" if current is not None and current.status == "False" else None
 
 
 def _snapshot(subscription: Subscription) -> Any:
