@@ -17,6 +17,7 @@ from paybill.reconcile import move_steps
 from tests.cluster import samples
 from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customer, Customers, connect, may_connect, secret
+from tests.cluster.halting import set_mode
 from tests.cluster.remains import state, traces
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
@@ -285,3 +286,20 @@ async def test_a_server_that_cannot_take_it_is_refused_and_nothing_is_touched(
     assert "rows-1" in said
     assert await customers.binding(customer) == before
     assert await may_connect(before)
+
+
+async def test_a_halt_shuts_nobody_out_and_the_move_goes_on_after_it(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    await set_mode(api, operator, "NonDestructive")
+    try:
+        customer, writer = await begun(customers, api, name)
+        waiting = await customers.until(name, lambda one: holds(one, "Moving", "Halted"), seconds=60.0)
+        await writer.more(50)
+        assert waiting["status"]["move"]["attempt"] == 1
+    finally:
+        await set_mode(api, operator, "Full")
+    await at(customers, name, "Database")
+    await writer.more()
+    await writer.stop()
+    assert set(writer.committed) <= await logged(customers, customer)

@@ -206,7 +206,8 @@ def wake(world: World, current: Pass) -> datetime | None:
     row = world.moves.of(current.claim.id) if current.claim is not None else None
     waits = current.unmoved.after if isinstance(current.unmoved, Retry) else None
     if waits is not None:
-        return world.now() + timedelta(seconds=waits)
+        # Whoever ends a halt wakes those whose reconcile waits; a move waits beside it, and looks by itself.
+        return world.now() + min(timedelta(seconds=waits), LATER)
     if row is None and current.unmoved is not None:
         return world.now() + LATER
     if row is None:  # what the last one left is gone, and another one is asked for

@@ -19,7 +19,7 @@ from paybill.moves import archive, closing, leaving, replication, shape, target,
 from paybill.moves.job import Job
 from paybill.reconcile.database import Credentials
 from paybill.reconcile.site import Site
-from paybill.reconcile.steps import Step, take
+from paybill.reconcile.steps import Step, ask, take
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -95,6 +95,13 @@ async def _verifiers(moving: Moving) -> Mapping[str, str]:
 
 async def cut_over(moving: Moving) -> None:
     """Stop writes, bring the rest over, compare, switch; else let writes go on where they were."""
+    try:
+        # A halt costs no attempt, and keeps nobody shut out whom a killed operator has shut out before it.
+        ask(moving.world, moving.site.scope, "move.close")
+    except Failure:
+        if moving.row.step == "Cutover":
+            await reopen(moving, anew=False)
+        raise
     await moving.keep(step="Cutover")
     job, mode = moving.job, moving.row.mode or "Offline"
     if mode == "Offline":
