@@ -28,7 +28,7 @@ def consequence(phase: Phase, policy: Payment, *, shared: bool) -> str:
         case Phase.ENDED:
             return f"{_stopped(shared=shared)}; data is kept for {policy.retain_days} days, and paying brings all back"
         case Phase.ARCHIVED:
-            return "compute and database go, a verified final backup stays; this version cannot make one, so it waits"
+            return "nothing yet: this version does not archive, so compute stays stopped and the data stays"
         case Phase.DELETED:
             return "nothing is left but the record that it was"
         case Phase.ABANDONED:

@@ -267,7 +267,7 @@ def _next(standing: Standing) -> Next | None:
         return None
     because = coming.because
     if coming.phase is Phase.ARCHIVED:
-        because += "; held until a verified backup exists, which this version cannot make"
+        because += "; this version does not archive: the data stays as it is"
     return Next(phase=str(coming.phase), time=coming.time, because=because)
 
 
