@@ -74,7 +74,7 @@ def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, 
 
 def test_the_account_and_its_bindings_follow_the_values(helm: Helm) -> None:
     objects = helm.template({"serviceAccount": {"name": "another", "annotations": {"example.com/role": "paybill"}}})
-    account = the(objects, "ServiceAccount", "paybill-operator")
+    account = the(objects, "ServiceAccount", "another")
     assert account["metadata"]["annotations"] == {"example.com/role": "paybill"}
     assert account["automountServiceAccountToken"] is False
     bound = {binding["subjects"][0]["name"] for binding in objects if binding["kind"].endswith("RoleBinding")}

@@ -65,7 +65,7 @@ async def test_it_is_kept_by_the_hour_and_shown(
     shown = metrics.WorldCollector(
         list, lambda: 0, lambda: operator.world.cluster.breaker,
         lambda: operator.world.operations.sample(operator.world.now()),
-        list,
+        list, list,
         lambda: operator.call(lambda world: list(metering.samples(world))),
     )  # fmt: skip
     registry = metrics.CollectorRegistry()

@@ -9,7 +9,7 @@ from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
 from paybill.isolation.canaries import Scene, settle
 from tests.databases.servers import kinds, start
-from tests.databases.tenancy import pool, provision, share_tables
+from tests.databases.tenancy import Tenant, pool, provision, share_tables
 
 
 @pytest.fixture(params=kinds(), ids=lambda kind: f"{kind[0]}-{kind[1]}")
@@ -116,3 +116,28 @@ async def row_scene(at, server, rows):
     """Two canaries in a pool of rows."""
     async with _scene(at, server, rows, "Rows") as scene:
         yield scene
+
+
+_kept: dict[tuple, Tenant] = {}
+
+
+async def _keep(at, server, where, name: str) -> Tenant:
+    """The same tenant for all changes that are put right again, because making tenants takes time."""
+    key = (at.profile, at.version, name)
+    if key not in _kept:
+        tenant = _kept[key] = await provision(at, server, where)
+        tenant.sql("CREATE TABLE notes (id int PRIMARY KEY, body text)", "mig_a")
+        tenant.sql("INSERT INTO notes VALUES (1, 'secret')")
+    return replace(_kept[key], server=server)
+
+
+@pytest.fixture
+async def attacker(at, server, schemas):
+    """A tenant with a schema, which others change."""
+    return await _keep(at, server, schemas, "attacker")
+
+
+@pytest.fixture
+async def victim(at, server, schemas):
+    """Its neighbour, with a secret."""
+    return await _keep(at, server, schemas, "victim")

@@ -100,8 +100,8 @@ async def _tenant_function(session: Session, pool: PoolDatabase) -> tuple[str, .
     callers = [names.TENANTS, names.pool_owner(pool.name)] if rows else [pool.name]
     body = _BODY.format(names.TENANT_OF_SESSION if rows else names.TENANT_OF_OWN_SESSION)
     wanted = (body, names.ADMIN, "s", [_CONFIG], sorted(callers))
-    for body, owner, volatility, config, granted in await _rows(session, queries.TENANT_FUNCTION):
-        if (body, owner, volatility, config, sorted(granted)) == wanted:
+    for *facts, granted in await _rows(session, queries.TENANT_FUNCTION):
+        if (*facts, sorted(granted)) == wanted:
             return ()
     function = SQL("{}.tenant()").format(Identifier(names.TENANCY_SCHEMA))
     create = SQL(

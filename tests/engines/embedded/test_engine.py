@@ -276,7 +276,7 @@ async def test_a_worker_makes_it_and_sees_nothing_of_our_environment(
     assert (ended.exit, ended.failed, ended.recovery_needed) == (Exit.OK, None, False)
     assert ended.result is not None
     assert answers(database(ended.result))
-    assert set(seen[0]) - set(PASSED) == {"HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    assert set(seen[0]) - set(PASSED) == {"HOME", "TMPDIR", "USER", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
     assert seen[0]["HOME"] == str(tmp_path / "op")
     assert database(ended.result).admin_password not in (tmp_path / "op" / "log").read_text()
     ended.remove()
