@@ -27,7 +27,7 @@ GONE = """
 DROP TABLE IF EXISTS app.invoices, app.currencies, app.ledger, app.more CASCADE;
 DROP FUNCTION IF EXISTS app.total(), app.other();
 """
-ONE = "ALTER TABLE app.customers ADD CONSTRAINT one UNIQUE (id)"
+ONE = "ALTER TABLE app.invoices ADD CONSTRAINT one UNIQUE (id)"
 BROKEN = {
     "RowSecurityOff": ("ALTER TABLE app.invoices DISABLE ROW LEVEL SECURITY", {"table app.invoices"}),
     "RowSecurityNotForced": ("ALTER TABLE app.invoices NO FORCE ROW LEVEL SECURITY", {"table app.invoices"}),
@@ -41,7 +41,7 @@ BROKEN = {
         {"index app.only_number of table app.invoices"},
     ),
     "ForeignKeyNotPerTenant": (
-        f"{ONE}; ALTER TABLE app.invoices ADD CONSTRAINT alone FOREIGN KEY (customer_id) REFERENCES app.customers (id)",
+        f"{ONE}; ALTER TABLE app.invoices ADD CONSTRAINT alone FOREIGN KEY (customer_id) REFERENCES app.invoices (id)",
         {"constraint alone of table app.invoices"},
     ),
     "ViewNotInvoker": ("ALTER VIEW app.open_invoices RESET (security_invoker)", {"view app.open_invoices"}),
@@ -52,7 +52,6 @@ BROKEN = {
     "DefinerPathOpen": ("ALTER FUNCTION app.total() RESET search_path", {"function app.total()"}),
     "PublicGrant": ("GRANT SELECT ON app.currencies TO PUBLIC", {"SELECT on app.currencies"}),
 }
-MENDED = "ALTER TABLE app.customers DROP CONSTRAINT IF EXISTS one CASCADE"
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def provider(at, rows):
 
     run(GOOD)
     yield run
-    run("DROP MATERIALIZED VIEW IF EXISTS app.more;" + GONE + MENDED)
+    run("DROP MATERIALIZED VIEW IF EXISTS app.more;" + GONE)
 
 
 def test_each_rule_is_tried():
@@ -81,7 +80,7 @@ async def test_each_rule_finds_what_breaks_it_and_nothing_else(server, rows, pro
         provider(script)
         new = await found()
         assert {subject for one, subject in new if one == rule} == subjects
-        provider("DROP MATERIALIZED VIEW IF EXISTS app.more;" + GONE + MENDED + ";" + GOOD)
+        provider("DROP MATERIALIZED VIEW IF EXISTS app.more;" + GONE + GOOD)
         assert await found() == set()
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -107,8 +108,9 @@ async def test_an_initialisation_that_fails_leaves_nothing_that_looks_like_data(
     broken.mkdir()
     (broken / "initdb").write_text(BROKEN_INITDB)
     (broken / "initdb").chmod(0o755)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o711)
     with pytest.raises(Blocked, match="no space left"):
         await prepared(home, Distribution(broken, (18, 6), "test"), fsync=False)
     server = await prepared(home, real, fsync=False)
