@@ -100,6 +100,32 @@ async def test_snapshot_deletes_when_the_last_backup_is_proved(
     assert backups[0]["metadata"]["uid"] not in stored(operator)
 
 
+@pytest.mark.usefixtures("keeper")
+async def test_a_server_of_ones_own_goes_after_a_proved_backup_of_what_is_on_it(
+    api: Api, customers: Customers, control: Postgres, operator: Operator, name: str
+) -> None:
+    await customers.plan(name, "Namespace", "Server", payment={"retainDays": 30, "archiveDays": 60})
+    await api.apply(samples.tenant(name, deletionPolicy="Snapshot"), samples.subscription(name, name))
+    customer = await customers.ready(name, seconds=60)
+    binding = await customers.binding(customer)
+
+    await api.delete("Tenant", name)
+    await until(lambda: gone(api, "Tenant", name), seconds=60)
+
+    (final,) = [one for one in await api.list("TenantBackup") if one["spec"]["tenantRef"]["name"] == name]
+    assert holds(final, "Ready")
+    assert not await may_connect(binding), "it was fenced first"
+    assert await state(control, customer) == "deleted"
+    operator.clock.offset = timedelta(days=31)
+    operator.look_at("Drop", customer.id)
+
+    async def dropped() -> bool:
+        return await state(control, customer) == "dropped"
+
+    await until(dropped, seconds=60)
+    assert final["metadata"]["uid"] in stored(operator), "the backup outlives its server"
+
+
 async def test_without_a_store_snapshot_keeps_everything_and_says_so(
     api: Api, customers: Customers, control: Postgres, name: str
 ) -> None:
