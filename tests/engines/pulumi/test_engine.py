@@ -301,3 +301,23 @@ def password_of(ended: Ended) -> str:
     assert ended.result.outputs is not None
     assert ended.result.outputs.database is not None
     return ended.result.outputs.database.admin_password or ""
+
+
+@pytest.mark.parametrize("spoiled", ["", "{", '{"version": 3, "checkpoint": {"latest": {"resources": "none"}}}'])
+@pytest.mark.parametrize("kind", ["preview", "up", "destroy"])
+async def test_a_state_that_cannot_be_read_is_for_people_and_nothing_is_changed(
+    site: Site, kind: str, spoiled: str
+) -> None:
+    """An empty file is what a full disk leaves; taken for an empty stack, everything would be made a second time."""
+    await site.do("up", **two())
+    made = site.made
+    (state,) = [path for path in site.state.rglob("abcd2345*.json") if "/stacks/" in str(path)]
+    state.write_text(spoiled)
+
+    ended = await site.do(kind, **two())
+
+    assert ended.failed is not None
+    assert ended.exit is Exit.USER
+    assert ended.failed.reason == "StateCorrupt"
+    assert site.made == made
+    assert state.read_text() == spoiled

@@ -32,6 +32,7 @@ from tests.engines.asked import request
         ("dial tcp: lookup rds.eu-west-1.amazonaws.com: no such host", Exit.TRANSIENT, "CloudUnreachable"),
         ("StatusCode: 503, ServiceUnavailable", Exit.TRANSIENT, "CloudUnreachable"),
         ("InvalidParameterValue: storage must be at least 20", Exit.USER, "OperationFailed"),
+        ("failed to load checkpoint: place 1: unexpected end of JSON input", Exit.USER, "StateCorrupt"),
     ],
 )  # fmt: skip
 def test_kind_of_error(tmp_path, said: str, exit_code: Exit, reason: str) -> None:

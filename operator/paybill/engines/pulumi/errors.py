@@ -93,6 +93,12 @@ KINDS: tuple[Kind, ...] = (
         "adopt or remove what has the name",
     ),
     _kind(
+        r"failed to load checkpoint|could not deserialize|(unmarshal\w*|decod\w*|parse|parsing) .*(checkpoint|deployment)",
+        Exit.USER,
+        "StateCorrupt",
+        "restore the last good version of the stack's state",
+    ),
+    _kind(
         r"(unable to|could not|failed to) (open|list|read) (bucket|state)|nosuchbucket|bucket .*does not exist"
         r"|no such file or directory.*\.pulumi|could not (load|read) (the )?(checkpoint|meta)",
         Exit.USER,
