@@ -93,7 +93,8 @@ KINDS: tuple[Kind, ...] = (
         "adopt or remove what has the name",
     ),
     _kind(
-        r"failed to load checkpoint|could not deserialize|(unmarshal\w*|decod\w*|parse|parsing) .*(checkpoint|deployment)",
+        r"failed to load checkpoint|could not deserialize"
+        r"|(unmarshal\w*|decod\w*|parse|parsing) .*(checkpoint|deployment)",
         Exit.USER,
         "StateCorrupt",
         "restore the last good version of the stack's state",
