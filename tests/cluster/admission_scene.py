@@ -107,7 +107,7 @@ async def build(everybody: dict[str, Path], scene: dict[str, str]) -> None:
 async def remove(everybody: dict[str, Path], scene: dict[str, str]) -> None:
     """Take it away."""
     async with user(everybody["admin"]) as admin:
-        for kind in ("Approval", "Subscription", "Tenant", "Plan", "Cell"):
+        for kind in ("TenantBackup", "Approval", "Subscription", "Tenant", "Plan", "Cell"):
             await admin.delete(kind, scene["any"])
         for name in TENANTS:
             await admin.delete("Tenant", scene[name])
@@ -162,6 +162,7 @@ def _objects(scene: dict[str, str]) -> list[Object]:
         samples.plan("<any>"),
         samples.tenant("<any>"),
         samples.subscription("<any>", "<any>"),
+        samples.ours("TenantBackup", "<any>", {"tenantRef": {"name": "<any>"}}),
     ]
     quota = next(obj for obj in found if obj["kind"] == "ResourceQuota")
     quota["metadata"]["annotations"] = {"paybill.dev/pods": "stopped"}

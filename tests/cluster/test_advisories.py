@@ -224,21 +224,23 @@ async def _namespace_gone(api: Api, name: str) -> bool:
     return found is None or "deletionTimestamp" in found["metadata"]
 
 
-async def test_cve_2026_22872_the_operator_makes_nothing_cluster_scoped_but_namespaces(
+async def test_cve_2026_22872_the_operator_makes_nothing_cluster_scoped_but_namespaces_and_backups(
     installed: Installed, api: Api
 ) -> None:
     """Capsule < 0.13.0: objects written raw into a TenantResource were applied with cluster-admin, of any scope.
 
     Paybill applies nothing that a user wrote: its builders make every object. And for all that the API server serves,
-    its account may create nothing outside of namespaces but namespaces themselves.
+    its account may create nothing outside of namespaces but namespaces themselves, and the record of a backup.
     """
     async with user(installed.operator_kubeconfig) as operator:
         allowed = [one async for one in _may_write(api, operator)]
-    statuses = {f"{kind}/status" for kind in ("approvals", "cells", "plans", "subscriptions", "tenants")}
+    statuses = {
+        f"{kind}/status" for kind in ("approvals", "cells", "plans", "subscriptions", "tenants", "tenantbackups")
+    }
     creatable = {resource for resource, verb in allowed if verb == "create"}
-    assert creatable == {"namespaces"}
+    assert creatable == {"namespaces", "tenantbackups"}
     changed = {resource for resource, verb in allowed if verb in {"patch", "update"}}
-    assert changed <= {"namespaces", "plans", "cells", "subscriptions", "tenants"} | statuses
+    assert changed <= {"namespaces", "plans", "cells", "subscriptions", "tenants", "tenantbackups"} | statuses
 
 
 async def _may_write(admin: Api, operator: Api) -> AsyncIterator[tuple[str, str]]:

@@ -305,7 +305,7 @@ def test_a_destruction_to_come_says_what_it_waits_for():
     coming = subscription_status(subscription(), standing(OWING, 40), "uid-acme", None, at(40)).next
     assert coming is not None
     assert coming.phase == "Archived"
-    assert "verified backup" in (coming.because or "")
+    assert "does not archive" in (coming.because or "")
 
 
 def test_nothing_comes_next_where_nothing_does():
