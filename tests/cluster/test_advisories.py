@@ -224,7 +224,7 @@ async def _namespace_gone(api: Api, name: str) -> bool:
     return found is None or "deletionTimestamp" in found["metadata"]
 
 
-async def test_cve_2026_22872_the_operator_makes_nothing_cluster_scoped_but_namespaces_and_backups(
+async def test_cve_2026_22872_the_operator_makes_nothing_cluster_scoped_but_namespaces(
     installed: Installed, api: Api
 ) -> None:
     """Capsule < 0.13.0: objects written raw into a TenantResource were applied with cluster-admin, of any scope.
