@@ -13,13 +13,11 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.api.failures import Blocked
 from paybill.backups.programs import Login
 from paybill.databases.credentials import new_password, scram_verifier
-from paybill.databases.failures import as_failure
 from paybill.databases.places import Session
 from paybill.databases.server import Server
 from paybill.databases.sessions import end_sessions
@@ -122,16 +120,6 @@ async def session(
     """A session of ``login`` in autocommit; database errors become Paybill's failures."""
     if read_only:
         options += " -c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read"
-    conninfo = make_conninfo(
-        "",
-        **login.address,
-        dbname=login.database,
-        user=login.user,
-        password=login.password,
-        options=options,
-        application_name="paybill-backup",
-        connect_timeout=10,
-    )
-    with as_failure(server.name):
-        async with await server.connection.connect(conninfo, autocommit=True) as opened_session:
-            yield opened_session
+    parameters: dict[str, str | int] = {"options": options, "application_name": "paybill-backup", "connect_timeout": 10}
+    async with server.login(login.database, login.user, login.password, **parameters) as opened_session:
+        yield opened_session

@@ -9,12 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
 from paybill.databases.credentials import new_password
-from paybill.databases.failures import as_failure
 from paybill.databases.job_login import of_tenant, open_login
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
@@ -53,11 +51,9 @@ async def erase(
     async with admin.transaction():
         await fence(admin)
         await open_login(admin, login, group, mark, password)
-    conninfo = make_conninfo("", **server.address(), dbname=pool.name, user=login, password=password, connect_timeout=5)
-    with as_failure(server.name):
-        async with await server.connection.connect(conninfo, autocommit=True) as session:
-            session.patience = LONGEST
-            deleted = await _empty(admin, session, tables, tenant, fence)
+    async with server.login(pool.name, login, password) as session:
+        session.patience = LONGEST
+        deleted = await _empty(admin, session, tables, tenant, fence)
     return tuple(f"deleted {count} rows of {names.ROWS_SCHEMA}.{table}" for table, count in deleted.items() if count)
 
 

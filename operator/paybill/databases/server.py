@@ -140,6 +140,19 @@ class Server:
         parts = conninfo_to_dict(self._conninfo)
         return {key: str(parts[key]) for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in parts}
 
+    def conninfo(self, database: str, user: str, password: str, **parameters: str | int) -> str:
+        """How ``user`` reaches ``database``: nothing of the administrator's; ``parameters`` are libpq's."""
+        login: dict[str, str | int] = {"dbname": database, "user": user, "password": password, "connect_timeout": 5}
+        return make_conninfo("", **self.address(), **(login | parameters))
+
+    @asynccontextmanager
+    async def login(self, database: str, user: str, password: str, **parameters: str | int) -> AsyncIterator[Session]:
+        """A session of a login that is no administrator, in autocommit; database errors become Paybill's failures."""
+        conninfo = self.conninfo(database, user, password, **parameters)
+        with as_failure(self.name):
+            async with await self.connection.connect(conninfo, autocommit=True) as session:
+                yield session
+
     async def forget(self, database: str) -> None:
         """Close the idle sessions on a database, which is about to go."""
         await self._places.forget(database)

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.sql import Literal as Value
 
@@ -91,16 +90,8 @@ class Canary:
     async def connect(self, suffix: str = "app_a", database: str = "") -> Session:
         """A new session as one of its logins, in autocommit; psycopg's errors are let through."""
         login = self.login(suffix)
-        conninfo = make_conninfo(
-            "",
-            **self.server.address(),
-            dbname=database or self.pool.name,
-            user=login,
-            password=self.passwords[login],
-            application_name="paybill isolation check",
-            options=_OPTIONS,
-            connect_timeout=5,
-        )
+        parameters = {"options": _OPTIONS, "application_name": "paybill isolation check"}
+        conninfo = self.server.conninfo(database or self.pool.name, login, self.passwords[login], **parameters)
         # Nothing is prepared: a session is made as new between two attacks, and what was prepared is gone then.
         return await self.server.connection.connect(conninfo, autocommit=True, prepare_threshold=None)
 

@@ -15,12 +15,11 @@ from typing import Final
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked, Failure, Retry
-from paybill.databases.failures import as_failure, translated
+from paybill.databases.failures import translated
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
 from paybill.migrations.files import File
@@ -58,20 +57,10 @@ class Login:
             " -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
             " -c default_transaction_isolation=read\\ committed"
         )
-        conninfo = make_conninfo(
-            "",
-            **self.server.address(),
-            dbname=self.database,
-            user=self.user,
-            password=self.password,
-            options=options,
-            application_name="paybill migrations",
-            connect_timeout=5,
-        )
-        with as_failure(self.server.name):
-            async with await self.server.connection.connect(conninfo, autocommit=True) as session:
-                session.patience = limits.statement + 30.0
-                yield session
+        parameters = {"options": options, "application_name": "paybill migrations"}
+        async with self.server.login(self.database, self.user, self.password, **parameters) as session:
+            session.patience = limits.statement + 30.0
+            yield session
 
 
 Fence = Callable[[Session], Awaitable[tuple[str, ...]]]
