@@ -57,7 +57,7 @@ async def test_what_is_accepted_is_read_and_what_follows_from_it_is_accepted(
         if trouble:
             wrong.append(f"{number}: {trouble[:600]}\n  {json.dumps(obj['spec'])[:1000]}")
     assert not wrong, _said(wrong, seed)
-    assert taken > count / 5, f"nothing is learned from what is refused: {refused.most_common(9)}"
+    assert taken > count / 4, f"nothing is learned from what is refused: {refused.most_common(9)}"
 
 
 @EVERYTHING

@@ -246,7 +246,13 @@ class Making:
     def _make(self) -> None:
         try:
             approved = self.bench.run("preview", self.inputs)
-            self._ended.set_result((approved, self.bench.run("up", self.inputs, expected=approved.digest)))
+            try:
+                done = self.bench.run("up", self.inputs, expected=approved.digest)
+            except EngineError as error:
+                found = error.result.changes if error.result is not None else ()
+                error.add_note(f"in one of preview and up only: {sorted(map(str, {*approved.changes} ^ {*found}))}")
+                raise
+            self._ended.set_result((approved, done))
         except BaseException as error:  # noqa: BLE001 - raised again in each test that waits
             self._ended.set_exception(error)
 
