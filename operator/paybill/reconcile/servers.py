@@ -122,7 +122,10 @@ class Attached:
             self.server.notice(session)
             self.proving.findings = await findings(session, self.pool)
             prints = await fingerprints(session, self.server.traits, self.pool, databases=self.is_home)
-            self._connected(await open_sessions(session))
+            sessions = await open_sessions(session)
+        self.observed.connected(sessions)
+        if self.pool.shared:  # the server of a tenant's own database counts for it
+            self._count(sessions)
         known = self._fingerprints
         stale = sorted(one for one in prints.keys() | known.keys() if prints.get(one) != known.get(one))
         for start in range(0, len(stale), AT_ONCE):
@@ -140,8 +143,7 @@ class Attached:
         changed, self._changed = self._changed, set()
         return changed
 
-    def _connected(self, sessions: dict[str, dict[str, int]]) -> None:
-        self.observed.connected(sessions)
+    def _count(self, sessions: dict[str, dict[str, int]]) -> None:
         self.sessions = sessions
         for tenant_id, logins in sessions.items():
             self.busiest[tenant_id] = max(self.busiest.get(tenant_id, 0), sum(logins.values()))
