@@ -15,12 +15,13 @@ from typing import Final
 
 from paybill.api.failures import Blocked
 from paybill.backups import ledger, logins, manifest, programs, tools
-from paybill.backups.logins import COUNTS, DUMPS, Fence
+from paybill.backups.logins import COUNTS, DUMPS
 from paybill.backups.manifest import DATA, FILE, Ledger, Manifest, Part
 from paybill.backups.programs import Login
 from paybill.backups.sealing import Keyring, opened, sealed
 from paybill.backups.store import Store
 from paybill.backups.tools import Tools
+from paybill.databases.drop import Fence
 from paybill.databases.places import Session
 from paybill.databases.server import Server
 from paybill.desired import sql_names as names

@@ -8,7 +8,7 @@ there. A second login counts what the first has to find, so that a login which s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from paybill.api.failures import Blocked
 from paybill.backups.programs import Login
 from paybill.databases.credentials import new_password, scram_verifier
+from paybill.databases.drop import Fence
 from paybill.databases.places import Session
 from paybill.databases.server import Server
 from paybill.databases.sessions import end_sessions
@@ -31,9 +32,6 @@ PINNED: Final = (
     " -c extra_float_digits=1 -c bytea_output=hex -c statement_timeout=0 -c lock_timeout=30s"
 )
 """What text a value turns into, the same on every server and for every login."""
-
-Fence = Callable[[Session], Awaitable[None]]
-"""Raises when this process may no longer act; called inside the transaction that it guards (databases/drop.py)."""
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from paybill.api.failures import Blocked, Failure
 from paybill.backups import ledger, logins, programs, tools
 from paybill.backups.backup import LONGEST, Progress, silent
-from paybill.backups.logins import COUNTS, PINNED, Fence
+from paybill.backups.logins import COUNTS, PINNED
 from paybill.backups.manifest import Ledger, Manifest
 from paybill.backups.programs import Login
 from paybill.backups.proof import refuse_different, restored
@@ -28,6 +28,7 @@ from paybill.backups.sealing import Keyring
 from paybill.backups.store import Store
 from paybill.databases.borrowed import borrowed, join, leave
 from paybill.databases.drop import LONGEST as DROPPING
+from paybill.databases.drop import Fence
 from paybill.databases.grant_statements import schemas
 from paybill.databases.places import Session
 from paybill.databases.server import Server

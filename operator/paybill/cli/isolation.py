@@ -183,7 +183,7 @@ async def _attacked(place: Place, uri: str) -> Checked:
     reached = Checked(
         place=place,
         profile=traits.profile,
-        version=f"{traits.version // 10000}.{traits.version % 10000}",
+        version=traits.release,
         warnings=server.warnings,
     )
     try:

@@ -5,14 +5,15 @@ meanwhile another session holds the leader's fence in the server's home database
 waits for the drop or the drop is refused.
 """
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
+from paybill.databases import pool_queries as queries
 from paybill.databases.borrowed import join
-from paybill.databases.drop import close, refuse_elsewhere
+from paybill.databases.drop import Fence, close, refuse_elsewhere
 from paybill.databases.observation import look
 from paybill.databases.outcome import Outcome
 from paybill.databases.server import Server, Session
@@ -24,20 +25,12 @@ from paybill.desired.database_tenant import PoolDatabase
 LONGEST: Final = 600.0
 """Seconds that the removal of a database's files may take: it waits for a checkpoint."""
 
-Fence = Callable[[Session], Awaitable[None]]
-"""Raises when this process may no longer act; called on a session of the home database, in a transaction."""
-
-_DATABASE: Final = """
-SELECT COALESCE(shobj_description(oid, 'pg_database'), ''), datallowconn, pg_get_userbyid(datdba)::text
-  FROM pg_database WHERE datname = %s
-"""
-
 
 async def exists(server: Server, pool: PoolDatabase) -> bool:
     """Whether the database was made to its end: open, and with our mark (whose it is, ``ensure_pool`` looks at)."""
     async with server.session() as session:
-        row = await (await session.execute(_DATABASE, [pool.name])).fetchone()
-    return row is not None and bool(row[0]) and bool(row[1])
+        found = await _found(session, pool)
+    return found is not None and found.marked != "" and found.open
 
 
 async def drop_database(
@@ -50,23 +43,35 @@ async def drop_database(
     """
     async with server.dropping, server.session(home.name) as session:
         observed = (await look(session, server.traits, pool, [names.tenant_id(tenant)]))[tenant]
-        row = await (await session.execute(_DATABASE, [pool.name])).fetchone()
+        there = await _found(session, pool)
         roles = await _roles(session, tenant)
         found = list(foreign(observed, pool.mark))
         # Marked last when it is made: what our own role owns and nobody marked was cut short.
-        if row is not None and row[0] != pool.mark and (row[0] or row[2] != names.ADMIN):
-            found.append(f"database {pool.name} is marked {row[0]!r}, not {pool.mark!r}")
+        if there is not None and there.marked != pool.mark and (there.marked or there.owner != names.ADMIN):
+            found.append(f"database {pool.name} is marked {there.marked!r}, not {pool.mark!r}")
         if found:
             raise Blocked("NameConflict", f"tenant {tenant}: {'; '.join(found)}. Nothing was dropped.")
-        if row is None and not roles:
+        if there is None and not roles:
             return Outcome()
         refuse_elsewhere(observed, pool)
         changed = await close(session, server.traits, observed, fence)
-        if row is not None:
+        if there is not None:
             await _drop(server, session, pool, fence)
             changed += (f"drop database {pool.name}",)
         changed += await _drop_roles(server, session, roles, fence)
     return Outcome(changed)
+
+
+@dataclass(frozen=True)
+class _Found:
+    owner: str
+    marked: str
+    open: bool
+
+
+async def _found(session: Session, pool: PoolDatabase) -> _Found | None:
+    row = await (await session.execute(queries.DATABASE.encode(), [pool.name])).fetchone()
+    return _Found(*row[:3]) if row is not None else None
 
 
 async def _roles(session: Session, tenant: str) -> list[str]:

@@ -7,6 +7,7 @@ left out, and nobody else is.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,25 +64,19 @@ async def usage(server: Server, pool: PoolDatabase, *, databases: bool = False) 
 
 
 async def _schemas(session: Session) -> list[tuple[Any, ...]]:
-    try:
+    with suppress(errors.LockNotAvailable):
         return await _sized(session, None)
-    except errors.LockNotAvailable:
-        await session.execute("ROLLBACK")
     found: list[tuple[Any, ...]] = []
     for (schema,) in await _rows(session, _NAMES, {}):
-        try:
+        with suppress(errors.LockNotAvailable):
             found += await _sized(session, [schema])
-        except errors.LockNotAvailable:
-            await session.execute("ROLLBACK")
     return found
 
 
 async def _sized(session: Session, schemas: list[str] | None) -> list[tuple[Any, ...]]:
-    await session.execute("BEGIN")
-    await session.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}".encode())
-    found = await _rows(session, _SCHEMAS, {"schemas": schemas})
-    await session.execute("COMMIT")
-    return found
+    async with session.transaction():
+        await session.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}".encode())
+        return await _rows(session, _SCHEMAS, {"schemas": schemas})
 
 
 async def _rows(session: Session, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:

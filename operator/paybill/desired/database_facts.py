@@ -35,6 +35,11 @@ class ServerTraits:
         return "Superuser" if self.superuser else "Managed"
 
     @property
+    def release(self) -> str:
+        """The version as people write it: 18.6."""
+        return f"{self.version // 10_000}.{self.version % 10_000}"
+
+    @property
     def grant_options(self) -> bool:
         """Whether memberships carry INHERIT and SET of their own (Postgres 16)."""
         return self.version >= 160000

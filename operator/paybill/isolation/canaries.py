@@ -9,9 +9,9 @@ a check left that was killed is removed by the next one: the ids of a database a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.sql import Literal as Value
@@ -19,7 +19,7 @@ from psycopg.sql import Literal as Value
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.borrowed import join, leave
 from paybill.databases.credentials import new_password, scram_verifier
-from paybill.databases.drop import drop
+from paybill.databases.drop import Fence, drop
 from paybill.databases.failures import as_failure
 from paybill.databases.leader import announce
 from paybill.databases.own_database import drop_database
@@ -41,9 +41,6 @@ CONNECTIONS: Final = 3
 _LOCK: Final = "hashtextextended('paybill isolation check', 0)"
 _OPTIONS: Final = "-c lock_timeout=50 -c statement_timeout=5000 -c idle_in_transaction_session_timeout=30000"
 """Of a canary's sessions: nobody ever waits for one for longer than that."""
-
-Fence: TypeAlias = Callable[[Session], Awaitable[None]]
-"""Raises when this process may no longer act."""
 
 _SHARED: Final = """
 CREATE TABLE pb_canary.customers (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from paybill.databases.drop import Fence
 from paybill.databases.refusals import refusals
 from paybill.databases.server import Server
 from paybill.desired.database_tenant import PoolDatabase
 from paybill.isolation.attacks import Level, attacks_on
 from paybill.isolation.attempts import Logins, attempt
-from paybill.isolation.canaries import Fence, Scene, canaries
+from paybill.isolation.canaries import Scene, canaries
 from paybill.isolation.findings import findings
 from paybill.isolation.results import Proof, Result
 from paybill.isolation.ways import ways_on

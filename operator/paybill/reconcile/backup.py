@@ -139,7 +139,6 @@ def _claim(world: World, backup: TenantBackup) -> Claim:
 
 
 def _begun(backup: TenantBackup, claim: Claim, attached: Attached, now: datetime) -> TenantBackupStatus:
-    version = attached.server.traits.version
     return TenantBackupStatus(
         tenant_id=claim.id,
         tenant_uid=claim.origin_uid,
@@ -148,7 +147,7 @@ def _begun(backup: TenantBackup, claim: Claim, attached: Attached, now: datetime
         plan=BackupPlan(name=claim.plan_name, revision=claim.plan_revision) if claim.plan_name else None,
         started_time=now,
         attempts=(backup.status.attempts or 0) + 1,
-        server_version=f"{version // 10_000}.{version % 10_000}",
+        server_version=attached.server.traits.release,
         conditions=backup.status.conditions,
     )
 

@@ -23,7 +23,6 @@ from paybill.reconcile import (
     strays,
 )
 from paybill.reconcile.permission import refuse_unless_acting
-from paybill.reconcile.proving import version_of
 from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.servers import FENCED, Attached
 from paybill.reconcile.status import Fact, apply_facts, outcome
@@ -184,7 +183,7 @@ def _status(world: World, cell: Cell, failure: Failure | None, migrated: Fact) -
                 capacity=capacity(spec),
                 reachable=attached is not None and attached.reachable,
                 profile=traits.profile if traits is not None else None,
-                version=version_of(traits) if traits is not None else None,
+                version=traits.release if traits is not None else None,
                 isolation=attached.proving.last if attached is not None else _told(cell, spec.name),
             )
         )

@@ -50,7 +50,7 @@ class Proving:
         numbers = counted(proof.results)
         self.last = ServerIsolation(
             checked_time=now,
-            version=version_of(traits),
+            version=traits.release,
             profile=traits.profile,
             denied=numbers["denied"],
             detected=numbers["detected"],
@@ -71,7 +71,7 @@ class Proving:
         last, first = self.last, self.since + timedelta(seconds=settle * (1.0 + turn))
         if self.again is not None:
             return self.again
-        if last is None or (last.version, last.profile) != (version_of(traits), traits.profile):
+        if last is None or (last.version, last.profile) != (traits.release, traits.profile):
             return first
         return max(first, last.checked_time + duration.parse(declared.every) * (1.0 + SPREAD * (2.0 * turn - 1.0)))
 
@@ -79,8 +79,3 @@ class Proving:
         """Whether the last check is so old that it says nothing any more."""
         every = duration.parse(declared.every)
         return declared.checks != "Never" and self.last is not None and now > self.last.checked_time + 2 * every + GRACE
-
-
-def version_of(traits: ServerTraits) -> str:
-    """A server's version as people write it: 18.6."""
-    return f"{traits.version // 10000}.{traits.version % 10000}"
