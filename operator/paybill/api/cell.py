@@ -10,86 +10,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, SecretKeyReference, SecretReference
+from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, SecretKeyReference
+from paybill.api.cell_backup import CellBackup
 from paybill.api.conditions import Conditions
-from paybill.api.fields import Duration, Line, Name, Time
+from paybill.api.engine import Credentials, Engine
+from paybill.api.fields import Duration, Name, Time
 from paybill.api.limits import IsolationModel
 from paybill.api.migrations import Migrations, MigrationsStatus
-from paybill.api.rules import checks, list_map, rule, ruled
+from paybill.api.rules import list_map, rule, ruled
 
 CellProvider = Literal["Embedded", "Kubernetes", "AWS", "Azure", "GCP", "OCI", "IBM"]
 ServerHolds = Literal["Rows", "Schemas", "Databases"]
-
-
-class EngineState(ApiModel):
-    """Where an engine keeps what it knows about what it made."""
-
-    url: Annotated[
-        str,
-        Field(
-            max_length=1024,
-            json_schema_extra=checks(
-                rule(
-                    "self.matches('^[a-z][a-z0-9+.-]*://[^ @]+$')",
-                    'must be a URL without credentials, such as "s3://bucket/prefix" or "file:///var/lib/paybill"; '
-                    "credentials belong in spec.credentials",
-                )
-            ),
-        ),
-    ]
-    """The state's URL."""
-
-
-class Engine(ApiModel):
-    """What creates cloud infrastructure for tenants of this cell."""
-
-    model_config = ruled(
-        rule(
-            "!(has(self.modulePath) && has(self.programPath))",
-            "modulePath and programPath exclude each other: write one of the two",
-        ),
-        rule("!has(self.modulePath) || self.type == 'Terraform'", "modulePath belongs to type Terraform"),
-        rule("!has(self.programPath) || self.type == 'Pulumi'", "programPath belongs to type Pulumi"),
-        rule(
-            "self.runner != 'Job' || self.type != 'Embedded'",
-            "runner Job belongs to Pulumi and Terraform: Embedded makes servers on the operator's own machine",
-        ),
-        rule(
-            "self.runner != 'Job' || (has(self.state) && !self.state.url.startsWith('file:'))",
-            "runner Job needs a state that outlives a pod: write state.url, and no file:// URL",
-        ),
-    )
-
-    type: Literal["Embedded", "Pulumi", "Terraform"] = "Pulumi"
-    """Pulumi, Terraform (or OpenTofu), or Embedded on one machine."""
-    state: EngineState | None = None
-    """Where the engine keeps its state."""
-    secrets_provider: Line | None = None
-    """What encrypts secrets in the state, such as awskms://alias/paybill."""
-    foundation: dict[str, Annotated[str, Field(max_length=2048)]] = Field(
-        default_factory=dict,
-        max_length=64,
-        json_schema_extra=checks(
-            rule(
-                "self.all(key, key.size() <= 63 && key.matches('^[a-z][a-z0-9_]*$'))",
-                "every name must begin with a lower-case letter and have only these, digits and _",
-            )
-        ),
-    )
-    """What the tenants of this cell share, by the names that the programs use: networks, clusters, key rings."""
-    runner: Literal["Subprocess", "Job"] = "Subprocess"
-    """Where an operation runs: as a process beside the operator, or as a Job of its own."""
-    module_path: Line | None = None
-    """Terraform: a module of one's own instead of the built-in one."""
-    program_path: Line | None = None
-    """Pulumi: a project of one's own instead of the built-in one."""
-
-
-class Credentials(ApiModel):
-    """What the engine logs in to the cloud with."""
-
-    secret_ref: SecretReference
-    """A Secret in the operator's own namespace."""
 
 
 class Capacity(ApiModel):
@@ -136,81 +67,6 @@ class CellLimits(ApiModel):
     """Deletions in any hour; absent: the greater of 5 and 1 % of the cell's tenants; 0: none."""
     mass_change_floor: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """So many tenants at once are never taken for a mass change, however small the cell; absent: 5."""
-
-
-class Bucket(ApiModel):
-    """A bucket that speaks S3."""
-
-    name: Annotated[
-        str,
-        Field(
-            max_length=63,
-            json_schema_extra=checks(
-                rule("self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$')", "must be the name of a bucket")
-            ),
-        ),
-    ]
-    """The bucket; it must exist."""
-    prefix: (
-        Annotated[
-            str,
-            Field(
-                max_length=256,
-                json_schema_extra=checks(
-                    rule(
-                        "self.matches('^[A-Za-z0-9][-._A-Za-z0-9]*(/[A-Za-z0-9][-._A-Za-z0-9]*)*$')",
-                        "must be a path without a slash at its ends",
-                    )
-                ),
-            ),
-        ]
-        | None
-    ) = None
-    """What all names in the bucket begin with."""
-    region: Annotated[str, Field(max_length=63, pattern="^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?$")] | None = None
-    """The bucket's region."""
-    endpoint: (
-        Annotated[
-            str,
-            Field(
-                max_length=1024,
-                json_schema_extra=checks(
-                    rule(
-                        "self.matches('^https?://[^ @/?#]+(/[^ @?#]*)?$')",
-                        "must be an http or https URL without a login",
-                    )
-                ),
-            ),
-        ]
-        | None
-    ) = None
-    """The URL of another service than Amazon's."""
-    credentials: Credentials
-    """A Secret in the operator's own namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
-
-
-class BackupStore(ApiModel):
-    """Where the backups of the cell's tenants are kept."""
-
-    model_config = ruled(
-        rule("has(self.bucket) == (self.type == 'Bucket')", "bucket belongs to type Bucket, which needs it"),
-    )
-
-    type: Literal["Directory", "Bucket"]
-    """Directory: below the folder that the operator's PAYBILL_BACKUP_FOLDER names; Bucket: one that speaks S3."""
-    bucket: Bucket | None = None
-    """The bucket."""
-
-
-class CellBackup(ApiModel):
-    """How tenants of this cell are backed up."""
-
-    store: BackupStore
-    """Where backups are kept."""
-    key_secret_ref: SecretKeyReference
-    """The key that seals new backups: 32 random bytes, raw or in base64. Other keys of that Secret open older ones."""
-    jobs_per_server: Annotated[int, Field(ge=1, le=100)] = 1
-    """Backups and restores at the same time on one server."""
 
 
 class Drift(ApiModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from paybill.api.cell import Bucket, CellBackup
+from paybill.api.cell_backup import Bucket, CellBackup
 from paybill.api.failures import Blocked, Invalid
 from paybill.backups.bucket import BucketStore
 from paybill.backups.sealing import Keyring

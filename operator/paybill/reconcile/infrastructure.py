@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from paybill.api import duration
 from paybill.api.approval import Approval
-from paybill.api.cell import Cell, Engine
+from paybill.api.cell import Cell
+from paybill.api.engine import Engine
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.plan import PlanSpec
 from paybill.control.claims import Claim
