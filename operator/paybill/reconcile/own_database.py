@@ -43,15 +43,16 @@ async def attach(world: World, claim: Claim, cause: str, *, deep: bool) -> None:
             known.print = home.print_of(claim.id)
             await known.look_at_all()
         return
-    pool, making = pool_of(claim), not world.brakes.halt.observing
+    pool, acting = pool_of(claim), not world.brakes.halt.observing
     if not await exists(home.server, pool):
         _refuse_lost(claim, pool)
         scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
         target = f"Database/{pool.name}"
         make = Step(action="database.create", target=target, act=lambda: ensure_pool(home.server, pool), inputs=pool)
         await take(world, scope, [make])
-        making = False  # it was made a moment ago
-    await world.servers.attach_database(home, claim.id, pool, make=making)
+    elif acting:
+        await ensure_pool(home.server, pool)
+    await world.servers.attach_database(home, claim.id, pool, made=acting)
 
 
 async def reached(world: World, claim: Claim) -> bool:
@@ -62,7 +63,10 @@ async def reached(world: World, claim: Claim) -> bool:
     pool = pool_of(claim)
     if not await exists(home.server, pool):
         return False
-    await world.servers.attach_database(home, claim.id, pool, make=not world.brakes.halt.observing)
+    acting = not world.brakes.halt.observing
+    if acting:
+        await ensure_pool(home.server, pool)
+    await world.servers.attach_database(home, claim.id, pool, made=acting)
     return True
 
 

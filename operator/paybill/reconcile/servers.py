@@ -238,13 +238,11 @@ class Servers:
         self._attached[cell, spec.name] = attached
         return attached
 
-    async def attach_database(self, home: Attached, tenant_id: str, pool: PoolDatabase, *, make: bool) -> Attached:
-        """Take up a tenant's own database on the server ``home``, which exists; as ``attach`` does a pool's."""
+    async def attach_database(self, home: Attached, tenant_id: str, pool: PoolDatabase, *, made: bool) -> Attached:
+        """Take up a tenant's own database on the server ``home``, which exists; ``made``: what it should be."""
         attached = Attached(
-            cell=home.cell, spec=home.spec, dsn=home.dsn, server=home.server, pool=pool, made=make, ca=home.ca
+            cell=home.cell, spec=home.spec, dsn=home.dsn, server=home.server, pool=pool, made=made, ca=home.ca
         )
-        if make:
-            await ensure_pool(home.server, pool)
         attached.print = home.print_of(tenant_id)
         await self._announce(home.server, pool)
         await attached.look(tenant_id)
