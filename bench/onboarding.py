@@ -12,14 +12,11 @@ the same thing (``status.hard`` seen). The second is the limit: no operator can 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from typing import Any
 
 import click
 import plane
-import yaml
 from plane import CLIENTS, OWNERS, Requests, Watcher
 
 from paybill.api.plan import Plan
@@ -172,10 +169,7 @@ def main(tenants: int, lone: int, stock: bool, as_json: bool) -> None:
     if not lone:
         result["limit"] = asyncio.run(limit_run(count, stock=stock))
         result["ratio_to_limit"] = round(result["tenants_per_s"] / result["limit"]["tenants_per_s"], 2)
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        yaml.safe_dump(result, sys.stdout, sort_keys=False)
+    plane.show(result, as_json=as_json)
 
 
 if __name__ == "__main__":

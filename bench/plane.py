@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import Any
 
 import click
 import psutil
+import yaml
 
 from paybill.api.failures import Blocked
 from paybill.cluster.client import Cluster
@@ -236,3 +238,11 @@ def quantile(values: list[float], share: float) -> float:
     """The value that ``share`` of them do not exceed, in seconds to the millisecond."""
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3)
+
+
+def show(result: dict[str, Any], *, as_json: bool) -> None:
+    """The figures on standard output: JSON for programs, YAML for people."""
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        yaml.safe_dump(result, sys.stdout, sort_keys=False)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,6 @@ import installation
 import plane
 import psutil
 import psycopg
-import yaml
 from installation import Bench, bench
 from operations import silo
 from plane import Watcher, say
@@ -282,10 +280,7 @@ async def _operations(one: Bench) -> int:
 def main(silos: int, idle_seconds: float, kept: Path | None, as_json: bool) -> None:
     """Costs of a steady installation of Silo tenants, and of a start."""
     result = asyncio.run(run(silos, idle_seconds, kept))
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        yaml.safe_dump(result, sys.stdout, sort_keys=False)
+    plane.show(result, as_json=as_json)
 
 
 if __name__ == "__main__":

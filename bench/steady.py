@@ -12,14 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 import plane
-import yaml
 from installation import ISOLATION, SERVER, Bench, bench
 from plane import Requests, Watcher, say
 from seeding import recount, seed
@@ -186,10 +184,7 @@ def main(
 ) -> None:
     """Costs of a steady installation, of a start, and of a Plan's edit."""
     result = asyncio.run(run(tenants, level, idle_seconds, fanout_seconds, kept))
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-    else:
-        yaml.safe_dump(result, sys.stdout, sort_keys=False)
+    plane.show(result, as_json=as_json)
 
 
 if __name__ == "__main__":
