@@ -21,7 +21,7 @@ from paybill.backups.manifest import Manifest
 from paybill.backups.proof import prove
 from paybill.control.claims import Claim
 from paybill.desired import names
-from paybill.reconcile import backup_schedule, backup_store, report
+from paybill.reconcile import backup_schedule, backup_store, own_place, report
 from paybill.reconcile.backup_jobs import Progress
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
@@ -86,9 +86,9 @@ async def _go_on(world: World, backup: TenantBackup, cause: str) -> datetime | N
         return await _end(world, backup, task)
     claim = _claim(world, backup)
     store, keyring = await backup_store.opened(world, claim.cell)
-    attached = await backup_store.place_of(world, claim)
-    if attached is None:
+    if not await own_place.connected(world, claim):
         raise Retry("NothingToBackUp", f"Tenant {claim.tenant_name} has no database yet", after=30.0)
+    attached = world.servers.of(claim)
     if not world.jobs.room((claim.cell, claim.server), backup_store.declared(world, claim.cell).jobs_per_server):
         raise Retry("BackupWaits", f"another backup or restore runs on server {claim.server}", after=ROOM_AGAIN)
     refuse_unless_acting(world, "backup.take", cell=claim.cell)

@@ -9,10 +9,7 @@ from paybill.api.failures import Blocked, Invalid
 from paybill.backups.bucket import BucketStore
 from paybill.backups.sealing import Keyring
 from paybill.backups.store import DirectoryStore, Store
-from paybill.control.claims import Claim
 from paybill.desired.resource import Key
-from paybill.reconcile import own_database, own_server
-from paybill.reconcile.servers import Attached
 from paybill.reconcile.world import World
 
 LOGIN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -72,14 +69,3 @@ async def _secret(world: World, name: str, what: str) -> dict[str, bytes]:
     if found is None:
         raise Invalid("SecretMissing", f"{key}, {what}, does not exist: make it")
     return {field: base64.b64decode(value) for field, value in (found.get("data") or {}).items()}
-
-
-async def place_of(world: World, claim: Claim) -> Attached | None:
-    """Where a tenant's data is, connected; None where there is none. Raises Retry while its server is away."""
-    if claim.level == "Server":
-        if not own_server.handed_over(world, claim):
-            return None
-        await own_server.attach(world, claim, deep=False)
-    if claim.level == "Database" and not await own_database.reached(world, claim):
-        return None
-    return world.servers.of(claim)

@@ -34,7 +34,7 @@ from paybill.reconcile import (
     move,
     objects,
     own_database,
-    own_server,
+    own_place,
     provision,
     report,
     site,
@@ -149,11 +149,7 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> bool
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         return False
-    if claim.level == "Server":
-        if not own_server.handed_over(world, claim):
-            return False  # its server was never there, so nobody ever got in
-        await own_server.attach(world, claim, deep=False)
-    if claim.level == "Database" and not await own_database.reached(world, claim):
+    if not await own_place.connected(world, claim):
         return False
     place = site.of(world, tenant, claim, cause)
     observed = await place.attached.seen(claim.id)
