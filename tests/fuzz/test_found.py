@@ -6,9 +6,12 @@ import secrets
 
 import pytest
 
+from paybill.api.kinds import KINDS
 from paybill.desired.names import FINALIZER
 from paybill.local.bootstrap import Installed
+from paybill.local.certificates import ADMIN
 from tests.cluster import samples
+from tests.cluster.admission_cases import approval
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customers
 from tests.cluster.journal import Journal
@@ -70,12 +73,14 @@ def _features(prefix: str, text: str) -> list[Object]:
     return [{"name": f"{prefix}-{number:03}", "string": text} for number in range(128)]
 
 
-@pytest.mark.parametrize("kind", ["Plan", "Cell", "Subscription", "Tenant"])
+@pytest.mark.parametrize("kind", sorted(kind.kind for kind in KINDS))
 async def test_our_finalizer_goes_whoever_put_it_there(kind: str, api: Api, operator: Operator, name: str) -> None:
     """As on an object that was restored from a backup: apply alone takes away only what is the operator's own."""
     made = {
         "Plan": samples.plan(name), "Cell": samples.cell(name), "Tenant": samples.tenant(name),
         "Subscription": samples.subscription(name, "no-such-plan"),
+        "Approval": approval("Tenant", name, ADMIN.user),
+        "TenantBackup": samples.ours("TenantBackup", name, {"tenantRef": {"name": name}}),
     }[kind]  # fmt: skip
     obj: Object = {**made, "metadata": {"name": name, "finalizers": [FINALIZER, "example.com/hold"]}}
     await api.create(obj)

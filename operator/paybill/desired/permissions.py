@@ -50,10 +50,10 @@ OPERATOR = (
         verbs=(*APPLY, "delete"),
     ),
     Rule(
-        reason="what people approved is read",
+        reason="what people approved is read, and our finalizer taken off; its spec cannot be changed by anybody",
         group="paybill.dev",
         resources=("approvals",),
-        verbs=("get", "list", "watch"),
+        verbs=("get", "list", "patch", "watch"),
     ),
     Rule(
         reason="an object that is deleted with its whole kind is told from one that is deleted for itself",
