@@ -98,7 +98,7 @@ class Helm:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
         if done.returncode != 0:

@@ -118,7 +118,12 @@ class Api:
     ) -> bool:
         """Delete an object; a Tenant, if it is ``meant``, as its delete protection asks."""
         if kind == "Tenant" and meant and await self.get(kind, name) is not None:
-            await self.edit(kind, name, {"metadata": {"annotations": {"paybill.dev/allow-delete": name}}})
+            try:
+                await self.edit(kind, name, {"metadata": {"annotations": {"paybill.dev/allow-delete": name}}})
+            except Refused as refused:
+                if refused.status == 404:  # it went meanwhile
+                    return False
+                raise
         options = {"propagationPolicy": cascade}
         status, answer = await self.call("DELETE", path(kind, namespace, name), options)
         if status == 404:

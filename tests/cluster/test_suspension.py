@@ -61,6 +61,28 @@ async def test_nothing_runs_and_nothing_is_made_again(api: Api, customers: Custo
         assert "exceeded quota" in answer["message"]
 
 
+async def test_a_pod_that_the_quota_has_not_counted_goes_too(
+    api: Api, customers: Customers, busy: Customer, operator: Operator
+) -> None:
+    """The controller-manager counts from what it has seen: a pod made a moment before the quota may be missing."""
+    operator.stop()
+    await api.edit("Subscription", busy.name, UNPAID)
+    marks = {"paybill.dev/pods": "stopped", "paybill.dev/stopped-time": operator.clock().isoformat()}
+    stopped = {"metadata": {"annotations": marks}, "spec": {"hard": {"pods": "0", "count/jobs.batch": "0"}}}
+    await api.edit("ResourceQuota", "paybill", stopped, busy.namespace)
+    await until(lambda: _counts(api, busy, "5"))
+    await api.edit("ResourceQuota", "paybill", {"status": {"used": {"pods": "0"}}}, busy.namespace, status=True)
+    operator.start()
+
+    await suspended(customers, busy)
+    await until(lambda: _runs(api, busy, {}))
+
+
+async def _counts(api: Api, customer: Customer, wanted: str) -> bool:
+    found = await api.get("ResourceQuota", "paybill", customer.namespace) or {}
+    return bool(found.get("status", {}).get("used", {}).get("pods") == wanted)
+
+
 async def test_everything_of_a_controller_comes_back_and_the_credentials_are_the_same(
     api: Api, customers: Customers, busy: Customer
 ) -> None:

@@ -77,7 +77,9 @@ async def test_a_thousand_tenants_do_not_each_find_out_for_themselves(server: Se
         ends = time.monotonic() + 3.0
         told = 0
         while time.monotonic() < ends:
-            assert set(await reasons(server, 1_000)) == {"DatabaseUnreachable"}
+            said = set(await reasons(server, 1_000))
+            # On a slow machine one of the first may give up waiting before the server is known to be down.
+            assert "DatabaseUnreachable" in said <= {"DatabaseUnreachable", "DatabaseBusy"}
             told += 1_000
         assert told >= 3_000
         assert Counted.attempts <= IN_FLIGHT + 3, "the first ones, and a probe after each pause"
