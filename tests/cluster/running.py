@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from paybill import app
 from paybill.doors import Doors
 from paybill.reconcile.queue import Work
+from paybill.reconcile.watchdog import WATCHDOG
 from paybill.reconcile.world import World, utcnow
 from paybill.settings import Settings
 
@@ -124,11 +125,15 @@ class Operator:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is queued, no worker works, and nothing is to be looked at within seconds."""
+        """Whether nothing is queued, no worker works, and nothing is to be looked at within seconds.
+
+        A watchdog is always about to look, and changes nothing where everybody keeps the limits.
+        """
 
         def look(world: World) -> bool:
             soon = time.monotonic() + SOON
-            planned = [state.wake for state in world.queue._states.values() if state.ticket is not None]
+            states = [state for work, state in world.queue._states.items() if work.kind != WATCHDOG]
+            planned = [state.wake for state in states if state.ticket is not None]
             return world.queue.idle and not any(wake < soon for wake in planned)
 
         return self.call(look)

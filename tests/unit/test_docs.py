@@ -40,7 +40,7 @@ NAMED = {
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
     "trouble.reason", "refused.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
-    "last.failed", "glance.stalled",
+    "last.failed", "glance.stalled", "episode.reason",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS
@@ -103,6 +103,8 @@ def reasons_in(tree: ast.Module) -> Iterator[str]:
                 for leaf in leaves(value):
                     if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str) and CAMEL.fullmatch(leaf.value):
                         yield leaf.value
+            case ast.Assign(targets=[ast.Name(id="Rule")], value=ast.Subscript(slice=ast.Tuple(elts=rules))):
+                yield from (str(rule.value) for rule in rules if isinstance(rule, ast.Constant))
             case ast.Assign(targets=[ast.Name(id="messages")], value=ast.Dict(keys=keys)):
                 yield from (str(key.value) for key in keys if isinstance(key, ast.Constant))
 

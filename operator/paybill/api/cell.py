@@ -111,6 +111,24 @@ class Isolation(ApiModel):
     """What is done about privileges that a tenant has beyond what is declared: taken back, or only reported."""
 
 
+class Watchdog(ApiModel):
+    """What is done about tenants' sessions that go beyond their limits, which a login may lift by itself."""
+
+    model_config = ruled(
+        rule("duration(self.every) >= duration('1s')", 'every must be at least "1s": each time every server is asked'),
+        rule("duration(self.grace) >= duration('1s')", 'grace must be at least "1s": a cancel needs a moment'),
+    )
+
+    mode: Literal["Enforce", "Report", "Off"] = "Enforce"
+    """Enforce: what runs is cancelled, then the session ended; Report: it is only told; Off: nobody looks."""
+    every: Duration = "10s"
+    """How often each shared server is asked, by one query."""
+    grace: Duration = "10s"
+    """How long a cancel has to help before the session is ended."""
+    lock_wait: Duration = "5s"
+    """How long others may have to wait for a lock that a tenant has on a whole table that it shares with them."""
+
+
 class CellSpec(ApiModel):
     """A place tenants are put."""
 
@@ -138,6 +156,8 @@ class CellSpec(ApiModel):
     """The provider's SQL files that make the tenants' tables; absent: none."""
     isolation: Isolation = Field(default_factory=Isolation)
     """How it is proved that tenants cannot reach each other."""
+    watchdog: Watchdog = Field(default_factory=Watchdog)
+    """What is done about tenants' sessions that go beyond their limits."""
     rollback_window: Duration = "24h"
     """How long what a moved tenant left behind is kept, closed, before it is dropped."""
     backup: CellBackup | None = None

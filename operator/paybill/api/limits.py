@@ -89,6 +89,8 @@ class DatabaseLimits(ApiModel):
     """Data kept: at 80 % a warning, at 100 % read-only; absent: no limit."""
     statement_timeout: Duration | None = None
     """How long one statement may run; absent: the server's own limit."""
+    transaction_timeout: Duration | None = None
+    """How long one transaction may be open, whatever the tenant sets; absent: an hour."""
     temp_files: Quantity | None = None
     """Temporary files one session may hold; absent: the server's own limit."""
 

@@ -75,6 +75,8 @@ class Server:
         self.epoch: int | None = None
         """The leader's epoch that was announced here (databases/leader.py)."""
         self.connection = connection
+        self.ours: set[int] = set()
+        """The process ids of sessions that this process has open as a tenant's login."""
         self.dropping = asyncio.Lock()
         """One whole database goes at a time: its files wait for a checkpoint, and it takes two of the places."""
         self._conninfo = conninfo
@@ -151,7 +153,11 @@ class Server:
         conninfo = self.conninfo(database, user, password, **parameters)
         with as_failure(self.name):
             async with await self.connection.connect(conninfo, autocommit=True) as session:
-                yield session
+                self.ours.add(pid := session.info.backend_pid)
+                try:
+                    yield session
+                finally:
+                    self.ours.discard(pid)
 
     async def forget(self, database: str) -> None:
         """Close the idle sessions on a database, which is about to go."""

@@ -21,6 +21,7 @@ from paybill.reconcile import (
     migrations,
     report,
     strays,
+    watchdog,
 )
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import DUE, Work
@@ -62,6 +63,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if await report.write_status(world, cell, status):
         isolation_report.announce(world, cell, status)
     _plan_check(world, cell)
+    watchdog.plan(world, cell)
     if isinstance(failure, Retry):
         raise Retry(failure.reason, failure.message, after=AWAY_LOOK) from failure
     if failure is not None:

@@ -146,7 +146,8 @@ def _late(name: str, proving: Proving) -> str:
 
 
 def _degraded(here: list[Attached]) -> Fact:
-    refused = [f"server {one.spec.name}: {'; '.join(one.refused)}" for one in here if one.refused]
+    kept_from = [(one.spec.name, (*one.refused, *one.watchdog.refused)) for one in here]
+    refused = [f"server {name}: {'; '.join(what)}" for name, what in kept_from if what]
     holes = [f"server {one.spec.name}: {'; '.join(one.server.warnings)}" for one in here if one.server.warnings]
     if not refused and not holes:
         return Fact(type=DEGRADED, status=None)

@@ -49,6 +49,10 @@ ROTATIONS = Counter(
     "paybill_credential_rotations", "New logins that were proved, by kind and result.", ["login", "result"],
     registry=REGISTRY,
 )  # fmt: skip
+WATCHDOG = Counter(
+    "paybill_watchdog_actions", "Sessions of tenants that went beyond a limit, by rule and what was done.",
+    ["cell", "server", "rule", "deed"], registry=REGISTRY,
+)  # fmt: skip
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

@@ -24,6 +24,7 @@ from paybill.databases.usage import Usage
 from paybill.desired.database import ObservedDatabase, PoolDatabase, TenantDatabase, pool_database_name
 from paybill.desired.handover import Endpoint
 from paybill.isolation.findings import findings
+from paybill.isolation.watchdog import Watchdog
 from paybill.postgres import PatientConnection
 from paybill.reconcile.proving import Proving
 
@@ -69,6 +70,8 @@ class Attached:
     """What the server keeps its administrator from closing."""
     proving: Proving = field(default_factory=Proving)
     """What is known of its isolation."""
+    watchdog: Watchdog = field(init=False)
+    """What is remembered of its tenants' sessions (watchdog.py)."""
     strays: tuple[str, ...] = ()
     """Ids that were seen here with our mark and are in no registry (strays.py)."""
     _fingerprints: dict[str, str] = field(default_factory=dict)
@@ -76,6 +79,9 @@ class Attached:
     """Who has changed by a look at all that did not come to its end."""
     _meanwhile: set[str] = field(default_factory=set)
     """Who was looked at alone since the look at all began: what that one reads of them is older."""
+
+    def __post_init__(self) -> None:
+        self.watchdog = Watchdog(server=self.server, database=self.pool.name)
 
     @property
     def endpoint(self) -> Endpoint:

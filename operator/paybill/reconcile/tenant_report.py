@@ -23,6 +23,7 @@ from paybill.reconcile import (
     report,
     rotation_report,
     status,
+    watchdog_report,
 )
 from paybill.reconcile.binding import cancel
 from paybill.reconcile.contract import Standing
@@ -87,6 +88,7 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
                 *infrastructure_report.facts(world, current.claim, current.unapplied),
                 *migrations.of_tenant(world, current.claim),
                 isolation_report.tenant_fact(world, current.claim),
+                *watchdog_report.facts(world, fresh, current.claim),
                 *move_report.facts(world, current.claim, current.unmoved),
                 backup_schedule.condition(world, current.claim),
             ),

@@ -26,6 +26,7 @@ from paybill.reconcile import (
     plan,
     pool_migrations,
     tenant,
+    watchdog,
 )
 from paybill.reconcile.log import about
 from paybill.reconcile.migrations import POOL
@@ -66,6 +67,7 @@ RECONCILES: dict[str, Reconcile] = {
     "TenantBackup": backup.reconcile,
     MASS_CHANGE: mass_change.reconcile,
     isolation.ISOLATION: isolation.reconcile,
+    watchdog.WATCHDOG: watchdog.reconcile,
 }
 
 

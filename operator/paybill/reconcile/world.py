@@ -23,6 +23,7 @@ from paybill.control.moves import MoveStore
 from paybill.control.registry import Registry
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
+from paybill.lifecycle.watchdog import Episode
 from paybill.moves.replication import Progress
 from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.brakes import Brakes
@@ -83,6 +84,8 @@ class World:
     """Per tenant id, whether its last reconcile left it Ready."""
     differing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Per tenant id, what it holds beyond what is declared, where its Cell only reports that."""
+    exceeding: dict[str, Episode] = field(default_factory=dict)
+    """Per tenant id, what its sessions did beyond limits lately."""
     spending: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from counting a budget to the intent that spends it, so that two workers cannot spend the same one."""
     definitions: dict[str, bytes] = field(default_factory=dict)

@@ -99,6 +99,8 @@ HARMLESS = {
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
     ("suspension.py", "workload.resume"),
+    # What was committed stays, and the app may connect again; a halt must not leave one tenant in all others' way.
+    ("watchdog.py", "f'session.{found.deed.lower()}'"),
 }
 
 
