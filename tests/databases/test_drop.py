@@ -54,6 +54,15 @@ async def test_nothing_of_the_tenant_is_left_and_the_neighbour_has_everything(ac
     assert beta.sql("SELECT body FROM notes") == [("secret",)]
 
 
+async def test_one_whose_default_privileges_name_several_of_its_own_roles_goes(acme):
+    several = ", ".join(acme.login(suffix) for suffix in ("rw", "r"))
+    acme.sql(f"SET ROLE {acme.login('owner')}; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {several}", "mig_a")
+
+    await dropped(acme)
+
+    assert traces(acme) == []
+
+
 async def test_what_is_gone_is_no_failure(acme):
     await dropped(acme)
 

@@ -6,7 +6,7 @@ tenant is one transaction because a drop takes a lock per object and a server ha
 section 4: out of shared memory after 185 tenants in one).
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from psycopg.sql import SQL, Identifier
@@ -110,6 +110,16 @@ def _drops(tenant: str, roles: list[str], traits: ServerTraits) -> Iterator[Stat
     yield Statement(f"drop schema {schema}", SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
     if roles:
         # Also takes back what the roles were granted here and on databases, and their default privileges.
-        shown = ", ".join(roles)
-        yield Statement(f"drop what is owned by {shown}", SQL("DROP OWNED BY {} CASCADE").format(listed(roles)))
-        yield Statement(f"drop roles {shown}", SQL("DROP ROLE {}").format(listed(roles)))
+        yield from drops_owned(roles)
+        yield Statement(f"drop roles {', '.join(roles)}", SQL("DROP ROLE {}").format(listed(roles)))
+
+
+def drops_owned(roles: Sequence[str], *, cascade: bool = True) -> Iterator[Statement]:
+    """What drops all that ``roles`` own in a database, and takes back what they were granted there.
+
+    One by one, the owner first: its default privileges may name several of the others, and one drop of all fails there
+    with "could not find tuple for default ACL".
+    """
+    how = " CASCADE" if cascade else ""
+    for role in sorted(roles, key=lambda name: not name.endswith("_owner")):
+        yield Statement(f"drop what is owned by {role}", SQL("DROP OWNED BY {}" + how).format(Identifier(role)))

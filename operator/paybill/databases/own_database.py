@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from paybill.api.failures import Blocked
 from paybill.databases import pool_queries as queries
 from paybill.databases.borrowed import join
-from paybill.databases.drop import Fence, close, refuse_elsewhere
+from paybill.databases.drop import Fence, close, drops_owned, refuse_elsewhere
 from paybill.databases.observation import look
 from paybill.databases.outcome import Outcome
 from paybill.databases.server import Server, Session
@@ -106,6 +106,7 @@ async def _drop_roles(server: Server, session: Session, roles: list[str], fence:
             for role in roles:
                 await session.execute(join(role, server.traits, inherit=True).sql)
         # What they still hold is on the server as a whole, such as a right on a setting.
-        await session.execute(SQL("DROP OWNED BY {} CASCADE").format(listed(roles)))
+        for statement in drops_owned(roles):
+            await session.execute(statement.sql)
         await session.execute(SQL("DROP ROLE {}").format(listed(roles)))
     return (f"drop roles {', '.join(roles)}",)

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
 from paybill.databases.borrowed import join, leave
-from paybill.databases.drop import drop
+from paybill.databases.drop import drop, drops_owned
 from paybill.databases.own_database import drop_database
 from paybill.databases.server import Session
 from paybill.databases.statement import listed
@@ -81,9 +81,8 @@ async def _give_away(job: Job) -> None:
                     await admin.execute(join(role, traits, inherit=True).sql)
                 ours, schema = Identifier(names.ADMIN), Identifier(job.schema)
                 await admin.execute(SQL("REASSIGN OWNED BY {} TO {}").format(listed(roles), ours))
-                # One by one, the owner first: its default privileges name the others, and one drop of all trips there.
-                for role in sorted(roles, key=lambda name: not name.endswith("_owner")):
-                    await admin.execute(SQL("DROP OWNED BY {}").format(Identifier(role)))
+                for statement in drops_owned(roles, cascade=False):
+                    await admin.execute(statement.sql)
                 await admin.execute(
                     SQL("ALTER SCHEMA {} RENAME TO {}").format(schema, Identifier(names.kept(job.tenant)))
                 )
