@@ -21,7 +21,8 @@ class MoveRow:
     """One tenant's move: from where to where, the step it is at, and what was established on the way.
 
     ``because``: why it goes offline. ``shape``: the digest of the definition that the target was made from. ``place``:
-    where in the source's log writes ended. ``retired``: what the tenant left was closed for good.
+    where in the source's log writes ended. ``retired``: what the tenant left was closed for good; of a move that is
+    given up: what was made at its target is gone.
     """
 
     tenant_id: str

@@ -16,9 +16,12 @@ Step = Literal["Prepare", "Copy", "Cutover", "Keep"]
 Act = Literal["Prepare", "Cutover", "Keep", "Retire", "Discard", "GiveUp"]
 
 CARRIED_OUT = frozenset(
-    {("Schema", "Database"), ("Database", "Schema"), ("Schema", "Schema"), ("Database", "Database")}
+    (level, to_level)
+    for level in ("Schema", "Database", "Server")
+    for to_level in ("Schema", "Database", "Server")
+    if (level, to_level) != ("Server", "Server")
 )
-"""The ways, by database level, that this version goes."""
+"""The ways, by database level, that this version goes; the two of one level lead to another server."""
 ATTEMPTS = 6
 """After so many that failed a move is left to a person."""
 AT_ONCE = 2
@@ -115,11 +118,8 @@ def refusal(has: tuple[str, str], wants: tuple[str, str]) -> str | None:
         return f"compute cannot go from {compute} to {to_compute}: that is no move of data; make a new Tenant"
     if (level, to_level) in CARRIED_OUT:
         return None
-    if "Server" in (level, to_level):
-        return (
-            f"this version moves nobody from {level} to {to_level}: it does not wait for an engine in the middle of a "
-            f"move. {_hops(level, to_level)}"
-        )
+    if level == to_level:
+        return "a server of the tenant's own is made by its stack, and stays where that is"
     return (
         f"this version moves nobody from {level} to {to_level}: shared tables hold many tenants' rows under one "
         f"definition. {_hops(level, to_level)}"
@@ -128,10 +128,4 @@ def refusal(has: tuple[str, str], wants: tuple[str, str]) -> str | None:
 
 def _hops(level: str, to_level: str) -> str:
     """The way in two moves, and what is left of it."""
-    if {level, to_level} == {"Rows", "Server"}:
-        return f"The way is {level} to Database and then to {to_level}; of that neither move is built yet"
-    if level == "Server":
-        return f"The way is Server to Database and then to {to_level}; the first is not built yet"
-    if to_level == "Server":
-        return f"The way is {level} to Database and then to Server; the second is not built yet"
     return f"The way is {level} to Database and then to {to_level}; a move from or to Rows is not built yet"

@@ -146,6 +146,8 @@ async def _detach_removed(world: World, cell: Cell) -> None:
     name = cell.metadata.name
     declared = {server.name for server in cell.spec.servers}
     used = {claim.server for claim in world.registry.all() if claim.cell == name}
+    for row in world.moves.all():
+        used |= {row.source_server, row.target_server} if row.cell == name else set()
     for attached in world.servers:
         if attached.cell == name and attached.spec.name not in declared | used:
             await world.servers.detach(name, attached.spec.name)

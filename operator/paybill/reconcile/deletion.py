@@ -101,6 +101,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         # Whatever becomes of the tenant, its source must not hold its log back for it any longer.
         end = Step(action="move.giveUp", target=f"Move/{claim.id}", act=lambda: move.clear(world, claim))
         await take(world, scope, [end])
+        await move.clear_server(world, claim, scope)
     if policy == "Retain":
         step = Step(
             action="tenant.release",
@@ -183,6 +184,7 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
         await _destroy(world, claim, scope)
     else:
         await _drop(world, claim, scope)
+        await move.clear_server(world, claim, scope)
         # Credentials outlive what needs them: what an engine made for a pooled tenant goes last.
         if not await infrastructure.destroyed(world, claim, scope):
             raise Retry("OperationRunning", f"the infrastructure of tenant {claim.id} is being destroyed", after=30.0)
@@ -197,6 +199,7 @@ async def _destroy(world: World, claim: Claim, scope: Scope) -> None:
     """Have the tenant's own server destroyed; raises Retry until it is."""
 
     async def begin() -> bool:
+        await move.clear(world, claim)
         await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
         return await infrastructure.destroyed(world, claim, scope)
 

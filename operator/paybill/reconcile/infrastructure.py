@@ -119,21 +119,27 @@ async def ensure(world: World, current: Pass, plan: PlanSpec, *, deep: bool) -> 
     """
     claim = current.claim
     assert claim is not None  # noqa: S101 - its place was claimed before
+    if not stack_inputs.has_infrastructure(world.declared.cells.get(claim.cell), claim.level):
+        return
+    trouble = current.unapplied = await bring(world, current, claim, plan)
     stack = world.operations.store.stack(claim.id)
-    try:
-        wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
-        if wanted is None:
-            return
-        refuse_elsewhere(claim, wanted, stack)
-    except Blocked as failure:
-        trouble: Failure | None = failure
-    else:
-        trouble = await _go_on(world, current, claim, wanted, stack)
-    current.unapplied = trouble
     if trouble is not None and (stack is None or stack.applied_digest is None):
         raise trouble
     if claim.level == "Server":
         await own_server.attach(world, claim, deep=deep)
+
+
+async def bring(world: World, current: Pass, claim: Claim, plan: PlanSpec) -> Failure | None:
+    """Have the stack of ``claim`` made what it should be; returns why it is not, as long as it is not."""
+    stack = world.operations.store.stack(claim.id)
+    try:
+        wanted = wanted_of(world, claim, plan, current.tenant.spec.deletion_policy)
+        if wanted is None:
+            return None
+        refuse_elsewhere(claim, wanted, stack)
+    except Blocked as failure:
+        return failure
+    return await _go_on(world, current, claim, wanted, stack)
 
 
 async def _go_on(world: World, current: Pass, claim: Claim, wanted: Wanted, stack: StackFacts | None) -> Failure | None:
@@ -203,7 +209,10 @@ def wake(world: World, claim: Claim | None) -> datetime | None:
     """When a steady tenant must be looked at for the sake of its infrastructure."""
     stack = world.operations.store.stack(claim.id) if claim is not None else None
     cell = world.declared.cells.get(claim.cell) if claim is not None else None
-    if stack is None or cell is None or world.operations.store.open_of(stack.tenant_id) is not None:
+    if stack is None or claim is None or world.operations.store.open_of(stack.tenant_id) is not None:
+        return None
+    # What a move made, or left, is no business of the tenant's where it is now.
+    if cell is None or not stack_inputs.has_infrastructure(cell, claim.level):
         return None
     return look_due(cell, stack)
 

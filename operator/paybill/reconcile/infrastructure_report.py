@@ -10,6 +10,7 @@ from paybill.api.failures import Failure
 from paybill.api.tenant import Infrastructure, Verified
 from paybill.control.claims import Claim
 from paybill.control.operations import OperationRow, StackFacts
+from paybill.desired.stack_inputs import has_infrastructure
 from paybill.lifecycle.operation import summary
 from paybill.reconcile.status import Fact
 from paybill.reconcile.world import World
@@ -54,6 +55,9 @@ def facts(world: World, claim: Claim | None, trouble: Failure | None) -> tuple[F
     stack, newest = world.operations.store.stack(claim.id), world.operations.store.newest(claim.id)
     if stack is None and newest is None:
         return ()
+    if not has_infrastructure(world.declared.cells.get(claim.cell), claim.level):
+        # A server that a move goes to, or came from: condition Moving tells of it.
+        return Fact(type=INFRASTRUCTURE_READY, status=None), Fact(type=DRIFTED, status=None)
     return _ready(stack, newest, trouble), _drifted(stack)
 
 

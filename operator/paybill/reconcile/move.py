@@ -17,10 +17,11 @@ from paybill.lifecycle.move import AT_ONCE, ATTEMPTS, Do, Facts, Rest, Stuck, de
 from paybill.lifecycle.phases import Access
 from paybill.moves import leaving, replication, target
 from paybill.moves.job import Job
-from paybill.reconcile import move_job, move_steps
+from paybill.reconcile import move_job, move_server, move_steps
 from paybill.reconcile.move_job import Wanted
 from paybill.reconcile.move_steps import Moving
 from paybill.reconcile.site import Site
+from paybill.reconcile.steps import Scope
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -84,12 +85,18 @@ async def _advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> b
         if asked is None or claim.ready_time is None or current.course.stopped:
             return False
         row = await _begin(world, claim, asked)
+    stop = move_job.stop(current, row)
+    if stop is None:
+        await move_server.ready(world, current, claim, row)
+    elif not await move_server.reached(world, claim, row):
+        await move_steps.give_up_server(world, site, row)
+        return False
     job = await move_job.job(world, claim, row, site.database(plan, Access.FULL))
     if row.step == "Prepare":
         _refuse_rotating(site, job)
     moving = Moving(world=world, current=current, site=site, plan=plan, row=row, job=job)
     while True:
-        match decide(await _facts(moving)):
+        match decide(await _looked(moving)):
             case Rest():
                 return False
             case Stuck():
@@ -148,14 +155,18 @@ async def _begin(world: World, claim: Claim, asked: Wanted) -> MoveRow:
     return await world.moves.put(row, epoch=world.epoch)
 
 
-async def _facts(moving: Moving) -> Facts:
-    row, current = moving.row, moving.current
-    done = switched(moving.site.claim, row)
-    near, broken = False, ""
-    if row.step == "Copy" and row.mode == "Online" and not done:
+async def _looked(moving: Moving) -> Facts:
+    """What is known of a move that has not switched, with how far its copy is."""
+    row, near, broken = moving.row, False, ""
+    if row.step == "Copy" and row.mode == "Online":
         seen = await replication.progress(moving.job)
         moving.world.copies[row.tenant_id] = seen
         near, broken = seen.near, seen.broken
+    return _facts(moving.world, moving.current, row, near=near, broken=broken)
+
+
+def _facts(world: World, current: Pass, row: MoveRow, *, near: bool = False, broken: str = "") -> Facts:
+    done = current.claim is not None and switched(current.claim, row)
     return Facts(
         step=row.step,
         mode=row.mode,
@@ -168,7 +179,7 @@ async def _facts(moving: Moving) -> Facts:
         step_time=row.step_time,
         again=move_job.wanted(current) is not None,
         keep_until=row.keep_until,
-        now=moving.world.now(),
+        now=world.now(),
     )
 
 
@@ -185,10 +196,19 @@ async def _forget(world: World, moving: Moving) -> None:
 
 
 async def _after(world: World, current: Pass, site: Site, plan: PlanSpec, row: MoveRow) -> None:
+    if row.source_level == "Server" and row.retired:
+        # Whatever became of it meanwhile, it goes as a whole.
+        if isinstance(decide(_facts(world, current, row)), Do):
+            await move_steps.discard_server(world, site, row)
+        return
+    await move_server.reached(world, site.claim, row)
     job = await move_job.job(world, site.claim, row, site.database(plan, Access.FULL))
     moving = Moving(world=world, current=current, site=site, plan=plan, row=row, job=job)
     while True:
-        match decide(await _facts(moving)):
+        match decide(_facts(world, current, moving.row)):
+            case Do(act="Discard") if row.source_level == "Server":
+                await move_steps.discard_server(world, site, moving.row)
+                return
             case Do(act="Keep"):
                 await move_steps.settle(moving)
             case Do(act="Retire"):
@@ -216,14 +236,28 @@ def wake(world: World, current: Pass) -> datetime | None:
 
 
 async def clear(world: World, claim: Claim) -> None:
-    """Remove what a move left of a tenant beside where it is, before the tenant goes; raises what that fails with."""
+    """Remove what a move left of a tenant in databases beside its own, before it goes; raises what that fails with.
+
+    A server that stands beside where the tenant is goes by ``clear_server``.
+    """
     row = world.moves.of(claim.id)
     if row is None:
         return
-    job = await move_job.job(world, claim, row, move_job.closed(claim))
-    if switched(claim, row):
-        await leaving.retire(job)
-        await leaving.discard(job)
-    else:
-        await target.clear(job)
-    await world.moves.remove(claim.id, epoch=world.epoch)
+    if await move_server.reached(world, claim, row):
+        job = await move_job.job(world, claim, row, move_job.closed(claim))
+        if not switched(claim, row):
+            await target.clear(job)
+            row = await world.moves.change(row, epoch=world.epoch, retired=True)
+        else:
+            await leaving.retire(job)
+            if row.source_level != "Server":
+                await leaving.discard(job)
+    if not move_server.beside(world, claim):
+        await world.moves.remove(claim.id, epoch=world.epoch)
+
+
+async def clear_server(world: World, claim: Claim, scope: Scope) -> None:
+    """Have the server destroyed that a move made, or left, beside where the tenant is; raises Retry until it is."""
+    if move_server.beside(world, claim):
+        await move_server.removed(world, claim, scope)
+        await world.moves.remove(claim.id, epoch=world.epoch)

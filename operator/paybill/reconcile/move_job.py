@@ -16,6 +16,7 @@ from paybill.lifecycle.change import PlanPoint
 from paybill.lifecycle.move import refusal
 from paybill.lifecycle.phases import Access
 from paybill.moves.job import Job, Place, are_one
+from paybill.reconcile import move_server
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -39,7 +40,8 @@ def wanted(current: Pass) -> Wanted | None:
         return None
     point = current.change.moves_to if current.change is not None else None
     level = point.isolation[1] if point is not None else claim.level
-    server = annotations.get(names.SERVER_ANNOTATION) or None
+    # A server of the tenant's own is its stack's: the annotation is for the shared ones.
+    server = (annotations.get(names.SERVER_ANNOTATION) or None) if level != "Server" else None
     if level == claim.level and server in (None, claim.server):
         return None
     return Wanted(level=level, server=server, point=point)
@@ -65,6 +67,10 @@ def target_server(world: World, claim: Claim, asked: Wanted) -> str:
     cell = world.declared.cells.get(claim.cell)
     if cell is None:
         raise Blocked("UnknownCell", f"Cell {claim.cell} is not there")
+    if "Server" in (claim.level, asked.level):
+        move_server.refuse_cloud(claim, cell)
+    if asked.level == "Server":
+        return names.own_server(claim.id)
     counts = Counter((one.cell, one.server) for one in world.registry.all())
     if asked.server is None:
         return placement.choose_server(cell, asked.level, counts).server

@@ -17,6 +17,7 @@ from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.move import Mode
 from paybill.moves import archive, closing, leaving, replication, shape, target, verification
 from paybill.moves.job import Job
+from paybill.reconcile import infrastructure, move_server
 from paybill.reconcile.database import Credentials
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, ask, take
@@ -180,8 +181,16 @@ async def give_up(moving: Moving, because: str) -> None:
         action="move.giveUp", target=moving.target, act=lambda: target.clear(moving.job), inputs={"because": because}
     )
     await moving.take(step)
+    await moving.keep(retired=True)
     moving.world.definitions.pop(moving.row.tenant_id, None)
-    await moving.world.moves.remove(moving.row.tenant_id, epoch=moving.world.epoch)
+    await give_up_server(moving.world, moving.site, moving.row)
+
+
+async def give_up_server(world: World, site: Site, row: MoveRow) -> None:
+    """The end of a move that was given up: no server that was made for it remains. Raises Retry until that is so."""
+    if move_server.beside(world, site.claim):
+        await move_server.removed(world, site.claim, site.scope)
+    await world.moves.remove(row.tenant_id, epoch=world.epoch)
 
 
 async def settle(moving: Moving) -> None:
@@ -207,3 +216,17 @@ async def discard(moving: Moving) -> None:
     )  # fmt: skip
     await moving.take(drop)
     await moving.world.moves.remove(moving.row.tenant_id, epoch=moving.world.epoch)
+
+
+async def discard_server(world: World, site: Site, row: MoveRow) -> None:
+    """Have the server destroyed that the tenant left, in the hour's budget of deletions; raises Retry until it is."""
+    newest = world.operations.store.newest(row.tenant_id)
+    if newest is None or newest.kind not in ("destroy", "recover") or newest.queued_time < row.begun_time:
+        begin = Step(
+            action=DELETIONS.action, target=f"Move/{row.tenant_id}/{row.source_server}",
+            act=lambda: infrastructure.destroyed(world, move_server.there(site.claim), site.scope),
+            inputs={"server": row.source_server}, budget=DELETIONS, due=row.keep_until,
+        )  # fmt: skip
+        await take(world, site.scope, [begin])
+    await move_server.removed(world, site.claim, site.scope)
+    await world.moves.remove(row.tenant_id, epoch=world.epoch)

@@ -54,6 +54,7 @@ HAS = PlanPoint(name="growth", revision="aaa", isolation=("Namespace", "Schema")
 NEWER = replace(HAS, revision="bbb")
 OTHER = replace(HAS, name="scale", revision="ccc")
 SILO = replace(OTHER, isolation=("Namespace", "Server"))
+ELSEWHERE = replace(OTHER, isolation=("Shared", "Schema"))
 
 
 @pytest.mark.parametrize(
@@ -67,10 +68,11 @@ SILO = replace(OTHER, isolation=("Namespace", "Server"))
         pytest.param(HAS, NEWER, "debt", True, HAS, "ChangeHeld", id="its turn has, but it is held"),
         pytest.param(HAS, OTHER, None, False, OTHER, None, id="another plan is this tenant's own decision: no wave"),
         pytest.param(HAS, OTHER, "debt", True, HAS, "ChangeHeld", id="unless held"),
-        pytest.param(HAS, SILO, None, True, HAS, "MoveNotSupported", id="another isolation is a move, not a setting"),
+        pytest.param(HAS, SILO, None, True, HAS, "Moving", id="another isolation is a move, not a setting"),
+        pytest.param(HAS, ELSEWHERE, None, True, HAS, "MoveNotSupported", id="and not every move there is"),
         pytest.param(HAS, SILO, "debt", True, HAS, "ChangeHeld", id="and held is held"),
         pytest.param(
-            HAS, replace(HAS, revision="ddd", isolation=SILO.isolation), None, True, HAS, "MoveNotSupported",
+            HAS, replace(HAS, revision="ddd", isolation=SILO.isolation), None, True, HAS, "Moving",
             id="also when an edit of the same plan asks for it",
         ),
     ],

@@ -56,6 +56,7 @@ DESTRUCTIVE = {
     ("backup_schedule.py", "tenantBackup.delete"),
     ("deletion.py", "tenant.delete"),
     ("deletion.py", "tenant.release"),
+    ("move_server.py", "secret.delete"),
     ("move_steps.py", "DELETIONS.action"),
     ("move_steps.py", "move.close"),  # the tenant is shut out until the switch, or until it is let in again
     ("plan.py", "plan.forget"),
