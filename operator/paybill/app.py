@@ -35,7 +35,7 @@ from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
 from paybill.control.registry import Registry
-from paybill.control.usage import write_usage
+from paybill.control.usage import latest_bytes, write_usage
 from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
@@ -199,6 +199,8 @@ async def _world(
     for store in (registry, facts, revisions, brakes, operations.store, migration_rows, moves):
         await store.load()
 
+    used = await latest_bytes(control, (claim.id for claim in registry.all()))
+
     def changed(owner: str, key: Key) -> None:
         claim = registry.by_id(owner)
         if claim is not None and claim.state == "claimed":
@@ -228,6 +230,7 @@ async def _world(
         brakes=brakes,
         epoch=epoch,
         fence=fencing.fence(control, epoch),
+        used=used,
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )

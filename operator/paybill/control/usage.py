@@ -6,7 +6,7 @@ leader can make a tenant's use look smaller.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -28,6 +28,12 @@ ON CONFLICT (tenant_id, hour) DO UPDATE SET bytes = greatest(u.bytes, excluded.b
 _PRUNE = """
 DELETE FROM paybill.usage WHERE (tenant_id, hour) IN
   (SELECT tenant_id, hour FROM paybill.usage WHERE hour < %s ORDER BY hour LIMIT %s)
+"""
+
+
+_LATEST = """
+SELECT one.id, last.bytes FROM unnest(%s::text[]) AS one (id), LATERAL
+  (SELECT bytes FROM paybill.usage WHERE tenant_id = one.id AND bytes IS NOT NULL ORDER BY hour DESC LIMIT 1) AS last
 """
 
 
@@ -58,3 +64,10 @@ async def write_usage(db: ControlDatabase, rows: Sequence[UsageRow], *, epoch: i
         await assert_epoch(connection, epoch, shard)
         await connection.execute(_WRITE, columns)
         await connection.execute(_PRUNE, (max(row.hour for row in rows) - KEPT, _PRUNED_AT_ONCE))
+
+
+async def latest_bytes(db: ControlDatabase, ids: Iterable[str]) -> dict[str, int]:
+    """Tenant id → the bytes that its last row with any says, of those that have one."""
+    async with db.transaction() as connection:
+        rows = await (await connection.execute(_LATEST, (sorted(ids),))).fetchall()
+    return dict(rows)

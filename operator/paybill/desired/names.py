@@ -44,6 +44,9 @@ MOVE_ANNOTATION = "paybill.dev/move"
 SERVER_ANNOTATION = "paybill.dev/server"
 """On a Tenant: the server of its Cell that its database is to be on."""
 
+STORAGE_GRACE_ANNOTATION = "paybill.dev/storage-grace"
+"""On a Tenant that keeps all that its Plan gives: the moment (RFC 3339) until which it may write, to tidy up."""
+
 ROTATE_ANNOTATION = "paybill.dev/rotate"
 """On a Tenant: a word of one's own, then perhaps kinds of login and ``suspected``; each new one asks for a rotation."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from paybill.api.failures import Failure
 from paybill.control.usage import UsageRow
 from paybill.databases.usage import Usage, usage
+from paybill.reconcile import storage
 from paybill.reconcile.metrics import UsageSample
 from paybill.reconcile.servers import FENCED, Attached
 from paybill.reconcile.world import World
@@ -22,14 +23,19 @@ logger = logging.getLogger(__name__)
 
 SPREAD = 50
 """Minutes of an hour in which servers are measured; the rest is for who was late."""
+NEAR_EVERY = timedelta(minutes=5)
+"""How often those are measured that are near the storage of their Plan, or beyond it."""
 
 
 async def look(world: World, cell: str) -> None:
     """Measure the servers of a cell whose turn it is, the tenants' own ones among them."""
     for attached in world.servers:
-        if attached.cell == cell and attached.reachable and due(attached, world.now()):
+        if attached.cell != cell or not attached.reachable:
+            continue
+        hourly = due(attached, world.now())
+        if hourly or (near := _due_near(world, attached)):
             try:
-                await _measure(world, attached)
+                await (_measure(world, attached) if hourly else _measure_near(world, attached, near))
             except Failure as failure:
                 if failure.reason in FENCED:
                     raise
@@ -61,6 +67,31 @@ async def _measure(world: World, attached: Attached) -> None:
     rows = [_row(one, hour, known.get(one, Usage()), busy.get(one, 0)) for one in sorted(known.keys() | busy.keys())]
     await world.write_usage(rows)
     attached.usage, attached.busiest, attached.metered_hour = known, {}, hour
+    _judge(world, known)
+
+
+def _due_near(world: World, attached: Attached) -> frozenset[str]:
+    """Who is so near the storage of its Plan that it is measured between the hours, and has not been just now."""
+    if attached.metered_near is not None and world.now() < attached.metered_near + NEAR_EVERY:
+        return frozenset()
+    found = (world.registry.by_id(one) for one in attached.usage)
+    return frozenset(claim.id for claim in found if claim is not None and storage.close(world, claim))
+
+
+async def _measure_near(world: World, attached: Attached, near: frozenset[str]) -> None:
+    found = await usage(attached.server, attached.pool, databases=attached.is_home, only=near)
+    known = {one: used for one, used in found.items() if one in near}
+    await world.write_usage([_row(one, _hour(world.now()), used, 0) for one, used in sorted(known.items())])
+    attached.usage.update(known)
+    attached.metered_near = world.now()
+    _judge(world, known)
+
+
+def _judge(world: World, known: Mapping[str, Usage]) -> None:
+    for tenant_id, used in known.items():
+        claim = world.registry.by_id(tenant_id)
+        if claim is not None:
+            storage.wake(world, claim, used.bytes)
 
 
 def _is_here(world: World, attached: Attached, tenant_id: str) -> bool:

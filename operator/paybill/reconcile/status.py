@@ -31,7 +31,7 @@ from paybill.api.tenant import (
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.lifecycle.change import Change
-from paybill.lifecycle.phases import OVER, Phase
+from paybill.lifecycle.phases import OVER, Access, Phase
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile.contract import Standing
 
@@ -51,6 +51,7 @@ PLAN_CURRENT = "PlanCurrent"
 PAYMENT_CURRENT = "PaymentCurrent"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
+STORAGE_WITHIN_LIMIT = "StorageWithinLimit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +197,7 @@ def _aspects(
         yield Fact(type=GUARDED, status=c.TRUE, reason="SharedCompute" if shared else "Enforced", message=guarded)
         yield Fact(type=DATABASE_READY, status=c.TRUE, reason="Provisioned", message=f"level {claim.level}")
         yield credentials or Fact(type=CREDENTIALS_FRESH, status=c.TRUE, reason="Issued")
-        stopped, read_only = course.stopped, standing.phase is Phase.RESTRICTED
+        stopped, read_only = course.stopped, course.effect.access is Access.READ_ONLY
         yield _held(SUSPENDED, stopped, course)
         yield _held(RESTRICTED, read_only, course)
     missing = "the Subscription it was bound to is gone without a request: the last phase is held; apply it again"

@@ -35,6 +35,7 @@ from paybill.reconcile import (
     rotation,
     rotation_report,
     site,
+    storage,
     tenant_report,
     uninstalled,
 )
@@ -128,6 +129,7 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if (claim.plan_name, claim.plan_revision) != (current.claim.plan_name, current.claim.plan_revision):
         # It was settled by the revision before: what the new one entitles to is handed over in this very pass.
         standing = await _settle(world, current, binding)
+    storage.bound(world, current, plan)
     await infrastructure.ensure(world, current, plan, deep=deep)
     if claim.level == "Database":
         await own_database.attach(world, current.claim, current.cause, deep=deep)
@@ -196,5 +198,6 @@ def _wake(world: World, current: Pass) -> datetime | None:
     if current.standing.phase is None and tenant_report.young(current.tenant, world.now()):
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
     infra, moves = infrastructure.wake(world, current.claim), move.wake(world, current)
-    others = (backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
+    grace = current.storage.until if current.storage is not None else None
+    others = (grace, backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
     return schedule.wake_at(world.now(), resync, deadline, infra, moves, *others)

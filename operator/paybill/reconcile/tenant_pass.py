@@ -9,6 +9,7 @@ from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.lifecycle import rotation
 from paybill.lifecycle.change import Change
+from paybill.lifecycle.storage import Verdict
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.world import World
@@ -38,6 +39,9 @@ class Pass:
     course: Course
     change: Change | None = None
     degraded: tuple[str, ...] = ()
+    storage: Verdict | None = None
+    """How it stands to the storage of its Plan, once ``storage_judged``; None where that names none."""
+    storage_judged: bool = False
     unapplied: Failure | None = None
     """Why its infrastructure is not what is wanted; None where it is, or where there is none."""
     old_sessions: dict[rotation.Kind, int] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from paybill.reconcile import (
     report,
     rotation_report,
     status,
+    storage,
     watchdog_report,
 )
 from paybill.reconcile.binding import cancel
@@ -91,6 +92,7 @@ async def tell(world: World, current: Pass, failure: Failure | None) -> None:
                 *watchdog_report.facts(world, fresh, current.claim),
                 *move_report.facts(world, current.claim, current.unmoved),
                 backup_schedule.condition(world, current.claim),
+                *storage.fact(world, current),
             ),
         ),
     )

@@ -80,6 +80,8 @@ class World:
     """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""
     members: Members = field(default_factory=Members)
     """Per Plan, its tenants at the last count."""
+    used: dict[str, int] = field(default_factory=dict)
+    """Per tenant id, the bytes of data at its last measure, by whichever leader."""
     ready: dict[str, bool] = field(default_factory=dict)
     """Per tenant id, whether its last reconcile left it Ready."""
     differing: dict[str, tuple[str, ...]] = field(default_factory=dict)
