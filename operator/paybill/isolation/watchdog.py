@@ -68,6 +68,12 @@ SELECT room.missing, s.pid, s.usename::text, COALESCE(h.work, ''), s.backend_sta
 """
 """What is missing to the reserve of connections, and each tenant's session with a transaction; all when some miss."""
 
+_MAY: Final = """
+SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')
+   AND pg_has_role(current_user, 'pg_signal_backend', 'USAGE')
+"""
+"""Whether every session can be seen and signalled as it is; always so for a superuser."""
+
 _SIGNALS: Final = {"Cancel": "SELECT pg_cancel_backend(%s)", "Terminate": "SELECT pg_terminate_backend(%s)"}
 
 
@@ -163,9 +169,10 @@ class Watchdog:
         return {one.key: one for one in found if not one.hidden}
 
     async def _join(self, session: Session, logins: Collection[str]) -> None:
-        traits = self.server.traits
-        for login in () if traits.superuser else logins:
-            await session.execute(join(login, traits, inherit=True).sql)
+        if await (await session.execute(_MAY)).fetchone() == (True,):
+            return
+        for login in logins:
+            await session.execute(join(login, self.server.traits, inherit=True).sql)
 
 
 async def _rows(session: Session, pids: list[int] | None) -> tuple[list[Watched], int]:
