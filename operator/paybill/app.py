@@ -218,7 +218,12 @@ async def _world(
         facts=facts,
         adoptions=Adoptions(control, registry, facts),
         audit=AuditLog(control.pool, epoch=epoch),
-        servers=Servers(settings.installation, fencing.announcing(control, epoch), doors.servers),
+        servers=Servers(
+            settings.installation,
+            fencing.announcing(control, epoch),
+            doors.servers,
+            accepted=settings.accepted_releases,
+        ),
         operations=operations,
         migrations=Sources(),
         migration_rows=migration_rows,

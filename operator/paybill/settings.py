@@ -45,6 +45,9 @@ class Settings:
     isolation_settle_seconds: float = 30.0
     """How long a database server is left alone before its isolation is first proved; spread to twice as long."""
 
+    accept_postgres: str = ""
+    """Releases such as "16.4,17.0" that are refused because they do not keep tenants apart, and taken all the same."""
+
     lease_seconds: float = 10.0
     """How long the Lease holds when its holder falls silent; it is renewed four times as often."""
 
@@ -79,6 +82,11 @@ class Settings:
 
     log_level: str = "INFO"
     """The standard library's level name."""
+
+    @property
+    def accepted_releases(self) -> frozenset[str]:
+        """The releases of Postgres that are taken knowingly."""
+        return frozenset(word.strip() for word in self.accept_postgres.split(",") if word.strip())
 
     def control_database(self) -> str:
         """The URI of the control database; raises Invalid when none is set."""
@@ -120,6 +128,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
             values[field.name] = _READERS[str(field.type)](text)
         except ValueError:
             raise Invalid("InvalidSetting", f"{variable}={text!r} is not a {field.type}") from None
+    if not re.fullmatch(r"([0-9]{2}\.[0-9]{1,3}( *, *[0-9]{2}\.[0-9]{1,3})*)?", str(values.get("accept_postgres", ""))):
+        said = values["accept_postgres"]
+        raise Invalid("InvalidSetting", f"PAYBILL_ACCEPT_POSTGRES={said!r} must be releases, such as 16.4,17.0")
     mark = str(values.get("installation", Settings.installation))
     if len(mark) > 63 or not re.fullmatch(LABEL_PATTERN, mark):
         raise Invalid("InvalidSetting", f"PAYBILL_INSTALLATION={mark!r} must be a label's value: {LABEL_WORDS}")

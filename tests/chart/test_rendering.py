@@ -121,7 +121,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
     values = {
         "installation": "staging",
         "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30, "settleSeconds": 5,
-                     "tenantMetrics": True, "isolationSettleSeconds": 60,
+                     "tenantMetrics": True, "isolationSettleSeconds": 60, "acceptPostgres": "16.4,17.0",
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
@@ -140,6 +140,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         settle_seconds=5.0,
         tenant_metrics=True,
         isolation_settle_seconds=60.0,
+        accept_postgres="16.4,17.0",
         backup_folder=Path("/var/lib/paybill-backups"),
         operations_folder=Path("/var/lib/paybill/operations"),
         operation_pods=OperationPods(image=f"paybill:{__version__}"),

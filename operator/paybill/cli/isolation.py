@@ -170,8 +170,9 @@ async def _checked(cluster: Cluster, place: Place) -> Checked:
 
 
 async def _attacked(place: Place, uri: str) -> Checked:
-    installation = from_environment().installation
-    server = await Server.connect(uri, name=place.name, installation=installation)
+    settings = from_environment()
+    installation = settings.installation
+    server = await Server.connect(uri, name=place.name, installation=installation, accepted=settings.accepted_releases)
     pool = PoolDatabase(
         server=place.server,
         cell=place.cell,

@@ -8,7 +8,7 @@ server is survived: the work in hand fails with ``Retry``, the next attempt open
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Self, TypeAlias
@@ -67,11 +67,13 @@ class Server:
         traits: ServerTraits,
         limits: Limits,
         connection: type[Session] = PatientConnection,
+        accepted: Collection[str] = (),
     ) -> None:
         self.name = name
         self.installation = installation
         self.traits = traits
-        self.warnings = gate(traits.version)
+        self._accepted = accepted
+        self.warnings = gate(traits.version, accepted)
         self.epoch: int | None = None
         """The leader's epoch that was announced here (databases/leader.py)."""
         self.connection = connection
@@ -91,10 +93,12 @@ class Server:
         installation: str,
         limits: Limits | None = None,
         connection: type[Session] = PatientConnection,
+        accepted: Collection[str] = (),
     ) -> Self:
         """Open a first session and learn what the server and the administrator are.
 
-        ``dsn`` is a libpq connection string to a maintenance database, ``connection`` what sessions are made of.
+        ``dsn`` is a libpq connection string to a maintenance database, ``connection`` what sessions are made of,
+        ``accepted`` releases that would be refused (databases/versions.py).
         Raises ``Retry("DatabaseUnreachable")``, ``Blocked("DatabaseAccessDenied" | "ServerVersionRefused" |
         "AdministratorTooWeak")``, ``Invalid("BadDsn")``.
         """
@@ -113,6 +117,7 @@ class Server:
                     traits=traits,
                     limits=limits,
                     connection=connection,
+                    accepted=accepted,
                 )
             except BaseException:
                 await first.close()
@@ -170,7 +175,7 @@ class Server:
         """
         version = session.info.server_version
         if version != self.traits.version:
-            self.warnings = gate(version)
+            self.warnings = gate(version, self._accepted)
             logger.warning("server %s: now Postgres %s, was %s", self.name, version, self.traits.version)
             self.traits = replace(self.traits, version=version)
 

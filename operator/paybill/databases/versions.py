@@ -4,6 +4,7 @@ A minor release that lags is a tenant's way to the neighbours, so the gate is da
 not work at all, and newer security releases that are only warned about.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from paybill.api.failures import Blocked
@@ -28,8 +29,11 @@ WARNED_BELOW: Final = {
 """Minors with known holes. They are warned about and not refused: distributions lag, and their users should know."""
 
 
-def gate(version: int) -> tuple[str, ...]:
+def gate(version: int, accepted: Collection[str] = ()) -> tuple[str, ...]:
     """Warnings about ``version`` (``server_version_num``), for people.
+
+    ``accepted``: releases such as "16.4" that somebody takes knowingly, though they are refused. A major that is too
+    old cannot be accepted: there Paybill's own SQL does not work.
 
     Raises ``Blocked("ServerVersionRefused")`` for a server on which tenants would not be isolated.
     """
@@ -39,6 +43,9 @@ def gate(version: int) -> tuple[str, ...]:
         raise Blocked("ServerVersionRefused", f"Postgres {shown} is too old: {OLDEST_MAJOR} or newer is needed")
     floor, why = REFUSED_BELOW.get(major, (0, ""))
     if minor < floor:
-        raise Blocked("ServerVersionRefused", f"Postgres {shown} is refused: {why}; update to {major}.{floor} or newer")
+        said = f"{why}; update to {major}.{floor} or newer"
+        if shown not in accepted:
+            raise Blocked("ServerVersionRefused", f"Postgres {shown} is refused: {said}")
+        return (f"Postgres {shown} is accepted, and does not keep tenants apart: {said}",)
     floor, why = WARNED_BELOW.get(major, (0, ""))
     return (f"Postgres {shown}: {why}; update to {major}.{floor} or newer",) if minor < floor else ()

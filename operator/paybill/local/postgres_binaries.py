@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paybill.api.failures import Blocked
+from paybill.databases.versions import OLDEST_MAJOR, gate
 from paybill.local import account as accounts
 from paybill.local import process
 from paybill.local.process import Account, Command
 
 _NEEDED = ("postgres", "initdb")
 _SYSTEM = Path("/usr/lib/postgresql")
-OLDEST_MAJOR = 15
-# The first minor of each major that no SQL user can break out of: CVE-2026-16239 (a cursor type confusion that runs
-# code) and, before it, CVE-2025-8713 (optimizer statistics that leak rows past row security).
-SAFE_MINORS = {15: 19, 16: 15, 17: 11, 18: 6}
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,10 @@ class Distribution:
     @property
     def warning(self) -> str | None:
         """Why this minor version should not hold tenants' data, or ``None``."""
-        safe = SAFE_MINORS.get(self.version[0])
-        if safe is None or self.version[1] >= safe:
-            return None
-        return (
-            f"Postgres {self.version[0]}.{self.version[1]} has known holes that let an SQL user out of its tenant: "
-            f"use {self.version[0]}.{safe} or newer"
-        )
+        try:
+            return "; ".join(gate(self.version[0] * 10_000 + self.version[1])) or None
+        except Blocked as refused:
+            return refused.message
 
 
 def major_of(data: Path) -> int | None:

@@ -8,7 +8,7 @@ fleet costs no query per tenant, and drift is still found. After a change of one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -176,8 +176,16 @@ FENCED = frozenset({"EpochLost", BEHIND})
 class Servers:
     """The attached servers by (cell, name)."""
 
-    def __init__(self, installation: str, announce: Announce, connection: type[Session] = PatientConnection) -> None:
+    def __init__(
+        self,
+        installation: str,
+        announce: Announce,
+        connection: type[Session] = PatientConnection,
+        *,
+        accepted: Collection[str] = (),
+    ) -> None:
         self._installation = installation
+        self._accepted = accepted
         self._announce = announce
         self._connection = connection
         self._attached: dict[tuple[str, str], Attached] = {}
@@ -224,6 +232,7 @@ class Servers:
             installation=self._installation,
             limits=limits,
             connection=self._connection,
+            accepted=self._accepted,
         )
         pool = PoolDatabase(
             server=spec.name,

@@ -47,8 +47,9 @@ def test_every_field_can_be_set():
         "OperationPods | None": '{"image": "seven"}',
     }
     environment = {f"PAYBILL_{field.name.upper()}": samples[str(field.type)] for field in fields(Settings)}
+    environment["PAYBILL_ACCEPT_POSTGRES"] = "77.7"
     found = from_environment(environment)
-    seven = {"7", "7.0", "seven", "/seven", "True", str(OperationPods(image="seven"))}
+    seven = {"77.7", "7", "7.0", "seven", "/seven", "True", str(OperationPods(image="seven"))}
     assert all(str(getattr(found, field.name)) in seven for field in fields(Settings))
 
 
@@ -59,6 +60,8 @@ def test_every_field_can_be_set():
         ("PAYBILL_WORKERS", "4.5"),
         ("PAYBILL_LEASE_SECONDS", "soon"),
         ("PAYBILL_TENANT_METRICS", "yes"),
+        ("PAYBILL_ACCEPT_POSTGRES", "all"),
+        ("PAYBILL_ACCEPT_POSTGRES", "16.4,"),
         ("PAYBILL_INSTALLATION", "My Company!"),
         ("PAYBILL_INSTALLATION", "-x"),
         ("PAYBILL_INSTALLATION", "x" * 64),
