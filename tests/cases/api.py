@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cases import approval, cell, plan, subscription, tenant, tenant_backup
+from tests.cases import approval, cell, plan, subscription, tenant, tenant_backup, tenant_restore
 from tests.cases.model import Case, Change
 
 CASES: tuple[Case, ...] = (
@@ -12,6 +12,7 @@ CASES: tuple[Case, ...] = (
     *subscription.CASES,
     *approval.CASES,
     *tenant_backup.CASES,
+    *tenant_restore.CASES,
 )
 CHANGES: tuple[Change, ...] = (
     *cell.CHANGES,
@@ -20,4 +21,5 @@ CHANGES: tuple[Change, ...] = (
     *subscription.CHANGES,
     *approval.CHANGES,
     *tenant_backup.CHANGES,
+    *tenant_restore.CHANGES,
 )

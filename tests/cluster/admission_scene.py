@@ -107,7 +107,7 @@ async def build(everybody: dict[str, Path], scene: dict[str, str]) -> None:
 async def remove(everybody: dict[str, Path], scene: dict[str, str]) -> None:
     """Take it away."""
     async with user(everybody["admin"]) as admin:
-        for kind in ("TenantBackup", "Approval", "Subscription", "Tenant", "Plan", "Cell"):
+        for kind in ("TenantRestore", "TenantBackup", "Approval", "Subscription", "Tenant", "Plan", "Cell"):
             await admin.delete(kind, scene["any"])
         for name in TENANTS:
             await admin.delete("Tenant", scene[name])
@@ -163,6 +163,7 @@ def _objects(scene: dict[str, str]) -> list[Object]:
         samples.tenant("<any>"),
         samples.subscription("<any>", "<any>"),
         samples.ours("TenantBackup", "<any>", {"tenantRef": {"name": "<any>"}}),
+        samples.ours("TenantRestore", "<any>", {"backupRef": {"name": "<any>"}}),
     ]
     quota = next(obj for obj in found if obj["kind"] == "ResourceQuota")
     quota["metadata"]["annotations"] = {"paybill.dev/pods": "stopped"}

@@ -42,6 +42,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Cell": (OURS, "cells", False),
     "Approval": (OURS, "approvals", False),
     "TenantBackup": (OURS, "tenantbackups", False),
+    "TenantRestore": (OURS, "tenantrestores", False),
 }
 
 

@@ -31,7 +31,7 @@ from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
 ACCOUNT = "system:serviceaccount:paybill-system:paybill-operator"
-ORDER = ("Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
+ORDER = ("TenantRestore", "Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from paybill.api.failures import Blocked
 from paybill.backups import restore as restoring
-from paybill.backups.restore import Restore, Target
+from paybill.backups.restoring import Restore, Target
 from paybill.backups.store import DirectoryStore
 from tests.databases.backing import KEYRING, LONGEST, data_file, no_fence, take
 from tests.databases.tenancy import provision
@@ -30,7 +30,7 @@ def restore_of(tenant, folder, known, **options) -> Restore:
 async def carry_out(tenant, restore: Restore) -> None:
     """As the reconcile does it: logins are closed only for the exchange."""
     await restoring.prepare(restore)
-    await tenant.ensure(access="None")
+    await restoring.close(restore)
     await restoring.switch(restore)
     await tenant.ensure(access="Full")
     await restoring.finish(restore)

@@ -29,6 +29,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "Cell": ("local", "cell-1", "cell-2", "c" * 63),
     "Approval": ("approval-1", "approval-2"),
     "TenantBackup": ("backup-1", "backup-2", "b" * 63),
+    "TenantRestore": ("restore-1", "restore-2", "r" * 63),
 }
 """A Subscription mostly has its Tenant's name."""
 

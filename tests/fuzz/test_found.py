@@ -81,6 +81,7 @@ async def test_our_finalizer_goes_whoever_put_it_there(kind: str, api: Api, oper
         "Subscription": samples.subscription(name, "no-such-plan"),
         "Approval": approval("Tenant", name, ADMIN.user),
         "TenantBackup": samples.ours("TenantBackup", name, {"tenantRef": {"name": name}}),
+        "TenantRestore": samples.ours("TenantRestore", name, {"backupRef": {"name": name}}),
     }[kind]  # fmt: skip
     obj: Object = {**made, "metadata": {"name": name, "finalizers": [FINALIZER, "example.com/hold"]}}
     await api.create(obj)

@@ -9,8 +9,9 @@ from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.api.tenant_backup import TenantBackup
+from paybill.api.tenant_restore import TenantRestore
 
-KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval, TenantBackup)
+KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval, TenantBackup, TenantRestore)
 """Every kind that has a CRD."""
 
 BY_KIND: dict[str, type[Resource]] = {kind.kind: kind for kind in KINDS}

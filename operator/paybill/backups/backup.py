@@ -130,6 +130,16 @@ async def read_manifest(store: Store, keyring: Keyring, installation: str, tenan
     return manifest.read(b"".join(pieces), keyring, backup=backup, tenant=tenant)
 
 
+async def newest(store: Store, keyring: Keyring, installation: str, tenant: str) -> Manifest:
+    """The manifest of the newest backup that a store holds of a tenant; raises ``Blocked("BackupMissing")`` too."""
+    of = f"{installation}/{names.tenant_id(tenant)}"
+    found = [name.split("/")[-2] for name in await store.names(of) if name.endswith(f"/{FILE}")]
+    if not found:
+        raise Blocked("BackupMissing", f"{store.address} holds no backup of tenant {tenant}")
+    known = [await read_manifest(store, keyring, installation, tenant, backup) for backup in found]
+    return max(known, key=lambda one: (one.ended, one.id))
+
+
 async def remove(store: Store, installation: str, tenant: str, backup: str) -> None:
     """Remove a backup: its manifest first, so that what is left of it when this is killed is no backup."""
     where = folder(installation, tenant, backup)

@@ -62,7 +62,7 @@ async def restored(
     until = datetime.now(UTC) + longest
     client = await tools.for_server(server.traits.version, written_by=known.tools_version)
     shared = known.level == "Rows"
-    async with scratch(server, job, known.ledger.extensions, shared_tables=shared, until=until) as login:
+    async with scratch(server, job, known.ledger.extensions, until=until) as login:
         await restore_into(login, client, store, keyring, known, progress=progress, longest=longest)
         if shared:
             await _open_tables(server, login, known.schema_name)

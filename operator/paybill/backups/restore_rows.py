@@ -13,8 +13,10 @@ from psycopg import errors
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from paybill.api.failures import Blocked
-from paybill.backups import ledger
-from paybill.backups.manifest import Manifest, Table
+from paybill.backups import ledger, logins
+from paybill.backups.manifest import Ledger, Manifest, Table
+from paybill.backups.proof import refuse_different
+from paybill.backups.restoring import Restore, scratch_of, scrubbed, writer
 from paybill.databases.places import Session
 from paybill.desired.sql_names import ROWS_SCHEMA
 
@@ -31,6 +33,42 @@ SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.ind
 """
 
 Turn = Callable[[], Awaitable[Any]]
+
+
+async def switch(restore: Restore) -> None:
+    """Exchange the tenant's rows, compare and scrub them, and commit all of it or nothing."""
+    target = restore.target
+    async with (
+        scratch_of(restore) as scratch,
+        writer(restore, "rw") as login,
+        logins.session(target.server, scratch) as source,
+        logins.session(target.server, login, read_only=False) as session,
+        target.server.session(target.pool.name) as admin,
+        source.transaction(),
+        session.transaction(),
+    ):
+        restore.progress("Exchanging", 0)
+        await _refuse_altered(source, session, restore.known)
+        expected = await exchange(source, session, restore.known, target.tenant)
+        found = await ledger.read(session, ROWS_SCHEMA, tenant=target.tenant)
+        refuse_different(restore.known, Ledger(tables=expected), Ledger(tables=found.tables))
+        await scrubbed(session, restore, ROWS_SCHEMA)
+        async with admin.transaction():
+            await restore.fence(admin)
+
+
+async def _refuse_altered(source: Session, session: Session, known: Manifest) -> None:
+    """Raise ``Blocked("RestoreUnfit")`` when the shared tables are others now than the backup was taken of."""
+    for table in known.ledger.tables:
+        before = {name for (name,) in await _rows(source, _COLUMNS, [f'"{known.schema_name}"."{table.name}"'])}
+        now = {name for (name,) in await _rows(session, _COLUMNS, [f'"{ROWS_SCHEMA}"."{table.name}"'])}
+        if before != now:
+            differing = ", ".join(sorted(before ^ now)) if now else "all of it"
+            raise Blocked(
+                "RestoreUnfit",
+                f"shared table {table.name} was altered since backup {known.id} ({differing}): its rows do not fit it"
+                " any more; restore it into a scratch server, and load what is needed of it by hand",
+            )
 
 
 async def exchange(source: Session, session: Session, known: Manifest, tenant: str) -> tuple[Table, ...]:

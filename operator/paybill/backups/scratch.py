@@ -28,7 +28,7 @@ TENANT_STAND_IN = (
     "CREATE FUNCTION paybill.tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE"
     " SET search_path = pg_catalog, pg_temp AS $$SELECT NULL::text$$"
 )
-"""Shared tables have it as a default; nobody logs in here whom it could name."""
+"""Tables of migrations have it as a default; nobody logs in here whom it could name."""
 
 
 def scratch_name(job: str) -> str:
@@ -38,7 +38,7 @@ def scratch_name(job: str) -> str:
 
 @asynccontextmanager
 async def scratch(
-    server: Server, job: str, extensions: Iterable[tuple[str, str]], *, shared_tables: bool, until: datetime
+    server: Server, job: str, extensions: Iterable[tuple[str, str]], *, until: datetime
 ) -> AsyncIterator[Login]:
     """An empty database with ``extensions`` in schema ext, and the login that restores into it.
 
@@ -51,7 +51,7 @@ async def scratch(
     login = Login(server.address(), name, name, new_password())
     try:
         await _make(server, login, until)
-        await _furnish(server, login, extensions, shared_tables=shared_tables)
+        await _furnish(server, login, extensions)
         yield login
     finally:
         await asyncio.shield(asyncio.create_task(remove(server, name)))
@@ -114,7 +114,7 @@ async def _make(server: Server, login: Login, until: datetime) -> None:
             await admin.execute(SQL("GRANT CONNECT, CREATE ON DATABASE {} TO {}").format(name, name))
 
 
-async def _furnish(server: Server, login: Login, extensions: Iterable[tuple[str, str]], *, shared_tables: bool) -> None:
+async def _furnish(server: Server, login: Login, extensions: Iterable[tuple[str, str]]) -> None:
     user = Identifier(login.user)
     async with server.session(login.database) as admin:
         try:
@@ -123,12 +123,9 @@ async def _furnish(server: Server, login: Login, extensions: Iterable[tuple[str,
             await admin.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(names.EXTENSIONS_SCHEMA), user))
             for extension, version in extensions:
                 await _extension(admin, extension, version)
-            if shared_tables:
-                await admin.execute(SQL("CREATE SCHEMA {}").format(Identifier(names.TENANCY_SCHEMA)))
-                await admin.execute(SQL(TENANT_STAND_IN))
-                await admin.execute(
-                    SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(names.TENANCY_SCHEMA), user)
-                )
+            await admin.execute(SQL("CREATE SCHEMA {}").format(Identifier(names.TENANCY_SCHEMA)))
+            await admin.execute(SQL(TENANT_STAND_IN))
+            await admin.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(names.TENANCY_SCHEMA), user))
         finally:
             # An idle session of ours would keep the database from being dropped.
             await admin.close()

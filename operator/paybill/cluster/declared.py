@@ -1,4 +1,5 @@
-"""What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells, Approvals, TenantBackups.
+"""What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells, Approvals, and what was asked
+of backups: TenantBackups, TenantRestores.
 
 The handlers feed it, reconciles read it. A reconcile therefore costs no read of the API server; what it decides
 on may be a moment old, which is harmless because the next event makes it look again. Tenants and Subscriptions, of
@@ -19,11 +20,14 @@ from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.api.tenant_backup import TenantBackup
+from paybill.api.tenant_restore import TenantRestore
 from paybill.cluster.glances import (
     BackupGlance,
+    RestoreGlance,
     SubscriptionGlance,
     TenantGlance,
     glance_at_backup,
+    glance_at_restore,
     glance_at_subscription,
     glance_at_tenant,
 )
@@ -42,7 +46,10 @@ class Declared:
         self.cells: Shelf[Cell, None] = Shelf(Cell, lambda _: None)
         self.approvals: Shelf[Approval, str] = Shelf(Approval, lambda approval: approval.spec.subject.name)
         self.backups: Shelf[TenantBackup, BackupGlance] = Shelf(TenantBackup, glance_at_backup)
-        kinds = (self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups)
+        self.restores: Shelf[TenantRestore, RestoreGlance] = Shelf(TenantRestore, glance_at_restore)
+        kinds = (
+            self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups, self.restores
+        )  # fmt: skip
         self._by_kind: dict[str, Shelf[Any, Any]] = {shelf.kind: shelf for shelf in kinds}
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._subscriptions_to: dict[str, dict[str, None]] = defaultdict(dict)
@@ -94,6 +101,11 @@ class Declared:
         """The TenantBackups that name this Tenant, at a glance, the newest first."""
         found = (self.backups.glance(name) for name in self._backups_of.get(tenant, ()))
         return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.name), reverse=True)
+
+    def restores_into(self, tenant: str, tenant_id: str | None) -> list[RestoreGlance]:
+        """The TenantRestores whose data goes into this Tenant, the oldest first; there are few of them at all."""
+        found = [one for one in self.restores.glances() if one.goes_into(tenant, tenant_id)]
+        return sorted(found, key=lambda one: (one.created, one.name))
 
     def subscriptions_of(self, tenant: str) -> list[Subscription]:
         """The Subscriptions that name this Tenant."""

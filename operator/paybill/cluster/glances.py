@@ -12,6 +12,7 @@ from paybill.api.conditions import STALLED, TRUE, find_condition
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.api.tenant_backup import TenantBackup
+from paybill.api.tenant_restore import TenantRestore
 from paybill.desired.names import PAUSED_ANNOTATION
 from paybill.lifecycle.subscription import Hold
 from paybill.lifecycle.terms import holds_of
@@ -117,4 +118,52 @@ def glance_at_backup(backup: TenantBackup) -> BackupGlance:
         stalled=stalled,
         failed=stalled if status.failed_time is not None else "",
         deleting=backup.metadata.deletion_timestamp is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreGlance:
+    """A TenantRestore at a glance: whose data it replaces, and how far it is."""
+
+    name: str
+    uid: str
+    tenant: str | None
+    """The Tenant that it names; None: the one that the backup was taken of."""
+    tenant_id: str | None
+    """The id of the one that it was begun for."""
+    created: datetime
+    stage: str
+    restored: datetime | None
+    failed: str
+    """Why it failed for good; empty when it did not."""
+    dry_run: bool
+    deleting: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether it will still do something."""
+        return self.restored is None and not self.failed and not self.dry_run
+
+    def goes_into(self, tenant: str, tenant_id: str | None) -> bool:
+        """Whether it is this Tenant's data that it replaces."""
+        if self.tenant_id is not None:
+            return self.tenant_id == tenant_id
+        return self.tenant == tenant
+
+
+def glance_at_restore(restore: TenantRestore) -> RestoreGlance:
+    """The glance of a TenantRestore as it is now."""
+    spec, status = restore.spec, restore.status
+    found = find_condition(status.conditions, STALLED)
+    return RestoreGlance(
+        name=restore.metadata.name,
+        uid=restore.metadata.uid,
+        tenant=spec.tenant_ref.name if spec.tenant_ref is not None else None,
+        tenant_id=status.tenant_id,
+        created=restore.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC),
+        stage=status.stage or "",
+        restored=status.restored_time,
+        failed=(found.reason if found is not None else "Failed") if status.failed_time is not None else "",
+        dry_run=spec.dry_run,
+        deleting=restore.metadata.deletion_timestamp is not None,
     )

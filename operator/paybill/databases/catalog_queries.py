@@ -104,7 +104,8 @@ SELECT mine.id, mine.name, '', 'f', mine.name, ARRAY['EXECUTE']
 # Inside: what in a tenant's schema is granted past its rw and r roles, or owned by another. A grant to a login would
 # be lost with the next rotation, and would outlast the taking away of the rw role. The objects are found through
 # pg_depend because pg_class has no index by schema (72,000 rows at a thousand tenants).
-# Outside: what its roles own or were granted anywhere else, in any database of the server (pg_shdepend knows all).
+# Outside: what its roles own or were granted anywhere else, in any database of the server (pg_shdepend knows all), but
+# for what a restore has staged or put aside (backups/restore_schema.py), where nobody else may make anything.
 _STRAYS: Final = """
 , spaces AS (
   SELECT n.oid, substr(n.nspname, 3) AS id FROM pg_namespace n
@@ -145,7 +146,7 @@ outside AS (
                                 ELSE COALESCE(c.relnamespace, p.pronamespace, y.typnamespace) END
    WHERE s.deptype IN ('a', 'o') AND s.classid NOT IN ('pg_default_acl'::regclass, 'pg_auth_members'::regclass)
      AND NOT (s.classid = 'pg_database'::regclass AND s.deptype = 'a')
-     AND n.nspname IS DISTINCT FROM 't_' || mine.id)
+     AND COALESCE(n.nspname NOT IN ('t_' || mine.id, 'r_' || mine.id, 'o_' || mine.id), true))
 SELECT i.id, CASE i.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(i.grantee)::text END, o.type, o.identity,
        current_database()::text, true, i.owned
   FROM inside i, pg_identify_object(i.classid, i.objid, 0) o

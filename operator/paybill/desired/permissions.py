@@ -50,6 +50,12 @@ OPERATOR = (
         verbs=(*APPLY, "delete"),
     ),
     Rule(
+        reason="restores are carried out as people ask for them; our finalizer is put on them and taken off",
+        group="paybill.dev",
+        resources=("tenantrestores",),
+        verbs=("get", "list", "patch", "watch"),
+    ),
+    Rule(
         reason="what people approved is read, and our finalizer taken off; its spec cannot be changed by anybody",
         group="paybill.dev",
         resources=("approvals",),
@@ -71,6 +77,7 @@ OPERATOR = (
             "plans/status",
             "subscriptions/status",
             "tenantbackups/status",
+            "tenantrestores/status",
             "tenants/status",
         ),
         verbs=("patch",),

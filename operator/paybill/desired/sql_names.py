@@ -98,6 +98,16 @@ def schema(tenant: str) -> str:
     return f"t_{tenant_id(tenant)}"
 
 
+def staging_schema(tenant: str) -> str:
+    """Where a restore prepares what is to be a tenant's schema (databases/catalog_queries.py leaves it out)."""
+    return f"r_{tenant_id(tenant)}"
+
+
+def aside_schema(tenant: str) -> str:
+    """Where a restore keeps the schema that it replaced, until it is dropped (the same holds for it)."""
+    return f"o_{tenant_id(tenant)}"
+
+
 def pool_database_name(cell: str, server: str) -> str:
     """The pool database of a server: the same for the same cell and server, and 20 characters long."""
     digest = hashlib.sha256(f"{cell}\0{server}".encode()).hexdigest()

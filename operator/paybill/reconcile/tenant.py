@@ -25,6 +25,7 @@ from paybill.reconcile import (
     claiming,
     contract,
     deletion,
+    filling,
     infrastructure,
     mass_change,
     metrics,
@@ -138,12 +139,16 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
         # The registry has the tenant at its target by now: it is let in there in this very pass.
         await _act(world, current, binding, None, deep=deep)
         return
-    place = replace(place, moving=move.owns_roles(world, current))
+    place = replace(place, moving=move.owns_roles(world, current) or filling.shut_out(world, current.claim))
     if not place.moving:
         place = await rotation.decide(world, current, place)
-    done = await provision.bring(world, place, plan, current.course, standing, deep=deep)
+    filler = filling.fills(world, tenant, current.claim)
+    heads_for = current.course if filler is None else filling.closed(current.course)
+    done = await provision.bring(world, place, plan, heads_for, standing, deep=deep)
     current.degraded = done.degraded
-    await _remember(world, current, claim, done)
+    await _remember(world, current, claim, done, opened=filler is None)
+    if filler is not None:
+        raise filling.waiting(world, filler, claim)
     await move.finish(world, current, place, plan)
     if current.claim is not None:
         await backup_schedule.ensure(world, current.claim, current.cause)
@@ -168,10 +173,10 @@ async def _settle(world: World, current: Pass, binding: Binding) -> Standing:
     return standing
 
 
-async def _remember(world: World, current: Pass, claim: Claim, done: provision.Provisioned) -> None:
+async def _remember(world: World, current: Pass, claim: Claim, done: provision.Provisioned, *, opened: bool) -> None:
     """What this pass established for good: the Secret's version, the first moment of Ready, the trial's start."""
     now = world.now()
-    first = claim.ready_time is None
+    first = claim.ready_time is None and opened
     noted = dict(done.binding or {}) | ({"ready_time": now} if first else {})
     if noted:
         current.claim = await world.registry.update(claim.id, epoch=world.epoch, **noted)

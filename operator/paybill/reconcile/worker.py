@@ -25,6 +25,7 @@ from paybill.reconcile import (
     metrics,
     plan,
     pool_migrations,
+    restore,
     tenant,
     watchdog,
 )
@@ -65,6 +66,7 @@ RECONCILES: dict[str, Reconcile] = {
     "Approval": approval.reconcile,
     POOL: pool_migrations.reconcile,
     "TenantBackup": backup.reconcile,
+    "TenantRestore": restore.reconcile,
     MASS_CHANGE: mass_change.reconcile,
     isolation.ISOLATION: isolation.reconcile,
     watchdog.WATCHDOG: watchdog.reconcile,

@@ -111,6 +111,7 @@ def test_the_kinds_are_what_the_design_names() -> None:
         "Cell": ("cells", (), "Cluster", ("paybill",)),
         "Approval": ("approvals", (), "Cluster", ("paybill",)),
         "TenantBackup": ("tenantbackups", ("tb",), "Cluster", ("paybill",)),
+        "TenantRestore": ("tenantrestores", ("tr",), "Cluster", ("paybill",)),
     }
     assert set(BY_KIND) == set(shown)
 

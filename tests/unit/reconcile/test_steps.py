@@ -53,6 +53,8 @@ DESTRUCTIVE = {
     ("deletion.py", "DELETIONS.action"),
     ("deletion.py", "action"),  # the deletion of what a deleted Tenant left
     ("backup.py", "backup.remove"),
+    ("restore_steps.py", "DELETIONS.action"),  # what a restore replaced
+    ("restore_steps.py", "action"),  # the tenant is shut out; of shared tables its rows are exchanged
     ("backup_schedule.py", "tenantBackup.delete"),
     ("deletion.py", "tenant.delete"),
     ("deletion.py", "tenant.release"),
@@ -74,6 +76,8 @@ DEPENDS = {
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
     ("backup.py", "backup.take"),
+    ("restore_steps.py", "restore.abandon"),  # a copy that was never in anybody's place
+    ("restore_steps.py", "restore.prepare"),
     ("backup_schedule.py", "tenantBackup.create"),
     ("adoption.py", "contract.continue"),
     ("adoption.py", "tenant.adopt"),
