@@ -88,13 +88,13 @@ SELECT id, kind, name, CASE grantee WHEN 0 THEN '' ELSE pg_get_userbyid(grantee)
 """
 
 # A role's entries for itself are its own business, but one: the global entry for functions exists only when PUBLIC's
-# EXECUTE was taken away, so it is shown as the owner's.
+# EXECUTE was taken away, so it is shown as the owner's. Those of a schema that a restore put aside go with it.
 _DEFAULTS: Final = """
 SELECT mine.id, mine.name, COALESCE(n.nspname::text, ''), d.defaclobjtype::text,
        CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee)::text END, array_agg(DISTINCT a.privilege_type)
   FROM mine JOIN pg_default_acl d ON d.defaclrole = mine.oid
   LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) a
- WHERE a.grantee <> d.defaclrole
+ WHERE a.grantee <> d.defaclrole AND COALESCE(n.nspname NOT IN ('r_' || mine.id, 'o_' || mine.id), true)
  GROUP BY 1, 2, 3, 4, a.grantee
 UNION ALL
 SELECT mine.id, mine.name, '', 'f', mine.name, ARRAY['EXECUTE']
