@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from paybill.api.failures import Blocked
+from paybill.cli import export
+from paybill.cluster.client import Cluster
+from paybill.cluster.session import open_session
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
-from tests.cluster.customers import Customers, may_connect
+from tests.cluster.customers import Customers, may_connect, secret
 from tests.cluster.journal import Journal
 from tests.cluster.remains import gone, state, traces
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
+from tests.conftest import LocalThread
 
 Postgres = psycopg.AsyncConnection[Any]
 LEVELS = ["Schema", "Rows", "Database"]
@@ -57,6 +63,41 @@ async def test_a_backup_that_is_asked_for_is_taken_proved_and_gone_with_its_obje
     await api.delete("TenantBackup", name)
     await until(lambda: gone(api, "TenantBackup", name))
     assert made["metadata"]["uid"] not in stored(operator)
+
+
+def truncate(folder: Path, name: str) -> None:
+    (found,) = folder.rglob(name)
+    found.write_bytes(found.read_bytes()[:-20])
+
+
+async def test_an_export_is_fetched_whole_or_not_at_all(
+    api: Api, customers: Customers, operator: Operator, control_plane: LocalThread, name: str, tmp_path: Path
+) -> None:
+    customer = await customers.onboard()
+    provider = await secret(api, operator.settings.namespace, f"t-{customer.id}-db-provider")
+    async with await psycopg.AsyncConnection.connect(provider["mig-uri"]) as session:
+        await session.execute("CREATE TABLE orders (id int PRIMARY KEY, said text)")
+        await session.execute("INSERT INTO orders VALUES (1, 'ü')")
+    await api.apply(backup(name, customer.name, format="Export"), backup(f"{name}-dump", customer.name))
+    made = await verified(customers, name)
+    await verified(customers, f"{name}-dump")
+    folder: Path = operator.settings.backup_folder  # type: ignore[assignment]
+    target = tmp_path / "acme.zip"
+
+    async with open_session(control_plane.kubeconfig) as admin:
+        fetched = await export.fetch(Cluster(admin), operator.settings, name, folder, target)
+        assert (fetched.tenant, fetched.rows, fetched.size) == (customer.name, 1, target.stat().st_size)
+        with zipfile.ZipFile(target) as archive:
+            assert archive.read("tables/orders.csv").decode() == "id,said\n1,ü\n"
+        assert target.stat().st_mode & 0o077 == 0
+
+        with pytest.raises(Blocked, match="has no export"):
+            await export.fetch(Cluster(admin), operator.settings, f"{name}-dump", folder, target)
+        truncate(folder, f"{made['metadata']['uid']}/export")
+        other = tmp_path / "other.zip"
+        with pytest.raises(Blocked, match="not what its manifest says"):
+            await export.fetch(Cluster(admin), operator.settings, name, folder, other)
+        assert not other.exists()
 
 
 async def test_without_a_tenant_it_says_so_and_can_go(api: Api, customers: Customers, name: str) -> None:

@@ -17,6 +17,7 @@ from paybill.api.fields import Time
 from paybill.api.rules import rule, ruled
 
 BackupReason = Literal["Manual", "Scheduled", "Final"]
+BackupFormat = Literal["Dump", "Export"]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 """A number of rows or bytes."""
 
@@ -30,6 +31,8 @@ class TenantBackupSpec(ApiModel):
     """The Tenant."""
     reason: BackupReason = "Manual"
     """Who asked for it: a person, the Plan's schedule (then the Plan's `keep` counts it), or the Tenant's deletion."""
+    format: BackupFormat = "Dump"
+    """Dump: what a restore needs. Export: that, and a zip file of CSV files that the customer can read without us."""
     expire_time: Time | None = None
     """When it is deleted with its data; absent: not by time."""
 
@@ -67,7 +70,7 @@ class TenantBackupStatus(ApiModel):
     failed_time: Time | None = None
     """When it failed for good: nothing of it is kept."""
     step: str | None = None
-    """What is being done: Counting, Dumping, Restoring, Comparing."""
+    """What is being done: Counting, Dumping, Restoring, Comparing, Exporting."""
     done: Count | None = None
     """Bytes done of that step."""
     attempts: int | None = None
@@ -103,6 +106,7 @@ class TenantBackup(Resource):
         Column(name="Verified", path=".status.verifiedTime", type="date"),
         READY,
         REASON,
+        Column(name="Format", path=".spec.format", priority=1),
         Column(name="Id", path=".status.tenantId", priority=1),
         Column(name="Expires", path=".spec.expireTime", priority=1),
         AGE,

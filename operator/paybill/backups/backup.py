@@ -147,11 +147,11 @@ async def remove(store: Store, installation: str, tenant: str, backup: str) -> N
     await store.delete(where)
 
 
-async def content(store: Store, keyring: Keyring, known: Manifest) -> AsyncGenerator[bytes, None]:
-    """The dump, opened; raises ``Blocked("BackupDamaged")`` at the first byte that is not as it was written."""
-    part = known.part(DATA)
+async def content(store: Store, keyring: Keyring, known: Manifest, name: str = DATA) -> AsyncGenerator[bytes, None]:
+    """A part (the dump), opened; ``Blocked("BackupDamaged")`` at the first byte that is not as it was written."""
+    part = known.part(name)
     stored = store.get(f"{folder(known.installation, known.tenant, known.id)}/{part.name}")
-    async for piece in opened(_as_stored(stored, known, part), keyring.key(known.key), _sealed_as(known.id)):
+    async for piece in opened(_as_stored(stored, known, part), keyring.key(known.key), sealed_as(known.id, name)):
         yield piece
 
 
@@ -196,7 +196,7 @@ async def _dump(
 
     async def stored() -> AsyncIterator[bytes]:
         nonlocal size
-        async for piece in sealed(dumped(), keyring.key(keyring.current), _sealed_as(backup)):
+        async for piece in sealed(dumped(), keyring.key(keyring.current), sealed_as(backup, DATA)):
             digest.update(piece)
             size += len(piece)
             yield piece
@@ -269,8 +269,9 @@ async def _refuse_large_objects(source: Source) -> None:
         )
 
 
-def _sealed_as(backup: str) -> str:
-    return f"backup {backup}/{DATA}"
+def sealed_as(backup: str, part: str) -> str:
+    """What a part is sealed as: none can be passed off as another."""
+    return f"backup {backup}/{part}"
 
 
 async def _once(whole: bytes) -> AsyncIterator[bytes]:

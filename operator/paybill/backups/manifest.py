@@ -17,6 +17,7 @@ from paybill.backups.sealing import Keyring
 
 FILE = "manifest.json"
 DATA = "data"
+EXPORT = "export"
 
 
 class _Frozen(BaseModel):
@@ -99,6 +100,10 @@ class Manifest(_Frozen):
     def size(self) -> int:
         """Bytes in the store, without the manifest."""
         return sum(part.size for part in self.parts)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a part of that name."""
+        return any(part.name == name for part in self.parts)
 
     def part(self, name: str) -> Part:
         """The part of that name; raises ``Blocked("BackupDamaged")``."""

@@ -12,7 +12,7 @@ import click
 
 from paybill.api.conditions import READY, STALLED, find_condition, is_true
 from paybill.api.failures import Blocked
-from paybill.api.tenant_backup import TenantBackup
+from paybill.api.tenant_backup import BackupFormat, TenantBackup
 from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import all_of, utcnow
 from paybill.cli.output import JSON, age, columns, document, moment, reported, text_output
@@ -25,13 +25,15 @@ MANAGER = "paybill-cli"
 
 @click.command()
 @click.argument("tenant")
+@click.option("--export", is_flag=True, help="With files that the customer can read: `paybill export` fetches them.")
 @click.option("--wait", type=int, default=0, metavar="SECONDS", help="Wait so long for it to be verified.")
 @text_output
 @kubeconfig_option
-def backup(*, tenant: str, wait: int, output: str, kubeconfig: Path | None) -> None:
+def backup(*, tenant: str, export: bool, wait: int, output: str, kubeconfig: Path | None) -> None:
     """Ask for a backup of TENANT; it is one when it was restored to a scratch database and nothing was missing."""
     with reported(output):
-        made = ask(kubeconfig, lambda cluster: _ask(cluster, tenant, utcnow(), wait))
+        form: BackupFormat = "Export" if export else "Dump"
+        made = ask(kubeconfig, lambda cluster: _ask(cluster, tenant, form, utcnow(), wait))
         _show(output, [made])
 
 
@@ -47,7 +49,7 @@ def backups(*, tenant: str | None, output: str, kubeconfig: Path | None) -> None
         _show(output, sorted(listed, key=lambda one: str(one.metadata.creation_timestamp), reverse=True))
 
 
-async def _ask(cluster: Cluster, tenant: str, now: datetime, wait: int) -> TenantBackup:
+async def _ask(cluster: Cluster, tenant: str, form: BackupFormat, now: datetime, wait: int) -> TenantBackup:
     if await cluster.get(Key("Tenant", "", tenant)) is None:
         raise Blocked("NotFound", f"there is no Tenant {tenant}")
     name = f"{tenant[:48]}-{now:%Y%m%d%H%M%S}"
@@ -55,7 +57,7 @@ async def _ask(cluster: Cluster, tenant: str, now: datetime, wait: int) -> Tenan
         "apiVersion": TenantBackup.api_version,
         "kind": "TenantBackup",
         "metadata": {"name": name},
-        "spec": {"tenantRef": {"name": tenant}},
+        "spec": {"tenantRef": {"name": tenant}, "format": form},
     }
     made = TenantBackup.read(await cluster.apply(obj, manager=MANAGER))
     ends = asyncio.get_running_loop().time() + wait
@@ -103,6 +105,7 @@ def _wire(one: TenantBackup) -> dict[str, Any]:
         "tenant": one.spec.tenant_ref.name,
         "id": status.tenant_id,
         "reason": one.spec.reason,
+        "format": one.spec.format,
         "state": _state(one),
         "rows": status.rows,
         "tables": status.tables,

@@ -33,6 +33,7 @@ COMMANDS = {
     "migrations": "paybill.cli.migrations:migrations",
     "backup": "paybill.cli.backups:backup",
     "backups": "paybill.cli.backups:backups",
+    "export": "paybill.cli.export:export",
     "psql": "paybill.cli.psql:psql",
     "rotate": "paybill.cli.rotate:rotate",
     "crds": "paybill.cli.crds:crds",

@@ -16,6 +16,7 @@ from paybill.api import conditions as c
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant_backup import BackupPlan, TenantBackup, TenantBackupStatus
 from paybill.backups import backup as taking
+from paybill.backups import export
 from paybill.backups.backup import Source
 from paybill.backups.manifest import Manifest
 from paybill.backups.proof import prove
@@ -107,6 +108,8 @@ async def _go_on(world: World, backup: TenantBackup, cause: str) -> datetime | N
 
     async def act(progress: Progress) -> Manifest:
         known = await taking.take(source, store, keyring, backup.metadata.uid, fence=fence, progress=progress)
+        if backup.spec.format == "Export":
+            return await export.add(attached.server, store, keyring, known, progress=progress)
         await prove(attached.server, store, keyring, known, progress=progress)
         return known
 
