@@ -164,16 +164,21 @@ def _row(option: click.Option, context: click.Context) -> str:
 
 def settings_page() -> str:
     """The page of all settings, from the docstring below each field."""
-    rows = "\n".join(f"| {' | '.join(row)} |" for row in _fields())
+    operator, receiver = (
+        "\n".join(f"| {' | '.join(row)} |" for row in _fields(kind)) for kind in ("Settings", "WebhookSettings")
+    )
     local = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in LOCAL.items())
     return (
-        f"{HEADER}{SETTINGS_INTRO}\n| variable | default | meaning |\n|---|---|---|\n{rows}\n\n"
+        f"{HEADER}{SETTINGS_INTRO}\n| variable | default | meaning |\n|---|---|---|\n{operator}\n\n"
+        "## The webhook receiver\n\nWhat `paybill webhook` reads, and nothing else.\n\n"
+        f"| variable | default | meaning |\n|---|---|---|\n{receiver}\n\n"
         f"## The command line and the local control plane\n\n| variable | meaning |\n|---|---|\n{local}\n"
     )
 
 
-def _fields() -> Iterator[tuple[str, str, str]]:
-    found = next(node for node in ast.parse(inspect.getsource(settings)).body if isinstance(node, ast.ClassDef))
+def _fields(kind: str) -> Iterator[tuple[str, str, str]]:
+    classes = (node for node in ast.parse(inspect.getsource(settings)).body if isinstance(node, ast.ClassDef))
+    found = next(node for node in classes if node.name == kind)
     for field, doc in zip(found.body, found.body[1:], strict=False):
         match field, doc:
             case ast.AnnAssign(target=ast.Name(id=name), value=value), ast.Expr(value=ast.Constant(value=str(text))):

@@ -31,6 +31,7 @@ from paybill.control.database import ControlDatabase
 from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
+from paybill.control.inbox import let_in
 from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
@@ -292,6 +293,8 @@ async def _open_control(settings: Settings, doors: Doors) -> ControlDatabase:
             control = await ControlDatabase.open(dsn, application_name="paybill-operator", connection=doors.control)
             try:
                 await control.migrate()
+                if settings.webhook_role:
+                    await let_in(control, settings.webhook_role)
             except BaseException:
                 await control.close()
                 raise

@@ -1,4 +1,4 @@
-"""Everything that can be set from outside, read once from the environment at start.
+"""Everything that can be set from outside, read once from the environment at start, for the operator and the receiver.
 
 Each field is one variable, ``PAYBILL_`` and its name in capitals. What belongs to a tenant, a plan or a cell is not
 here but on its object. Secrets come as files, because an environment is readable by whoever can look at the process.
@@ -68,6 +68,9 @@ class Settings:
     """What pods of operations are made of where a Cell has runner Job, in JSON: image, resources and what else the
     chart's operations say; absent: no Cell can have it."""
 
+    webhook_role: str = ""
+    """The role of `paybill webhook` in the control database; it is granted to add to the inbox, and nothing else."""
+
     metrics_port: int = 0
     """The port of /metrics, /healthz, /standbyz and /readyz; 0 picks a free one and logs it."""
 
@@ -90,14 +93,63 @@ class Settings:
 
     def control_database(self) -> str:
         """The URI of the control database; raises Invalid when none is set."""
-        if self.control_database_file is not None:
-            return self.control_database_file.read_text().strip()
-        if self.control_database_url:
-            return self.control_database_url
-        raise Invalid(
-            "NoControlDatabase",
-            "set PAYBILL_CONTROL_DATABASE_FILE to a file with the URI of a Postgres database (any version from 15)",
-        )
+        return _control_database(self.control_database_file, self.control_database_url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookSettings:
+    """The settings of the webhook receiver."""
+
+    installation: str = "paybill"
+    """The operator's installation, whose inbox it is."""
+
+    control_database_file: Path | None = None
+    """A file that holds the URI of the control database, with the receiver's own role (`PAYBILL_WEBHOOK_ROLE`)."""
+
+    control_database_url: str = ""
+    """The URI itself, where a file is not at hand. The file wins."""
+
+    stripe_signing_file: Path | None = None
+    """A file with the endpoint's signing secret (whsec_…); two, one a line, while one takes over from the other."""
+
+    stripe_live: bool = True
+    """Whether events of live mode are taken, and those of test mode refused; false: the other way round."""
+
+    stripe_account: str = ""
+    """The connected account (acct_…) that events must be of; absent: the account's own events."""
+
+    webhook_port: int = 0
+    """The port that Stripe's events come to, at /stripe; 0 picks a free one and logs it."""
+
+    webhook_host: str = "127.0.0.1"
+    """The address of that port; the chart sets 0.0.0.0."""
+
+    metrics_port: int = 0
+    """The port of /metrics, /healthz and /readyz; 0 picks a free one and logs it."""
+
+    metrics_host: str = "127.0.0.1"
+    """The address /metrics listens on; the chart sets 0.0.0.0."""
+
+    log_format: str = "json"
+    """json or text."""
+
+    log_level: str = "INFO"
+    """The standard library's level name."""
+
+    def control_database(self) -> str:
+        """The URI of the control database; raises Invalid when none is set."""
+        return _control_database(self.control_database_file, self.control_database_url)
+
+
+def _control_database(file: Path | None, url: str) -> str:
+    if file is not None:
+        return file.read_text().strip()
+    if url:
+        return url
+    raise Invalid(
+        "NoControlDatabase",
+        "set PAYBILL_CONTROL_DATABASE_FILE to a file with the URI of a Postgres database (any version from 15)",
+    )
 
 
 def _whether(text: str) -> bool:
@@ -117,9 +169,18 @@ _READERS: Mapping[str, Callable[[str], object]] = {
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this process; raises Invalid that names the variable and the value."""
+    """The operator's settings; raises Invalid that names the variable and the value."""
+    return Settings(**_read(Settings, environment))  # type: ignore[arg-type]  # each went through its field's reader
+
+
+def webhook_from_environment(environment: Mapping[str, str] = os.environ) -> WebhookSettings:
+    """The webhook receiver's settings; raises Invalid that names the variable and the value."""
+    return WebhookSettings(**_read(WebhookSettings, environment))  # type: ignore[arg-type]  # as above
+
+
+def _read(kind: type[Settings | WebhookSettings], environment: Mapping[str, str]) -> dict[str, object]:
     values: dict[str, object] = {}
-    for field in fields(Settings):
+    for field in fields(kind):
         variable = f"PAYBILL_{field.name.upper()}"
         text = environment.get(variable)
         if not text:
@@ -134,4 +195,4 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     mark = str(values.get("installation", Settings.installation))
     if len(mark) > 63 or not re.fullmatch(LABEL_PATTERN, mark):
         raise Invalid("InvalidSetting", f"PAYBILL_INSTALLATION={mark!r} must be a label's value: {LABEL_WORDS}")
-    return Settings(**values)  # type: ignore[arg-type]  # each value went through its field's own reader
+    return values

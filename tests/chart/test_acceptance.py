@@ -42,7 +42,7 @@ async def restricted(admin: Api) -> str:
 
 
 def pod(objects: list[Object], namespace: str) -> Object:
-    template = the(objects, "Deployment")["spec"]["template"]
+    template = the(objects, "Deployment", "paybill-operator")["spec"]["template"]
     metadata = {**template["metadata"], "name": "operator", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -79,7 +79,7 @@ async def test_a_pod_that_is_any_weaker_would_have_been_refused(
 
 
 async def test_the_root_filesystem_is_read_only_and_what_must_be_written_has_a_volume(helm: Helm) -> None:
-    spec = the(helm.template(), "Deployment")["spec"]["template"]["spec"]
+    spec = the(helm.template(), "Deployment", "paybill-operator")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}

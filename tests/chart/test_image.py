@@ -35,7 +35,7 @@ def test_the_image_runs_the_operator_as_the_account_of_the_chart(helm: Helm) -> 
     last = instructions()
     assert ("ENTRYPOINT", '["paybill"]') in last
     assert ("CMD", '["run"]') in last
-    spec = the(helm.template(), "Deployment")["spec"]["template"]["spec"]
+    spec = the(helm.template(), "Deployment", "paybill-operator")["spec"]["template"]["spec"]
     context = spec["securityContext"]
     assert ("USER", f"{context['runAsUser']}:{context['runAsGroup']}") in last
     assert spec["containers"][0]["args"] == ["run"]

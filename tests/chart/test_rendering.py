@@ -39,7 +39,7 @@ variants = pytest.mark.parametrize("values", [yaml.safe_load(file.read_text()) f
 
 
 def pod(objects: list[Object]) -> Object:
-    return the(objects, "Deployment")["spec"]["template"]
+    return the(objects, "Deployment", "paybill-operator")["spec"]["template"]
 
 
 def container(objects: list[Object]) -> Object:
@@ -89,7 +89,7 @@ def test_everything_that_is_set_arrives(helm: Helm) -> None:
     values = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
     objects = helm.template(values)
     assert {obj["kind"] for obj in objects} == {"Deployment", "Service", "ServiceMonitor"}
-    template, deployment = pod(objects), the(objects, "Deployment")
+    template, deployment = pod(objects), the(objects, "Deployment", "paybill-operator")
     assert deployment["spec"]["replicas"] == 2
     assert deployment["metadata"]["labels"]["team"] == "platform"
     assert template["metadata"]["labels"]["cost-center"] == "42"
@@ -125,6 +125,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
+        "webhook": {"database": {"role": "inbox"}},
     }  # fmt: skip
     env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
     fields = {f"PAYBILL_{field.upper()}": field for field in Settings.__dataclass_fields__}
@@ -144,6 +145,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         backup_folder=Path("/var/lib/paybill-backups"),
         operations_folder=Path("/var/lib/paybill/operations"),
         operation_pods=OperationPods(image=f"paybill:{__version__}"),
+        webhook_role="inbox",
         metrics_port=9090,
         metrics_host="::",
         log_format="text",
@@ -201,9 +203,9 @@ def test_selectors_never_change_because_a_deployments_cannot(helm: Helm, values:
         "app.kubernetes.io/component": "operator",
         "app.kubernetes.io/instance": "paybill",
     }
-    assert the(objects, "Deployment")["spec"]["selector"] == {"matchLabels": selector}
+    assert the(objects, "Deployment", "paybill-operator")["spec"]["selector"] == {"matchLabels": selector}
     assert selector.items() <= pod(objects)["metadata"]["labels"].items()
-    assert the(objects, "Service")["spec"]["selector"] == selector
+    assert the(objects, "Service", "paybill-operator-metrics")["spec"]["selector"] == selector
     for kind in ("PodDisruptionBudget", "ServiceMonitor"):
         for obj in of_kind(objects, kind):
             assert obj["spec"]["selector"] == {"matchLabels": selector}
@@ -212,7 +214,7 @@ def test_selectors_never_change_because_a_deployments_cannot(helm: Helm, values:
 def test_a_rollout_brings_a_new_standby_before_an_old_operator_goes(helm: Helm) -> None:
     objects = helm.template()
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    assert the(objects, "Deployment")["spec"]["strategy"] == strategy
+    assert the(objects, "Deployment", "paybill-operator")["spec"]["strategy"] == strategy
     main = container(objects)
     assert main["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
     # /readyz is the leader's alone: a rollout that waited for it would wait for ever.
@@ -307,7 +309,7 @@ def test_the_service_monitor_finds_the_service(helm: Helm) -> None:
     assert not of_kind(helm.template(), "ServiceMonitor")
     values = {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}}
     objects = helm.template(values)
-    monitor, service = the(objects, "ServiceMonitor"), the(objects, "Service")
+    monitor, service = the(objects, "ServiceMonitor"), the(objects, "Service", "paybill-operator-metrics")
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]

@@ -25,7 +25,7 @@ variants = pytest.mark.parametrize(
 
 
 def pod(objects: list[Object]) -> Object:
-    return the(objects, "Deployment")["spec"]["template"]
+    return the(objects, "Deployment", "paybill-operator")["spec"]["template"]
 
 
 def rights(rules: list[Object]) -> set[tuple[str, ...]]:

@@ -15,6 +15,7 @@ from prometheus_client import Metric
 
 from paybill.api import conditions
 from paybill.api.kinds import BY_KIND
+from paybill.billing import receiver
 from paybill.cluster.breaker import ApiBreaker
 from paybill.engines import pod
 from paybill.lifecycle.phases import Phase
@@ -164,6 +165,7 @@ def test_every_condition_type_is_on_the_page_and_none_that_is_not_used() -> None
 def families() -> Iterator[Metric]:
     sample = metrics.TenantSample(phase="Active", compute="Namespace", database="Schema", ready=True)
     yield from metrics.REGISTRY.collect()
+    yield from receiver.REGISTRY.collect()
     stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
     logins = metrics.LoginSample(login="app", oldest_seconds=0.0, replaced=0)
     used = metrics.UsageSample(tenant="acme", bytes=1, rows=1, transactions=1, connections=1)
@@ -177,7 +179,8 @@ def families() -> Iterator[Metric]:
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:
-    kept = [value for value in vars(metrics).values() if hasattr(value, "_labelnames")]
+    everywhere = [*vars(metrics).values(), *vars(receiver).values()]
+    kept = [value for value in everywhere if hasattr(value, "_labelnames")]
     labels = {value.describe()[0].name: value._labelnames for value in kept}
     labels |= {family.name: tuple(family.samples[0].labels) for family in families() if family.name not in labels}
     expected = {

@@ -70,3 +70,14 @@ app.kubernetes.io/component: operation
 {{- end -}}
 {{- toJson $pods -}}
 {{- end }}
+
+{{/* What selectors pick the webhook receiver's pods by. */}}
+{{- define "paybill.webhookSelectorLabels" -}}
+app.kubernetes.io/name: paybill
+app.kubernetes.io/component: webhook
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "paybill.webhookLabels" -}}
+{{- toYaml (merge (include "paybill.webhookSelectorLabels" . | fromYaml) (include "paybill.labels" . | fromYaml)) }}
+{{- end }}

@@ -10,6 +10,7 @@ from paybill import __version__
 
 COMMANDS = {
     "run": "paybill.cli.run:run",
+    "webhook": "paybill.cli.webhook:webhook",
     "up": "paybill.cli.up:up",
     "down": "paybill.cli.local:down",
     "kubeconfig": "paybill.cli.local:kubeconfig",
