@@ -81,6 +81,8 @@ CASES = (
     _server("a Secret's name with a slash", "must be a DNS label",
             adminSecretRef={"name": "kube-system/x", "key": "x"}),
     _server("no room", None, capacity={"rows": 0, "schemas": 0, "databases": 0}),
+    _server("room for data and sessions", None, capacity={"storage": "500Gi", "connections": 400}),
+    _server("room for no amount of data", "must be a Kubernetes quantity", capacity={"storage": "much"}),
     _server("less than no room", "should be greater than or equal to 0", capacity={"schemas": -1}),
     _engine("a module of one's own", None, type="Terraform", modulePath="/modules/tenant"),
     _engine("a program of one's own", None, type="Pulumi", programPath="/programs/tenant"),

@@ -10,8 +10,10 @@ import pytest
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customer, Customers, may_connect, secret
+from tests.cluster.halting import paybill, paybill_json
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
+from tests.conftest import LocalThread
 
 
 async def test_an_unknown_cell_is_said_and_waited_for(api: Api, customers: Customers, name: str) -> None:
@@ -211,3 +213,35 @@ async def test_a_cell_that_is_deleted_leaves_its_tenants_as_they_are(api: Api, c
 
 async def _gone(api: Api, name: str) -> bool:
     return await api.get("Cell", name) is None
+
+
+async def test_moves_are_proposed_and_made_when_they_are_asked_for(
+    api: Api, customers: Customers, operator: Operator, control_plane: LocalThread, name: str
+) -> None:
+    def servers(first: int) -> list[Object]:
+        # Two servers of the Cell, on one Postgres.
+        return [samples.server("a", capacity={"schemas": first}), samples.server("b", capacity={"schemas": 10})]
+
+    await api.apply(samples.cell(name, servers(10)))
+    await customers.plan(name)
+    where = {"cellRef": {"name": name}}
+    for one in ("x", "y"):
+        await customers.onboard(one, plan=name, spec=where)
+    assert await paybill_json(control_plane.kubeconfig, "cell", "rebalance", name) == []
+
+    await api.apply(samples.cell(name, servers(2)))
+    found = await customers.until(name, lambda one: one["status"].get("rebalance"), kind="Cell")
+    (move,) = found["status"]["rebalance"]
+    assert (move["source"], move["target"]) == ("a", "b")
+    assert "100% of its tenants" in move["because"]
+    await customers.quiet()
+    assert await paybill_json(control_plane.kubeconfig, "cell", "rebalance", name) == [{**move, "asked": False}]
+    assert (await api.get("Tenant", move["tenant"]))["status"]["placement"]["server"] == "a", "nobody asked for it"
+
+    asked = await paybill(control_plane.kubeconfig, "cell", "rebalance", name, "--apply", "1")
+    assert asked.exit_code == 0
+    await customers.until(
+        move["tenant"], lambda one: holds(one, "Ready") and one["status"]["placement"]["server"] == "b", seconds=60.0
+    )
+    operator.look_at("Cell", name)
+    await customers.until(name, lambda one: not one["status"].get("rebalance"), kind="Cell")

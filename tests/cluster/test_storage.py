@@ -56,6 +56,27 @@ async def as_migration(api: Api, customer: Customer, *statements: str) -> None:
             await session.execute(statement.encode())
 
 
+async def test_a_full_tenant_is_moved_to_where_there_is_more(
+    api: Api, customers: Customers, operator: Operator, measure: Any
+) -> None:
+    name = f"{customers.prefix}-full"
+    await customers.plan(name, limits=LIMIT)
+    customer = await customers.onboard(plan=name)
+    await as_migration(api, customer, "CREATE TABLE notes (body text)")
+    await as_migration(api, customer, "INSERT INTO notes SELECT repeat('x', 1000) FROM generate_series(1, 3000)")
+    measure()
+    await customers.until(customer.name, lambda one: stands(one, "StorageFull"))
+
+    await customers.plan(name, "Namespace", "Database", limits={**LIMIT, "database": {"storage": "1Gi"}})
+    await customers.until(
+        customer.name,
+        lambda one: holds(one, "Ready") and one["status"]["isolation"]["database"] == "Database",
+        seconds=60.0,
+    )
+    await customers.until(customer.name, lambda one: stands(one, "StorageFree"))
+    assert await may_write(customers, customer)
+
+
 @pytest.mark.parametrize("database", ["Database", "Schema"])
 async def test_a_full_tenant_reads_until_it_has_room(
     api: Api, customers: Customers, operator: Operator, measure: Any, database: str

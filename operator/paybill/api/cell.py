@@ -14,7 +14,7 @@ from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource, Sec
 from paybill.api.cell_backup import CellBackup
 from paybill.api.conditions import Conditions
 from paybill.api.engine import Credentials, Engine
-from paybill.api.fields import Duration, Name, Time
+from paybill.api.fields import Duration, Name, Quantity, Time
 from paybill.api.limits import IsolationModel
 from paybill.api.migrations import Migrations, MigrationsStatus
 from paybill.api.rules import list_map, rule, ruled
@@ -24,7 +24,7 @@ ServerHolds = Literal["Rows", "Schemas", "Databases"]
 
 
 class Capacity(ApiModel):
-    """How many tenants a server takes, by what they get of it."""
+    """How much a server takes: tenants, by what they get of it, and what they use of it together."""
 
     rows: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
     """Tenants that share tables."""
@@ -32,6 +32,10 @@ class Capacity(ApiModel):
     """Tenants with a schema of their own."""
     databases: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     """Tenants with a database of their own."""
+    storage: Quantity | None = None
+    """Data that its tenants may keep together before moves away from it are proposed; absent: it is not looked at."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Sessions that its tenants may have at once before moves away from it are proposed; absent: not looked at."""
 
 
 class Server(ApiModel):
@@ -221,6 +225,19 @@ class MassChange(ApiModel):
     """The first of them by name."""
 
 
+class ProposedMove(ApiModel):
+    """A move that would make room on a server that is nearly full; nobody makes it until somebody asks for it."""
+
+    tenant: str
+    """The Tenant to be moved."""
+    source: str
+    """The server that it is on."""
+    target: str
+    """The server that it should be on."""
+    because: str
+    """What the source has too much of."""
+
+
 class CellStatus(ApiModel):
     """How the cell is."""
 
@@ -232,6 +249,8 @@ class CellStatus(ApiModel):
     """How each shared server is."""
     mass_change: MassChange | None = None
     """What is held back because so much is to be stopped or deleted at once; absent: nothing."""
+    rebalance: tuple[ProposedMove, ...] = Field(default=(), max_length=16)
+    """Moves that are proposed, the most useful first; ``paybill cell rebalance`` asks for them."""
     migrations: MigrationsStatus | None = None
     """How far the provider's SQL files have come."""
     conditions: Conditions = ()

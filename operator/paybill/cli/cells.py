@@ -1,4 +1,4 @@
-"""``paybill cell status``: the servers of each Cell, what they hold, and how much room is left."""
+"""``paybill cell``: the servers of each Cell, what they hold, how much room is left, which moves would make more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from paybill.api.failures import Invalid
 from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import all_of
 from paybill.cli.output import JSON, columns, document, reported, table_output
+from paybill.cluster.client import Cluster
+from paybill.desired import names
+from paybill.desired.resource import Key
 from paybill.lifecycle.placement import CROWDED, capacity, crowded, next_server
+from paybill.lifecycle.rebalance import HIGH
 
 _TITLES = ("CELL", "SERVER", "HOLDS", "TENANTS", "CAPACITY", "USED", "REACHABLE", "VERSION", "PROFILE", "NEXT")
 
@@ -45,6 +49,43 @@ def status(*, name: str | None, output: str, kubeconfig: Path | None) -> None:
                 click.echo(said, err=True)
 
 
+@cell.command()
+@click.argument("name")
+@click.option("--apply", "count", type=click.IntRange(1, 16), metavar="N", help="Ask for the first N of them.")
+@click.option("--dry-run", is_flag=True, help="Only show them, as without --apply.")
+@table_output
+@kubeconfig_option
+def rebalance(*, name: str, count: int | None, dry_run: bool, output: str, kubeconfig: Path | None) -> None:
+    """Show which moves would make room on servers of Cell NAME that are nearly full; ask for some of them."""
+    if count is not None and dry_run:
+        raise click.UsageError("--apply and --dry-run exclude each other: give one of them")
+    with reported(output):
+        found = ask(kubeconfig, lambda cluster: _cell_named(cluster, name)).status.rebalance
+        for move in found[: count or 0]:
+            asked = {names.SERVER_ANNOTATION: move.target, names.MOVE_ANNOTATION: None}
+            ask(kubeconfig, lambda cluster: cluster.annotate(Key("Tenant", "", move.tenant), asked))  # noqa: B023
+        rows = [
+            (one.tenant, one.source, one.target, one.because, number < (count or 0)) for number, one in enumerate(found)
+        ]
+        if output == JSON:
+            keys = ("tenant", "source", "target", "because", "asked")
+            click.echo(document([dict(zip(keys, row, strict=True)) for row in rows]))
+            return
+        for line in columns(("TENANT", "FROM", "TO", "BECAUSE", "ASKED"), rows):
+            click.echo(line)
+        if not rows:
+            click.echo(f"Cell {name}: no server is over {HIGH:.0%} of its capacity, or nobody fits elsewhere", err=True)
+
+
+async def _cell_named(cluster: Cluster, name: str) -> Cell:
+    found = await all_of(cluster, Cell)
+    one = next((one for one in found if one.metadata.name == name), None)
+    if one is None:
+        known = ", ".join(sorted(one.metadata.name for one in found)) or "none"
+        raise Invalid("UnknownCell", f"Cell {name} does not exist (known: {known})")
+    return one
+
+
 def advice(one: Cell) -> list[str]:
     """What a person should do before tenants find no place."""
     seen = {server.name: server for server in one.status.servers}
@@ -54,6 +95,8 @@ def advice(one: Cell) -> list[str]:
         "a capacity"
         for holds in crowded(one, {server: status.tenants or 0 for server, status in seen.items()})
     ]
+    if one.status.rebalance:
+        said.append(f"Cell {name}: {len(one.status.rebalance)} moves would make room: `paybill cell rebalance {name}`")
     stalled = find_condition(one.status.conditions, STALLED)
     if stalled is not None and stalled.status == "True":
         said.append(f"Cell {name}: {stalled.message}")

@@ -19,7 +19,8 @@ NEAR = 0.8
 """From which part of the limit on a tenant is warned."""
 
 State = Literal["Unmeasured", "Within", "Near", "Full", "Grace", "Over"]
-"""Over: more than the limit by an estimate, which warns and never shuts out. Grace: full, and let write for a time."""
+"""Over: more than the limit by an estimate, which warns and never shuts out. Grace: full, and let write for a time, or
+while it is moved: the Plan with more may be the one that it is on its way to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class Verdict:
         return self.state in ("Near", "Full", "Grace")
 
 
-def judge(limit: str | None, used: int | None, level: str, grace: str | None, now: datetime) -> Verdict | None:
+def judge(
+    limit: str | None, used: int | None, level: str, grace: str | None, now: datetime, *, moving: bool = False
+) -> Verdict | None:
     """The verdict on ``used`` bytes; None where the Plan names no limit.
 
     ``level`` Rows has estimates only. ``grace`` is what stands in the Tenant's annotation: a moment, RFC 3339.
@@ -62,6 +65,8 @@ def judge(limit: str | None, used: int | None, level: str, grace: str | None, no
     until, unread = _moment(grace)
     if until is not None and now < until:
         return Verdict(state="Grace", words=f"{said} and may write until {until:%Y-%m-%d %H:%M} UTC", until=until)
+    if moving:
+        return Verdict(state="Grace", words=f"{said} and may write while it is moved")
     way = "give it a Plan with more, or a time to tidy up (annotation paybill.dev/storage-grace)"
     return Verdict(state="Full", words=f"{said}, so its logins may only read: {way}{unread}")
 

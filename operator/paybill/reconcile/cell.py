@@ -19,6 +19,7 @@ from paybill.reconcile import (
     metering,
     migration_sources,
     migrations,
+    rebalance,
     report,
     strays,
     watchdog,
@@ -204,5 +205,6 @@ def _status(world: World, cell: Cell, failure: Failure | None, migrated: Fact) -
         tenants=len(claims),
         servers=tuple(servers),
         mass_change=mass_change.shown(world, name),
+        rebalance=rebalance.proposed(world, cell),
         conditions=apply_facts(cell.status.conditions, facts, cell.metadata.generation, now),
     )

@@ -66,7 +66,7 @@ async def _measure(world: World, attached: Attached) -> None:
     busy = {one: most for one, most in attached.busiest.items() if _is_here(world, attached, one)}
     rows = [_row(one, hour, known.get(one, Usage()), busy.get(one, 0)) for one in sorted(known.keys() | busy.keys())]
     await world.write_usage(rows)
-    attached.usage, attached.busiest, attached.metered_hour = known, {}, hour
+    attached.usage, attached.peaks, attached.busiest, attached.metered_hour = known, busy, {}, hour
     _judge(world, known)
 
 

@@ -64,6 +64,8 @@ class Attached:
     """Tenant id → login → open sessions at the last look at all, of everybody on this Postgres."""
     busiest: dict[str, int] = field(default_factory=dict)
     """The most sessions that a tenant was seen with since it was last measured."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """The most sessions that each tenant was seen with in the hour before it was last measured."""
     metered_near: datetime | None = None
     """When those of its tenants that are near the storage of their Plans were measured last."""
     metered_hour: datetime | None = None

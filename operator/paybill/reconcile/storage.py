@@ -13,6 +13,7 @@ from paybill.cluster.events import News
 from paybill.control.claims import Claim
 from paybill.desired.names import STORAGE_GRACE_ANNOTATION
 from paybill.lifecycle.storage import Verdict, judge, narrowed
+from paybill.reconcile import move_job
 from paybill.reconcile.queue import Work
 from paybill.reconcile.status import STORAGE_WITHIN_LIMIT, Fact
 from paybill.reconcile.tenant_pass import Pass
@@ -23,7 +24,8 @@ def bound(world: World, current: Pass, plan: PlanSpec) -> None:
     """Narrow the tenant's course where it is full."""
     if current.claim is None:
         return
-    current.storage = _verdict(world, current.claim, plan, current.tenant.metadata.annotations)
+    annotations, moving = current.tenant.metadata.annotations, move_job.wanted(current) is not None
+    current.storage = _verdict(world, current.claim, plan, annotations, moving=moving)
     current.course = narrowed(current.course, current.storage)
     current.storage_judged = True
 
@@ -61,9 +63,11 @@ def close(world: World, claim: Claim) -> bool:
     return found is not None and found.close
 
 
-def _verdict(world: World, claim: Claim, plan: PlanSpec, annotations: dict[str, str]) -> Verdict | None:
+def _verdict(
+    world: World, claim: Claim, plan: PlanSpec, annotations: dict[str, str], *, moving: bool = False
+) -> Verdict | None:
     limit, grace = plan.limits.database.storage, annotations.get(STORAGE_GRACE_ANNOTATION)
-    return judge(limit, world.used.get(claim.id), claim.level, grace, world.now())
+    return judge(limit, world.used.get(claim.id), claim.level, grace, world.now(), moving=moving)
 
 
 def _fact(verdict: Verdict | None) -> Fact:

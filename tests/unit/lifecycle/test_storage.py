@@ -59,6 +59,11 @@ def test_an_annotation_that_is_no_moment_is_told():
     assert judge("1k", 1000, "Schema", LATER, START).until == START + timedelta(hours=1)
 
 
+def test_who_is_moved_to_where_there_is_more_may_write_meanwhile():
+    moving = judge("1k", 1000, "Schema", None, START, moving=True)
+    assert (moving.state, moving.until) == ("Grace", None)
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_full_takes_writing_away_and_gives_nothing(phase):
     before = course(phase, "why", exists=True)
