@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import make_conninfo
 
 from paybill.cli.main import main
 from paybill.moves import closing, leaving, replication, target, verification
@@ -31,8 +32,10 @@ SCHEMA = {"isolation": {"model": "Pooled", "compute": "Namespace", "database": "
 class Writer:
     """The customer's app: writes, and after an error reads its Secret again, as apps should."""
 
-    def __init__(self, customers: Customers, customer: Customer) -> None:
-        self.customers, self.customer = customers, customer
+    def __init__(
+        self, customers: Customers, customer: Customer, statement: LiteralString = "INSERT INTO log VALUES (%s)"
+    ) -> None:
+        self.customers, self.customer, self.statement = customers, customer, statement
         self.committed: list[int] = []
         self.number = 0
         self.task = asyncio.create_task(self._run())
@@ -47,7 +50,7 @@ class Writer:
                 async with await connect(await self.customers.binding(self.customer)) as session:
                     while True:
                         self.number += 1
-                        await session.execute("INSERT INTO log VALUES (%s)", (self.number,))
+                        await session.execute(self.statement, (self.number,))
                         self.committed.append(self.number)
                         await asyncio.sleep(0.002)
             except psycopg.Error:
@@ -129,6 +132,43 @@ async def begun(customers: Customers, api: Api, name: str) -> tuple[Customer, Wr
     await writer.more()
     await api.edit("Plan", name, {"spec": DATABASE})
     return customer, writer
+
+
+FENCED = """
+CREATE TABLE app.log (tenant_id text NOT NULL DEFAULT paybill.tenant(), id int, PRIMARY KEY (tenant_id, id));
+ALTER TABLE app.log ENABLE ROW LEVEL SECURITY; ALTER TABLE app.log FORCE ROW LEVEL SECURITY;
+CREATE POLICY pb_allow ON app.log FOR ALL TO pb_tenants
+  USING (tenant_id = (SELECT paybill.tenant())) WITH CHECK (tenant_id = (SELECT paybill.tenant()));
+"""
+
+
+async def test_a_plan_change_takes_it_out_of_shared_tables_while_it_writes(
+    api: Api, customers: Customers, postgres: Postgres, name: str
+) -> None:
+    servers = [samples.server("rows-1", "Rows"), samples.server("databases-1", "Databases")]
+    await api.apply(samples.cell(name, servers))
+    await customers.plan(name, database="Rows")
+    customer = await customers.onboard(plan=name, spec={"cellRef": {"name": name}})
+    before = await customers.binding(customer)
+    shared = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=before["database"])
+    async with await psycopg.AsyncConnection.connect(shared, autocommit=True) as admin:
+        await admin.execute(f"SET ROLE {before['database']}_mig; {FENCED}")  # type: ignore[arg-type]
+    writer = Writer(customers, customer, "INSERT INTO log (id) VALUES (%s)")
+    await writer.more()
+
+    await api.edit("Plan", name, {"spec": DATABASE})
+    found = await at(customers, name, "Database")
+    await writer.more()
+    await writer.stop()
+
+    assert found["status"]["move"]["mode"] == "Online"
+    assert set(writer.committed) <= await logged(customers, customer)
+    assert not await may_connect(before)
+    provider = await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-db-provider")
+    assert provider["mig-uri"], "its tables are its own to migrate now"
+    await customers.quiet()
+    await api.edit("Plan", name, {"spec": {"isolation": {**SCHEMA["isolation"], "database": "Rows"}}})
+    assert "into tables that are shared" in await customers.stalled(name, "MoveNotSupported")
 
 
 LONG = pytest.mark.exhaustive

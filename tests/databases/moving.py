@@ -11,10 +11,11 @@ from typing import Self
 
 import psycopg
 
+from paybill.databases.credentials import new_password
 from paybill.databases.tenants import ensure
 from paybill.desired.database import PoolDatabase
 from paybill.desired.sql_names import tenant_database
-from paybill.moves import archive, closing, leaving, replication, shape, target, verification
+from paybill.moves import archive, closing, leaving, replication, shape, shared, target, verification
 from paybill.moves.job import Job, Place, are_one
 from tests.databases.tenancy import INSTALLATION, Tenant, quick_verifier
 
@@ -39,8 +40,9 @@ async def job_to(tenant: Tenant, pool: PoolDatabase, home: PoolDatabase, server=
         desired=tenant.desired,
         home=home if not tenant.pool.shared else tenant.pool,
     )
+    level = "Rows" if pool.holds == "Rows" else "Schema"
     there = Place(
-        server=server, pool=pool, desired=dataclasses.replace(tenant.desired, database=pool.name),
+        server=server, pool=pool, desired=dataclasses.replace(tenant.desired, database=pool.name, level=level),
         home=pool if pool.shared else home,
     )  # fmt: skip
     return Job(
@@ -139,11 +141,16 @@ async def switch_over(job: Job, mode, definition: bytes, prepared: str) -> verif
         await archive.put_rows(job)
     assert await verification.unchanged(job, prepared)
     await verification.complete(job, mode, definition)
-    return await verification.verify(job)
+    done = await verification.verify(job)
+    if job.rows:
+        await shared.settle(job)
+    return done
 
 
 async def open_target(job: Job, tenant: Tenant) -> Tenant:
     """What the operator's ordinary reconcile does after the switch."""
+    for login in job.target.desired.login_names:  # in shared tables nobody migrates
+        tenant.passwords.setdefault(login, new_password())
     verifiers = {login: quick_verifier(password) for login, password in tenant.passwords.items()}
     await ensure(job.target.server, job.target.pool, job.target.desired, passwords=verifiers)
     return Tenant(tenant.at, job.target.server, job.target.pool, job.target.desired, tenant.passwords)

@@ -5,7 +5,7 @@ owner, who would delete nothing and be told it went well (research, section 2), 
 touch a neighbour's row whatever a table's triggers do. The login is made for this and goes with the tenant.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from psycopg import errors
@@ -40,10 +40,13 @@ async def erase(
     tenant: str,
     mark: str,
     fence: Callable[[Session], Awaitable[None]],
+    *,
+    groups: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Delete all rows of ``tenant`` in batches, each while ``fence`` holds in an open transaction of ``admin``.
 
-    ``mark`` is the tenant's. Raises ``Blocked("RowsRemain")`` when a table does not let go of the tenant's rows.
+    ``mark`` is the tenant's; ``groups`` are what the eraser needs to be in beside the tenant's writers, where these are
+    elsewhere by now. Raises ``Blocked("RowsRemain")`` when a table does not let go of the tenant's rows.
     """
     cursor = await admin.execute(_TABLES, [names.ROWS_SCHEMA])
     tables = [name for (name,) in await cursor.fetchall()]
@@ -51,6 +54,8 @@ async def erase(
     async with admin.transaction():
         await fence(admin)
         await open_login(admin, login, group, mark, password)
+        for name in groups:
+            await admin.execute(SQL("GRANT {} TO {}").format(Identifier(name), Identifier(login)))
     async with server.login(pool.name, login, password) as session:
         session.patience = LONGEST
         deleted = await _empty(admin, session, tables, tenant, fence)

@@ -13,11 +13,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
+from paybill.backups import logins as backup_logins
 from paybill.backups import programs, tools
 from paybill.backups.programs import Login
 from paybill.backups.tools import Tools
 from paybill.desired import sql_names as names
-from paybill.moves import logins
+from paybill.moves import logins, shared
 from paybill.moves.job import Job, Mode
 
 LONGEST: Final = 6 * 3600.0
@@ -47,8 +48,10 @@ async def put_first(job: Job, archive: bytes, mode: Mode) -> None:
 async def put_rows(job: Job) -> None:
     """Copy all rows, and what sequences gave out, while nobody may change them."""
     client = await _tools(job)
-    async with logins.opened(job, job.source, "read") as reading, logins.opened(job, job.target, "write") as writing:
-        await _restore(job, client, writing, _dumped(job, client, reading, "--data-only"), ("--data-only",))
+    source = shared.opened(job, backup_logins.DUMPS) if job.rows else logins.opened(job, job.source, "read")
+    more = await shared.dumped(job) if job.rows else ()
+    async with source as reading, logins.opened(job, job.target, "write") as writing:
+        await _restore(job, client, writing, _dumped(job, client, reading, "--data-only", *more), ("--data-only",))
 
 
 async def put_last(job: Job, archive: bytes, mode: Mode) -> None:
@@ -97,7 +100,8 @@ def _kind(job: Job, line: str) -> str:
     found = re.match(rf"\d+; \d+ \d+ ([A-Z ]+?) {job.schema} (?:(TRIGGER|RULE|POLICY) )?", line)
     if found is None or found[1] in _NEVER:
         return ""
-    return found[2] if found[1] == "COMMENT" and found[2] else found[1]
+    kind = found[2] if found[1] == "COMMENT" and found[2] else found[1]
+    return "" if job.rows and kind in shared.NEVER else kind
 
 
 async def _restore(job: Job, client: Tools, login: Login, archive: AsyncIterator[bytes], more: Iterable[str]) -> None:

@@ -46,9 +46,14 @@ class Job:
     fence: Fence
 
     @property
+    def rows(self) -> bool:
+        """Whether it comes out of shared tables."""
+        return self.source.pool.holds == "Rows"
+
+    @property
     def schema(self) -> str:
-        """Where its tables are, in both."""
-        return names.schema(self.tenant)
+        """Where its tables are, in both, as long as it moves."""
+        return names.ROWS_SCHEMA if self.rows else names.schema(self.tenant)
 
     @property
     def mark(self) -> str:

@@ -18,7 +18,7 @@ from paybill.databases.own_database import drop_database
 from paybill.databases.server import Session
 from paybill.databases.statement import listed
 from paybill.desired import sql_names as names
-from paybill.moves import replication
+from paybill.moves import replication, shared
 from paybill.moves.job import Job, Place
 
 _ROLES: Final = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
@@ -33,7 +33,8 @@ async def retire(job: Job) -> None:
     """Close what the tenant left; done over, it changes nothing."""
     await replication.end(job)
     source = job.source
-    if not job.same_server or (source.own and await _mark(source, _DATABASE, source.pool.name) is None):
+    # Nobody has a way to what is left in shared tables: whoever gets to them has no row of this tenant's.
+    if job.rows or not job.same_server or (source.own and await _mark(source, _DATABASE, source.pool.name) is None):
         return
     await _give_away(job)
     if source.own:
@@ -50,7 +51,9 @@ async def discard(job: Job) -> None:
     if not job.same_server and source.own:
         await drop_database(source.server, source.home, source.pool, job.tenant, fence=held)
     elif not job.same_server:
-        await drop(source.server, source.pool, job.tenant, source.desired.uid, fence=held, has_rows=False)
+        await drop(source.server, source.pool, job.tenant, source.desired.uid, fence=held, has_rows=job.rows)
+    elif job.rows:
+        await shared.discard(job)
     elif source.own:
         await _drop_database(job)
     else:

@@ -60,7 +60,8 @@ async def make(job: Job, place: Place, kind: Kind) -> Login:
         powers = [word for word, on in (("BYPASSRLS", kind != "write"), ("REPLICATION", kind == "repl")) if on]
         if traits.superuser and powers:
             await admin.execute(SQL("ALTER ROLE {} {}").format(role, SQL(" ".join(powers))))
-        for group in (place.pool.name, names.role(job.tenant, "owner")):
+        shared = place.pool.holds == "Rows"
+        for group in (place.pool.name, names.role(job.tenant, "r" if shared else "owner")):
             options = f" WITH INHERIT TRUE, SET {kind == 'write'}" if traits.grant_options else ""
             await admin.execute(SQL("GRANT {} TO {}" + options).format(Identifier(group), role))
         until = Value((datetime.now(UTC) + LONGEST).isoformat())

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.server import Session
-from paybill.moves import logins
+from paybill.moves import logins, shared
 from paybill.moves.job import Job
 
 NEAR: Final = 16 * 1024 * 1024
@@ -91,7 +91,8 @@ async def _publish(job: Job, tables: tuple[str, ...]) -> None:
         await job.fence(job.source.server, admin)
         if await _has(admin, "SELECT 1 FROM pg_publication WHERE pubname = %s", job.name):
             return
-        listed = SQL(", ").join(SQL("ONLY {}").format(Identifier(job.schema, table)) for table in tables)
+        part = shared.only(job)
+        listed = SQL(", ").join(SQL("ONLY {}{}").format(Identifier(job.schema, table), part) for table in tables)
         of = SQL(" FOR TABLE {}").format(listed) if tables else SQL("")
         await admin.execute(SQL("CREATE PUBLICATION {}{}").format(Identifier(job.name), of))
 
@@ -136,7 +137,8 @@ async def progress(job: Job) -> Progress:
         tables=tables,
         done=done,
         rows=copied[0] if copied else 0,
-        expected=expected[0] if expected else 0,
+        # Of shared tables nobody knows how many rows are this tenant's.
+        expected=expected[0] if expected and not job.rows else 0,
         behind=slot[1] if slot is not None else None,
         errors=errors,
         broken=broken,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
+from paybill.moves import shared
 from paybill.moves.job import Job, Place
 
 _SHAPE: Final = """
@@ -129,7 +130,7 @@ async def look(job: Job) -> Findings:
         ((runs,),) = await _rows(session, _RUNS, [schema])
         ((large_objects,),) = await _rows(session, _LARGE_OBJECTS, [sorted(names.role_names(job.tenant))])
         extensions = tuple(await _rows(session, _EXTENSIONS, []))
-    refusals, offline = [], []
+        refusals, offline = await shared.look(session) if job.rows else ([], [])
     if large_objects:
         refusals.append(
             f"{large_objects} large objects, which belong to no schema: store them as bytea, or remove them"

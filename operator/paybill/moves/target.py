@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.api.failures import Blocked
-from paybill.databases.borrowed import borrowed
-from paybill.databases.drop import Fence, drop
+from paybill.databases.borrowed import borrowed, join
+from paybill.databases.drop import Fence, drop, drops_owned
 from paybill.databases.grant_statements import default_grants, grants, schemas
 from paybill.databases.leader import announce, asserting
 from paybill.databases.observation import look
@@ -28,12 +28,16 @@ from paybill.databases.tenants import ensure
 from paybill.databases.transactions import run
 from paybill.desired import sql_names as names
 from paybill.desired.database import wanted
-from paybill.moves import archive, replication
+from paybill.moves import archive, replication, shared
 from paybill.moves.job import Job, Mode
 
 _SCHEMA: Final = """
 SELECT pg_get_userbyid(nspowner)::text, COALESCE(obj_description(oid, 'pg_namespace'), '')
   FROM pg_namespace WHERE nspname = %s
+"""
+_MARKED: Final = """
+SELECT nspname::text FROM pg_namespace
+ WHERE nspname = ANY(%s) AND obj_description(oid, 'pg_namespace') = %s ORDER BY 1
 """
 _DATABASE: Final = """
 SELECT COALESCE(shobj_description(oid, 'pg_database'), ''), pg_get_userbyid(datdba)::text
@@ -63,12 +67,14 @@ async def make(
         await _furnish(job)
     else:
         await ensure(target.server, target.pool, replace(target.desired, access="None"), passwords=verifiers)
+    if job.rows:
+        await shared.stage(job)
     await archive.put_first(job, definition, mode)
 
 
 async def clear(job: Job) -> None:
     """Remove what is ours of an unfinished target; raises ``Blocked("NameConflict")`` for what is not ours."""
-    target = job.target
+    target, own = job.target, names.schema(job.tenant)
     await _refuse_foreign(job)
     await replication.end(job)
     if not job.same_server:
@@ -85,9 +91,12 @@ async def clear(job: Job) -> None:
             row = await (await admin.execute(_GROUP, [target.pool.name])).fetchone()
             if row is not None and row[0] == target.pool.mark:
                 await admin.execute(SQL("DROP ROLE {}").format(name))
-        return
-    async with target.server.session(target.pool.name) as admin:
-        await run(admin, (*asserting(target.server.epoch), *_without(job)))
+    else:
+        async with target.server.session(target.pool.name) as admin:
+            found = await (await admin.execute(_MARKED, [sorted({job.schema, own}), job.mark])).fetchall()
+            await run(admin, (*asserting(target.server.epoch), *_without(job, [name for (name,) in found])))
+    if job.rows:
+        await _drop_owner(job)
 
 
 def _held(job: Job) -> Fence:
@@ -97,10 +106,26 @@ def _held(job: Job) -> Fence:
     return held
 
 
-def _without(job: Job) -> tuple[Statement, ...]:
+def _without(job: Job, schemas: list[str]) -> tuple[Statement, ...]:
     owner = names.role(job.tenant, "owner")
-    gone = SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(job.schema))
-    return borrowed([Statement(f"drop schema {job.schema}", gone, owner=owner)], job.target.server.traits)
+    gone = [
+        Statement(f"drop schema {name}", SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)), owner=owner)
+        for name in schemas
+    ]
+    return borrowed(gone, job.target.server.traits)
+
+
+async def _drop_owner(job: Job) -> None:
+    """Who owns a schema is no role of a tenant in shared tables; what it owned in the target is gone."""
+    target, owner = job.target, names.role(job.tenant, "owner")
+    where = target.home.name if target.own else target.pool.name
+    async with target.server.session(where) as admin:
+        row = await (await admin.execute(_GROUP, [owner])).fetchone()
+        if row is not None and row[0] == job.mark:
+            traits = target.server.traits
+            enter = () if traits.superuser else (join(owner, traits, inherit=True),)
+            drop = Statement(f"drop role {owner}", SQL("DROP ROLE {}").format(Identifier(owner)))
+            await run(admin, (*asserting(target.server.epoch), *enter, *drops_owned([owner]), drop))
 
 
 async def _refuse_foreign(job: Job) -> None:
@@ -111,10 +136,11 @@ async def _refuse_foreign(job: Job) -> None:
         if row is not None and row[0] != target.pool.mark and (row[0] or row[1] != names.ADMIN):
             said = f"database {target.pool.name} is marked {row[0]!r}, not {target.pool.mark!r}"
     else:
+        own = names.schema(job.tenant)
         async with target.server.session(target.pool.name) as admin:
-            row = await (await admin.execute(_SCHEMA, [job.schema])).fetchone()
+            row = await (await admin.execute(_SCHEMA, [own])).fetchone()
         if row is not None and row[1] != job.mark:
-            said = f"schema {job.schema} of {row[0]} is marked {row[1]!r}, not {job.mark!r}"
+            said = f"schema {own} of {row[0]} is marked {row[1]!r}, not {job.mark!r}"
     if said:
         raise Blocked("NameConflict", f"the move of tenant {job.tenant} finds {said}. Nothing was changed.")
 
@@ -141,6 +167,8 @@ async def _extensions(job: Job, extensions: tuple[tuple[str, str], ...]) -> None
 async def _furnish(job: Job) -> None:
     """The schema and the grants that open it for the tenant's roles, whose logins have no way in yet."""
     target, traits = job.target, job.target.server.traits
+    if job.rows:
+        await _make_owner(job)
     want, owner = wanted(target.desired, traits), names.role(job.tenant, "owner")
     inside = frozenset(one for one in want.grants if one.kind == "SCHEMA")
     async with target.server.session(target.pool.name) as admin:
@@ -154,3 +182,16 @@ async def _furnish(job: Job) -> None:
             *default_grants(want.default_grants, seen.default_grants),
         )
         await run(admin, (*asserting(target.server.epoch), *borrowed(statements, traits)))
+
+
+async def _make_owner(job: Job) -> None:
+    target, owner = job.target, names.role(job.tenant, "owner")
+    async with target.server.session(target.pool.name) as admin:
+        row = await (await admin.execute(_GROUP, [owner])).fetchone()
+        if row is not None and row[0] != job.mark:
+            raise Blocked("NameConflict", f"role {owner} is marked {row[0]!r}, not {job.mark!r}. Nothing was changed.")
+        if row is None:
+            role = Identifier(owner)
+            create = Statement(f"create role {owner}", SQL("CREATE ROLE {} NOLOGIN INHERIT").format(role))
+            mark = Statement(f"mark role {owner}", SQL("COMMENT ON ROLE {} IS {}").format(role, Literal(job.mark)))
+            await run(admin, (*asserting(target.server.epoch), create, mark))

@@ -15,12 +15,13 @@ from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
 from paybill.backups import ledger
+from paybill.backups.logins import COUNTS
 from paybill.backups.logins import session as login_session
 from paybill.backups.manifest import Ledger
 from paybill.backups.programs import Login
 from paybill.databases.places import Session
 from paybill.desired import sql_names as names
-from paybill.moves import archive, logins, shape
+from paybill.moves import archive, logins, shape, shared
 from paybill.moves.job import Job, Mode, Place
 
 _SEQUENCES: Final = """
@@ -28,6 +29,10 @@ SELECT relname::text FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND 
 """
 _LATE: Final = ("trigger ", "rule ", "policy ", "relation ")
 """Lines of what is put in place last; a relation's says whether it has row security."""
+_LATE_SHARED: Final = ("trigger ", "rule ")
+_CARRIED: Final = ("column ", "constraint ", "index ", "function ", "type ", *_LATE_SHARED)
+"""Lines of shared tables that must be the same at the target: who may do what there is declared anew."""
+_OURS: Final = (f" {names.LEDGER}", f".{names.LEDGER}", f"constraint {names.FENCE} ")
 _FEW: Final = 5
 
 
@@ -49,14 +54,15 @@ async def complete(job: Job, mode: Mode, definition: bytes) -> None:
     """Put the last objects in place, and let the sequences stand where the source's do."""
     theirs, ours = await asyncio.gather(shape.lines(job.source, job.schema), shape.lines(job.target, job.schema))
     missing = set(theirs) - set(ours)
-    if mode == "Offline":
-        # Made anew as a whole whenever it is cut short, so nothing of it is there twice.
+    late = _LATE_SHARED if job.rows else _LATE
+    # Offline it is made anew as a whole whenever it is cut short, so nothing of it is there twice. Online the restore
+    # of the late objects is one transaction: all of them are there, or none.
+    if mode == "Offline" or any(line.startswith(late) for line in missing):
         await archive.put_last(job, definition, mode)
-        return
-    # The restore of the late objects is one transaction: all of them are there, or none.
-    if any(line.startswith(_LATE) for line in missing):
-        await archive.put_last(job, definition, mode)
-    await _sequences(job)
+    if job.rows:
+        await shared.sequences(job)
+    elif mode == "Online":  # a dump of rows has them
+        await _sequences(job)
 
 
 async def _sequences(job: Job) -> None:
@@ -91,6 +97,8 @@ async def verify(job: Job) -> Verified:
     # Another major version writes the same definition in other words; what there is was compared by name already.
     if job.source.server.traits.version // 10_000 == job.target.server.traits.version // 10_000:
         theirs, ours = await asyncio.gather(shape.lines(job.source, job.schema), shape.lines(job.target, job.schema))
+        if job.rows:
+            theirs, ours = _carried(theirs), _carried(ours)
         differing += [f"{line} is missing" for line in sorted(set(theirs) - set(ours))]
         differing += [f"{line} is there only" for line in sorted(set(ours) - set(theirs))]
     if differing:
@@ -103,19 +111,26 @@ async def verify(job: Job) -> Verified:
     return Verified(tables=len(there.tables), rows=there.rows, checksum=shape.digest(sums))
 
 
+def _carried(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of shared tables, or of what was made of them, without what is Paybill's own there."""
+    return tuple(line for line in lines if line.startswith(_CARRIED) and not any(one in line for one in _OURS))
+
+
 async def _both(job: Job) -> tuple[Ledger, Ledger]:
     """Both sides at once. On one server it is the same login, with a way into both databases."""
     async with contextlib.AsyncExitStack() as stack:
-        reading = await stack.enter_async_context(logins.opened(job, job.source, "read"))
-        if job.same_server:
+        opened = shared.opened(job, COUNTS) if job.rows else logins.opened(job, job.source, "read")
+        reading = await stack.enter_async_context(opened)
+        if job.same_server and not job.rows:
             await logins.admit(job, job.target, "read")
             other = replace(reading, database=job.target.pool.name)
         else:
             other = await stack.enter_async_context(logins.opened(job, job.target, "read"))
         there, here = await asyncio.gather(_counted(job, job.source, reading), _counted(job, job.target, other))
-    return there, here
+    mine = tuple(table for table in here.tables if not (job.rows and table.name == names.LEDGER))
+    return there, here.model_copy(update={"tables": mine})
 
 
 async def _counted(job: Job, place: Place, login: Login) -> Ledger:
     async with login_session(place.server, login) as session, session.transaction():
-        return await ledger.read(session, job.schema)
+        return await ledger.read(session, job.schema, tenant=job.tenant if place.pool.holds == "Rows" else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from paybill.api.failures import Blocked
 from paybill.control.claims import Claim
@@ -108,7 +109,10 @@ def _place(world: World, claim: Claim, desired: TenantDatabase, server: str, lev
             server=server, cell=claim.cell, name=tenant_database(claim.id), holds="Schemas",
             installation=claim.installation, subject=claim.origin_uid,
         )  # fmt: skip
-    return Place(server=home.server, pool=pool, desired=replace(desired, database=pool.name), home=home.pool)
+    kind: Literal["Rows", "Schema"] = "Rows" if level == "Rows" else "Schema"
+    return Place(
+        server=home.server, pool=pool, desired=replace(desired, database=pool.name, level=kind), home=home.pool
+    )
 
 
 def closed(claim: Claim) -> TenantDatabase:

@@ -15,7 +15,7 @@ from paybill.control.moves import MoveRow
 from paybill.databases.credentials import scram_verifier
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.move import Mode
-from paybill.moves import archive, closing, leaving, replication, shape, target, verification
+from paybill.moves import archive, closing, leaving, replication, shape, shared, target, verification
 from paybill.moves.job import Job
 from paybill.reconcile import infrastructure, move_server
 from paybill.reconcile.database import Credentials
@@ -121,6 +121,8 @@ async def cut_over(moving: Moving) -> None:
         await moving.take(rest)
         compare = Step(action="move.verify", target=moving.target, act=lambda: verification.verify(job))
         verified = await moving.take(compare)
+        if job.rows:
+            await moving.take(Step(action="move.settle", target=moving.target, act=lambda: shared.settle(job)))
         assert isinstance(verified, verification.Verified)  # noqa: S101 - what the act returns
         await _switch(moving, verified, place)
     except Failure as failure:
@@ -142,8 +144,13 @@ async def _bring(moving: Moving, mode: Mode) -> str:
     """What is still missing at the target; returns where in the source's log writes ended."""
     job = moving.job
     if mode == "Online":
-        drain = Step(action="move.drain", target=moving.target, act=lambda: replication.drain(job))
-        return str(await moving.take(drain))
+
+        async def act() -> str:
+            if job.rows:  # cut short between its settling and the switch
+                await shared.stage(job)
+            return await replication.drain(job)
+
+        return str(await moving.take(Step(action="move.drain", target=moving.target, act=act)))
     copy = Step(action="move.copy", target=moving.target, act=lambda: archive.put_rows(job))
     await moving.take(copy)
     return ""
@@ -168,7 +175,13 @@ async def _switch(moving: Moving, verified: verification.Verified, place: str) -
 
 async def reopen(moving: Moving, *, anew: bool) -> None:
     """Let the tenant in again where it was."""
-    back = Step(action="move.reopen", target=moving.target, act=lambda: closing.reopen(moving.job))
+
+    async def act() -> None:
+        await closing.reopen(moving.job)
+        if moving.job.rows and moving.row.mode == "Online":
+            await shared.stage(moving.job)
+
+    back = Step(action="move.reopen", target=moving.target, act=act)
     await moving.take(back)
     await moving.keep(step="Prepare" if anew else "Copy", attempt=moving.row.attempt + 1)
 

@@ -64,7 +64,10 @@ def test_pauses_grow_and_end():
         (("Namespace", "Server"), ("Namespace", "Schema"), None),
         (("Namespace", "Database"), ("Namespace", "Server"), None),
         (("Namespace", "Server"), ("Namespace", "Server"), "stays where that is"),
-        (("Namespace", "Rows"), ("Namespace", "Schema"), "Rows to Database and then to Schema"),
+        (("Namespace", "Rows"), ("Namespace", "Schema"), None),
+        (("Namespace", "Rows"), ("Namespace", "Database"), None),
+        (("Namespace", "Schema"), ("Namespace", "Rows"), "into tables that are shared"),
+        (("Namespace", "Rows"), ("Namespace", "Rows"), "into tables that are shared"),
     ],
 )
 def test_which_moves_there_are(has, wants, says):

@@ -98,6 +98,7 @@ HARMLESS = {
     ("move_steps.py", "move.prepare"),
     ("move_steps.py", "move.reopen"),
     ("move_steps.py", "move.retire"),  # the tenant has left that place
+    ("move_steps.py", "move.settle"),
     ("move_steps.py", "move.switch"),
     ("move_steps.py", "move.verify"),
     ("operation_end.py", "secret.apply"),
