@@ -204,7 +204,7 @@ def test_paying_inside_retention_leads_to_active(contract, now, days):
         phase = decide(replace(contract, snapshot=paid), now).phase
         assert phase is Phase.ACTIVE
         times = settle(contract.times, phase, now)
-        assert times == EffectTimes(ready=contract.times.ready)
+        assert times == EffectTimes(ready=contract.times.ready, archived=contract.times.archived)
 
 
 @MANY

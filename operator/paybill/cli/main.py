@@ -19,6 +19,7 @@ COMMANDS = {
     "tenants": "paybill.cli.tenants:tenants",
     "describe": "paybill.cli.describe:describe",
     "forecast": "paybill.cli.forecast:forecast",
+    "simulate": "paybill.cli.simulate:simulate",
     "render": "paybill.cli.render:render",
     "operations": "paybill.cli.operations:operations",
     "preview": "paybill.cli.operations:preview",

@@ -30,8 +30,9 @@ from paybill.lifecycle.contract import (
 )
 from paybill.lifecycle.phases import Phase
 from paybill.lifecycle.provider import Status
+from paybill.lifecycle.retention import archive_due, delete_due
 
-__all__ = ["Contract", "EffectTimes", "Hold", "Next", "Verdict", "decide", "forecast", "settle"]
+__all__ = ["Contract", "EffectTimes", "Hold", "Next", "Verdict", "decide", "forecast", "restored", "settle"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def settle(times: EffectTimes, phase: Phase, now: datetime, *, held: bool = Fals
     """The effect times once ``phase`` is in force: set at the first moment of an episode, cleared when it is over.
 
     ``held``: nothing may be destroyed now, so no clock begins that ends in destruction: retention counts from when the
-    tenant could be stopped.
+    tenant could be stopped. What is archived stays so until its data is back, whoever pays: ``restored``.
     """
     gone = phase in {Phase.ARCHIVED, Phase.DELETED}
     over = gone or phase is Phase.ENDED
@@ -87,9 +88,14 @@ def settle(times: EffectTimes, phase: Phase, now: datetime, *, held: bool = Fals
         times,
         suspended=(times.suspended or now) if stopped else None,
         ended=(times.ended or begin) if over else None,
-        archived=(times.archived or begin) if gone else None,
+        archived=(times.archived or begin) if gone else times.archived,
         deleted=(times.deleted or begin) if phase is Phase.DELETED else None,
     )
+
+
+def restored(times: EffectTimes) -> EffectTimes:
+    """The effect times once the data of an archived contract is back."""
+    return replace(times, archived=None)
 
 
 def forecast(contract: Contract, now: datetime, limit: int = 16) -> tuple[Next, ...]:
@@ -182,13 +188,13 @@ def _next(contract: Contract, phase: Phase, now: datetime) -> Next | None:
 
 def _destruction(contract: Contract, phase: Phase, now: datetime) -> Iterable[Next]:
     """What retention ends in: due then, done only with its proofs, so the time may pass while the phase stays."""
-    policy, times = contract.policy, contract.times
+    policy = contract.policy
     held = "".join(f"; held back by {hold.words}" for hold in contract.holds)
     if phase is Phase.ENDED:
-        due = after(times.ended or now, timedelta(days=policy.retain_days))
+        due = archive_due(contract) or after(now, timedelta(days=policy.retain_days))
         yield Next(phase=Phase.ARCHIVED, time=due, because=f"{policy.retain_days} days of retention end{held}")
     if phase is Phase.ARCHIVED:
-        due = after(times.archived or now, timedelta(days=policy.archive_days))
+        due = delete_due(contract) or after(now, timedelta(days=policy.archive_days))
         yield Next(phase=Phase.DELETED, time=due, because=f"{policy.archive_days} days in the archive end{held}")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from paybill.lifecycle.phases import Phase
-from paybill.lifecycle.subscription import EffectTimes, decide, forecast, settle
+from paybill.lifecycle.subscription import EffectTimes, decide, forecast, restored, settle
 from tests.unit.lifecycle.contracts import LATE, START, at, contract, manual, phase
 
 READY = EffectTimes(ready=START)
@@ -29,8 +29,17 @@ def test_a_phase_has_the_times_of_its_episodes_and_no_others(phase, suspended, e
     full = EffectTimes(ready=START, suspended=at(1), ended=at(2), archived=at(3), deleted=at(4))
     kept, fresh = settle(full, phase, at(9)), settle(READY, phase, at(9))
     for name, on in {"suspended": suspended, "ended": ended, "archived": archived, "deleted": deleted}.items():
-        assert getattr(kept, name) == (getattr(full, name) if on else None)
+        stays = on or name == "archived"
+        assert getattr(kept, name) == (getattr(full, name) if stays else None)
         assert getattr(fresh, name) == (at(9) if on else None)
+
+
+def test_what_is_archived_stays_so_until_its_data_is_back():
+    """Whoever pays is Active at once; its database is not there before it is restored."""
+    archived = EffectTimes(ready=START, suspended=at(1), ended=at(2), archived=at(3))
+    paid = settle(archived, Phase.ACTIVE, at(9))
+    assert paid == EffectTimes(ready=START, archived=at(3))
+    assert restored(paid) == EffectTimes(ready=START)
 
 
 def test_when_it_was_ready_and_when_its_end_was_asked_for_are_never_forgotten():
