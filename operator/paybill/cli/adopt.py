@@ -6,33 +6,23 @@ Calling it again after an interruption goes on where it was. Nothing is adopted 
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paybill.api.approval import Approval
-from paybill.api.base import API_VERSION
 from paybill.api.conditions import STALLED, find_condition
-from paybill.api.failures import Blocked, Invalid, Retry
+from paybill.api.failures import Invalid
+from paybill.cli import approving
 from paybill.cli.adoptable import Wish, everything, single
 from paybill.cli.audit import connected, database_option
 from paybill.cli.connection import ask, kubeconfig_option
-from paybill.cli.lookup import tenant_named, utcnow
+from paybill.cli.lookup import tenant_named
 from paybill.cli.output import JSON, columns, document, moment, reported, table_output
 from paybill.cli.registry import Kept, read
 from paybill.cluster.client import Cluster
-from paybill.desired import approval as approvals
 from paybill.desired import names
 from paybill.desired.resource import Key
-
-POLL = 0.5
-"""Seconds between two looks at what the operator has done."""
-SETTLED = 5.0
-"""Seconds that an Approval must be of no use until we say so: the operator may see a Tenant later than we did."""
 
 _TITLES = ("ID", "TENANT", "STATE", "CELL", "SERVER", "PLAN", "PHASE", "DROPPED AFTER", "FROM UID", "TO UID")
 
@@ -111,45 +101,9 @@ def _as_json(row: Kept, one: Any) -> dict[str, Any]:
 
 async def _approve(cluster: Cluster, wish: Wish, wait: float) -> None:
     """Write the Approval, unless it stands already, and wait until the operator has carried it out."""
-    name = wish.begun or await _written(cluster, wish)
+    name = wish.begun or await approving.written(cluster, "adopt", wish.subject, wish.digest)
     click.echo(f"Approval {name}: the operator adopts {len(wish.pairs)}", err=True)
-    last, since = "", time.monotonic()
-
-    async def used() -> bool:
-        nonlocal last, since
-        found = await cluster.get(Key("Approval", "", name))
-        if found is None:
-            raise Blocked("ApprovalGone", f"Approval {name} was deleted before it was carried out")
-        status = Approval.read(found).status
-        stalled = find_condition(status.conditions, STALLED)
-        if stalled is None or stalled.status != "True":
-            since = time.monotonic()
-        elif time.monotonic() - since > SETTLED:
-            raise Blocked("NotAdopted", f"Approval {name} is {stalled.reason}: {stalled.message}")
-        said = next((one.message for one in status.conditions if one.type == "Reconciling" and one.message), "")
-        if said and said != last:
-            click.echo(said, err=True)
-            last = said
-        return status.used_time is not None
-
-    await _until(used, wait, f"Approval {name} was not carried out within {wait:.0f} s: does an operator run?")
-
-
-async def _written(cluster: Cluster, wish: Wish) -> str:
-    """Create the Approval; one that says the same and still stands is as good, whoever wrote it."""
-    spec = {"subject": wish.subject, "digest": wish.digest, "approver": await cluster.whoami()}
-    stem = f"adopt-{wish.digest.removeprefix('sha256:')[:16]}"
-    for name in (stem, *(f"{stem}-{number}" for number in range(2, 10))):
-        found = await cluster.get(Key("Approval", "", name))
-        if found is None:
-            obj = {"apiVersion": API_VERSION, "kind": "Approval", "metadata": {"name": name}, "spec": spec}
-            await cluster.create(obj)
-            return name
-        known = Approval.read(found)
-        same = (found["spec"]["subject"], known.spec.digest) == (wish.subject, wish.digest)
-        if same and not approvals.expired(known, utcnow()) and known.metadata.deletion_timestamp is None:
-            return name
-    raise Blocked("TooManyApprovals", f"Approvals {stem}… are there and none of them stands: delete them")
+    await approving.used(cluster, name, wait)
 
 
 async def _give_up(cluster: Cluster, wish: Wish, wait: float) -> None:
@@ -165,18 +119,4 @@ async def _give_up(cluster: Cluster, wish: Wish, wait: float) -> None:
         stalled = find_condition(found.status.conditions, STALLED)
         return stalled is None or stalled.status != "True" or stalled.reason != "TenantReplaced"
 
-    await _until(taken, wait, f"Tenant {one.name} is still held after {wait:.0f} s: does an operator run?")
-
-
-async def _until(look: Callable[[], Awaitable[bool]], wait: float, otherwise: str) -> None:
-    """Wait for what the operator does; a moment without the API server is no answer."""
-    ends = time.monotonic() + wait
-    while True:
-        try:
-            if await look():
-                return
-        except Retry as failure:
-            click.echo(f"waits: {failure.message}", err=True)
-        if time.monotonic() > ends:
-            raise Retry("TimedOut", otherwise)
-        await asyncio.sleep(POLL)
+    await approving.until(taken, wait, f"Tenant {one.name} is still held after {wait:.0f} s: does an operator run?")

@@ -36,6 +36,7 @@ COMMANDS = {
     "backup": "paybill.cli.backups:backup",
     "backups": "paybill.cli.backups:backups",
     "export": "paybill.cli.export:export",
+    "erase": "paybill.cli.erase:erase",
     "psql": "paybill.cli.psql:psql",
     "rotate": "paybill.cli.rotate:rotate",
     "crds": "paybill.cli.crds:crds",

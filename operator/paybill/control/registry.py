@@ -35,6 +35,9 @@ _LIVE = sql.SQL(
 ).format(_ROW)
 _BY_UID = sql.SQL("SELECT {} FROM paybill.tenants WHERE tenant_uid = %s AND state <> 'dropped'").format(_ROW)
 _BY_ID = sql.SQL("SELECT {} FROM paybill.tenants WHERE id = %s AND installation = %s").format(_ROW)
+_TOMBSTONE = sql.SQL(
+    "SELECT {} FROM paybill.tenants WHERE tenant_uid = %s AND installation = %s AND state = 'dropped'"
+).format(_ROW)
 _INSERT = sql.SQL("INSERT INTO paybill.tenants ({}) VALUES ({}) RETURNING {}")
 
 
@@ -78,6 +81,12 @@ class Registry:
     def named(self, tenant_name: str) -> tuple[Claim, ...]:
         """The claims, in whatever state but dropped, whose Tenant has or had this name, oldest first."""
         return self._mirror.named(tenant_name)
+
+    async def tombstone(self, uid: str) -> Claim | None:
+        """What is left of a tenant that was dropped, by the UID of its last Tenant; asked of the database."""
+        async with self._db.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Claim))
+            return await (await cursor.execute(_TOMBSTONE, (uid, self._installation))).fetchone()
 
     def count(self, cell: str) -> int:
         """How many claims, in whatever state but dropped, are placed in this cell."""
@@ -164,6 +173,16 @@ class Registry:
         asked = self._known(tenant_id).delete_requested_time or requested or datetime.now(UTC)
         times = {"drop_after": drop_after, "delete_requested_time": asked}
         return await self._to_state(tenant_id, "deleted", {"claimed"}, times, epoch)
+
+    async def expedite(self, tenant_id: str, now: datetime, *, epoch: int) -> Claim:
+        """Let the drop of a deleted or released tenant run at once, without the proof of a final backup."""
+        claim = self._known(tenant_id)
+        if claim.state not in {"deleted", "released"}:
+            raise Blocked(
+                "RegistryStateForbids", f"tenant {tenant_id} is {claim.state} in the registry: its Tenant stands"
+            )
+        times = {"drop_after": now, "delete_requested_time": claim.delete_requested_time or now}
+        return await self._write(claim, {**times, "state": "deleted", "deletion_policy": "Delete"}, epoch)
 
     async def begin_drop(self, tenant_id: str, now: datetime, *, epoch: int) -> Claim:
         """Note that the drop begins: from now on nobody can adopt what is left. To be called before the first SQL."""

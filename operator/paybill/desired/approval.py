@@ -33,6 +33,11 @@ def adoptions(installation: str, wanted: Iterable[Adoption]) -> str:
     return digest({"action": "adopt", "installation": installation, "tenants": listed})
 
 
+def erasure(tenant_id: str, tenant_uid: str) -> str:
+    """That all that carries this id, which the Tenant with this UID has or had, is removed for good, backups too."""
+    return digest({"action": "erase", "id": tenant_id, "uid": tenant_uid})
+
+
 def expired(approval: Approval, now: datetime) -> bool:
     """Whether its time is over."""
     return approval.spec.expires_time is not None and approval.spec.expires_time <= now

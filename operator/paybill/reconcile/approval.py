@@ -1,7 +1,8 @@
 """One Approval: have what it approves done, and say on it whether that happened, waits, or can never happen.
 
-An Approval of one Tenant only wakes that Tenant, which looks for it. One of the whole installation is carried out here:
-its digest covers a list, the list is computed again, and if it is the same its tenants are adopted in order.
+An Approval of one Tenant only wakes that Tenant, which looks for it, unless it erases one whose object is gone. One of
+the whole installation is carried out here: its digest covers a list, the list is computed again, and if it is the same
+its tenants are adopted in order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from paybill.api.approval import Approval, ApprovalStatus
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.desired import approval as approvals
 from paybill.lifecycle.adoption import Adoption, Present, Row, adoptions
-from paybill.reconcile import adoption, report
+from paybill.reconcile import adoption, erasure, report
 from paybill.reconcile.queue import Work
 from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
@@ -34,7 +35,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         return None
     single = approval.spec.subject.kind == "Tenant"
     try:
-        used = (_adopted(world, approval) or _built(world, approval)) if single else await _everything(world, approval)
+        used = await (_single(world, approval, cause) if single else _everything(world, approval))
     except Failure as stopped:
         await _tell(world, approval, None, stopped)
         raise
@@ -45,6 +46,15 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if used is None and single:
         world.queue.add(Work("Tenant", approval.spec.subject.name), f"Approval/{name}")
     return _look_again(approval, world.now()) if used is None else None
+
+
+async def _single(world: World, approval: Approval, cause: str) -> datetime | None:
+    """When what an Approval of one Tenant names was done; only an erasure is carried out from here."""
+    return (
+        _adopted(world, approval)
+        or _built(world, approval)
+        or await erasure.carried_out(world, approval, f"Approval/{approval.metadata.name} {cause}")
+    )
 
 
 def _look_again(approval: Approval, now: datetime) -> datetime:

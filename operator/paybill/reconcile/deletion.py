@@ -29,6 +29,7 @@ from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
     admin_login,
     backup_store,
+    erasure,
     final_backup,
     infrastructure,
     move,
@@ -88,7 +89,8 @@ async def reconcile(world: World, tenant: Tenant, claim: Claim | None, cause: st
 
 
 async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> None:
-    policy = tenant.spec.deletion_policy
+    erased = erasure.approved(world, claim)
+    policy = tenant.spec.deletion_policy if erased is None else "Delete"
     scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
     if claim.state == "deleted":
         # Noted before, but its answer was lost: what follows from it has not been begun.
@@ -128,6 +130,7 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
         action="tenant.delete",
         target=f"Tenant/{tenant.metadata.name}",
         act=lambda: world.registry.mark_deleted(claim.id, drop_after, requested=requested, epoch=world.epoch),
+        inputs={"id": claim.id, "policy": policy, "approval": erased.metadata.name if erased is not None else None},
         destructive=True,
     )
     await take(world, scope, [step])

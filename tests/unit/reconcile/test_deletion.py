@@ -43,10 +43,11 @@ async def test_how_long_a_deletion_waits_for_logins_to_be_closed(
     metadata = SimpleNamespace(name="acme", deletion_timestamp=ASKED)
     tenant: Any = SimpleNamespace(metadata=metadata, spec=SimpleNamespace(deletion_policy="Delete"))
     claim: Any = SimpleNamespace(
-        id="k3x9m2qd", cell="eu", level=level, state="claimed", tenant_name="acme", plan_name="p"
+        tenant_uid="uid", id="k3x9m2qd", cell="eu", level=level, state="claimed", tenant_name="acme", plan_name="p"
     )
     world: Any = SimpleNamespace(
         moves=SimpleNamespace(of=lambda _: None),
+        declared=SimpleNamespace(approvals_of=lambda _: []),
         now=lambda: ASKED + timedelta(minutes=minutes),
         queue=SimpleNamespace(add=lambda *_: None),
     )

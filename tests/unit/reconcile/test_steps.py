@@ -57,6 +57,7 @@ DESTRUCTIVE = {
     ("restore_steps.py", "action"),  # the tenant is shut out; of shared tables its rows are exchanged
     ("backup_schedule.py", "tenantBackup.delete"),
     ("deletion.py", "tenant.delete"),
+    ("erasure.py", "tenant.erase"),
     ("deletion.py", "tenant.release"),
     ("move_server.py", "secret.delete"),
     ("move_steps.py", "DELETIONS.action"),
