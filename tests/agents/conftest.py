@@ -2,13 +2,21 @@
 
 import contextlib
 import secrets
+import uuid
+from datetime import timedelta
 
 import psycopg
 import pytest
 
+from paybill.agents import names
+from paybill.agents.carrying_out import carry_out
+from paybill.agents.introspection import introspect
+from paybill.agents.runs import Budget, Grant, open_day, open_run
+from paybill.databases.credentials import scram_verifier
 from tests.agents import shop
 from tests.databases.servers import SYSTEM_15, start
 
+PASSWORD = "the-agents-own"
 ROLES = f"""
 DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{shop.OWNER}') THEN
   CREATE ROLE {shop.OWNER}; CREATE ROLE {shop.WRITERS}; CREATE ROLE {shop.APP} LOGIN PASSWORD 'app';
@@ -58,3 +66,67 @@ async def administrator(at, database):
         host="127.0.0.1", port=at.port, user="postgres", dbname=database, autocommit=True
     ) as session:
         yield session
+
+
+class Scene:
+    """A shop that an agent was let into, and what a test does with it."""
+
+    def __init__(self, at, database):
+        self.at, self.database = at, database
+        self.role = names.login(shop.TENANT, "support")
+
+    def admin(self, statement, values=None):
+        return self.at.run(statement, self.database, values)
+
+    def owner(self, statement):
+        """What the tenant's owner does, in its schema."""
+        with self.at.superuser(self.database) as session:
+            session.execute(f"SET search_path = {shop.SCHEMA}")
+            cursor = session.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def login(self, role="", password=PASSWORD, **more):
+        """A session with a stolen password: whatever SQL one likes."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.at.port, dbname=self.database, user=role or self.role, password=password,
+            autocommit=True, connect_timeout=10, **more,
+        )  # fmt: skip
+
+    async def carry_out(self, policy):
+        async with administrator(self.at, self.database) as session:
+            facts = await new_facts(session, self.database)
+            return await carry_out(
+                session, policy, shop.TENANT, facts, verifier=scram_verifier(PASSWORD, iterations=16)
+            )
+
+    async def run(self, *grants, calls=1000, rows_read=1000, rows_written=1000, time=600):
+        """The id of a new open run whose step ``work`` may do ``grants``."""
+        run = uuid.uuid4()
+        budget = Budget(calls=calls, rows_read=rows_read, rows_written=rows_written, time=timedelta(seconds=time))
+        async with administrator(self.at, self.database) as session:
+            await open_day(session, self.role)
+            await open_run(session, run, self.role, "sha256:workflow", budget, grants)
+        return run
+
+    def agent(self, run, step="work", **more):
+        """A session of the agent in a run, as its gateway makes one."""
+        session = self.login(**more)
+        session.execute("SELECT set_config('pb.run', %s, false), set_config('pb.step', %s, false)", [str(run), step])
+        return session
+
+
+def may(operation, rows=5, calls=1000, collection="orders", step="work"):
+    return Grant(step=step, collection=collection, operation=operation, calls=calls, rows=rows)
+
+
+async def new_facts(session, database):
+    """The facts, with the version that the gate wants: distributions' own Postgres 15 lags behind it."""
+    facts = await introspect(session, database, shop.SCHEMA, shop.TENANT)
+    version = max(facts.surroundings.version, 150019)
+    return facts.model_copy(update={"surroundings": facts.surroundings.model_copy(update={"version": version})})
+
+
+async def scene_of(at, database, **changes):
+    scene = Scene(at, database)
+    await scene.carry_out(shop.policy(**changes))
+    return scene

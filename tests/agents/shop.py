@@ -29,6 +29,7 @@ INSERT INTO customers
   SELECT n, 'customer ' || n, 'c' || n || '@example.org', '4111-' || n FROM generate_series(1, 20) n;
 INSERT INTO orders (customer_id, region, amount, notes, internal_margin)
   SELECT 1 + n % 20, CASE n % 2 WHEN 0 THEN 'eu' ELSE 'us' END, n, 'note ' || n, 7 FROM generate_series(1, 100) n;
+INSERT INTO comments (order_id, body) SELECT n, 'comment ' || n FROM generate_series(1, 50) n;
 SELECT setval('orders_id_seq', 1000);
 """
 

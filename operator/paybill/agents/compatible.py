@@ -18,7 +18,9 @@ _NUMBERS = ("Decimal", "Float", "Integer")
 
 def check(policy: AgentPolicySpec, schema: Schema) -> None:
     """Raise ``Invalid("PolicyDoesNotFit")`` with everything that does not fit."""
-    wrong = [said for one in policy.collections for said in _collection(one, schema)]
+    wrong = [said for one in policy.collections for said in (*_collection(one, schema), *_rules(one))]
+    named = [one.name for one in policy.collections]
+    wrong += [f"{name} is listed twice" for name in sorted({name for name in named if named.count(name) > 1})]
     if wrong:
         raise Invalid("PolicyDoesNotFit", f"agent {policy.agent}: {'; '.join(wrong)}")
 
@@ -71,6 +73,20 @@ def _named(policy: CollectionPolicy) -> Iterator[tuple[str, Iterable[str]]]:
 
 def _ruled(rule: RowRule | None) -> list[str]:
     return [one.field for one in (*(rule.all or ()), *(rule.any or ()))] if rule is not None else []
+
+
+def _rules(policy: CollectionPolicy) -> Iterator[str]:
+    """What the API server's rules say of a rule, for whoever comes from a file."""
+    checks = (one.check for one in (policy.create, policy.update) if one is not None)
+    for rule in (policy.rows, *checks):
+        if rule is None:
+            continue
+        if not rule.all and not rule.any:
+            yield f"{policy.name} has a rule without a condition: leave it out to mean every row"
+        for one in (*(rule.all or ()), *(rule.any or ())):
+            wanted = {"in": (False, True), "isNull": (False, False)}.get(one.op, (True, False))
+            if (one.value is not None, bool(one.values)) != wanted:
+                yield f"{policy.name}.{one.field}: op in takes values, op isNull nothing, every other op takes value"
 
 
 def _operations(policy: CollectionPolicy, collection: Collection) -> Iterator[str]:

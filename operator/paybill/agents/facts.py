@@ -46,6 +46,8 @@ class Column(Fact):
     """Characters that a text may have."""
     labels: tuple[str, ...] = ()
     """Of an enum, in its order."""
+    sequence: str = ""
+    """That its default counts with, where it is the column's own (``serial``)."""
 
 
 class Reference(Fact):
@@ -112,6 +114,8 @@ class Surroundings(Fact):
     """Whether the administrator is one."""
     roles: tuple[str, ...] = ()
     """The roles of agents that are there."""
+    memberships: tuple[tuple[str, str], ...] = ()
+    """Role and member, where an agent's role is one of them: there should be none."""
     insiders: tuple[str, ...] = ()
     """Who may connect beside agents: they keep what is taken from PUBLIC."""
     open_schemas: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import psycopg
+from psycopg.pq import TransactionStatus
 
 from paybill.agents import introspection_queries as queries
 from paybill.agents import names
@@ -27,6 +27,7 @@ from paybill.agents.facts import (
 from paybill.agents.hardening import CATALOGS, FUNCTIONS
 from paybill.api.failures import Blocked
 from paybill.databases.failures import as_failure
+from paybill.databases.server import Session
 
 _INTEGERS: Final = {"int2": 16, "int4": 32, "int8": 64}
 _KINDS: Final[Mapping[str, ColumnKind]] = {
@@ -39,15 +40,18 @@ _ACTIONS: Final[Mapping[str, ReferenceAction]] = {
 }  # fmt: skip
 
 
-async def introspect(session: psycopg.AsyncConnection[Any], database: str, schema: str, tenant: str) -> Facts:
+async def introspect(session: Session, database: str, schema: str, tenant: str) -> Facts:
     """The facts of ``schema`` in the database that ``session`` is on, for the agents of ``tenant``.
 
-    The session must be in autocommit. Raises ``Blocked("SchemaMissing")`` and what the loss of the server is.
+    In the middle of a transaction it is what that sees. Raises ``Blocked("SchemaMissing")`` and what the loss of the
+    server is.
     """
     values = {"schema": schema, "mine": f"{names.PREFIX}{tenant}\\_%", "agents": "pba\\_%"}
     with as_failure(database):
+        fresh = session.info.transaction_status is TransactionStatus.IDLE
         async with session.transaction():
-            await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if fresh:
+                await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await session.execute("SET LOCAL search_path = pg_catalog, pg_temp")
             found = await _rows(session, "SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s", values)
             if not found:
@@ -60,11 +64,11 @@ async def introspect(session: psycopg.AsyncConnection[Any], database: str, schem
             )
 
 
-async def _rows(session: psycopg.AsyncConnection[Any], query: str, values: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _rows(session: Session, query: str, values: Mapping[str, Any]) -> list[Sequence[Any]]:
     return list(await (await session.execute(query.encode(), values)).fetchall())
 
 
-async def _schema(session: psycopg.AsyncConnection[Any], schema: str, values: Mapping[str, Any]) -> Schema:
+async def _schema(session: Session, schema: str, values: Mapping[str, Any]) -> Schema:
     columns: defaultdict[tuple[str, str], list[Column]] = defaultdict(list)
     for name, kind, *rest in await _rows(session, queries.COLUMNS, values):
         columns[name, kind].append(_column(*rest))
@@ -113,6 +117,7 @@ def _column(
     defaulted: bool,
     generated: bool,
     labels: Sequence[str],
+    sequence: str,
 ) -> Column:
     kind: ColumnKind = _KINDS.get(base, "Opaque") if builtin else "Enum" if base_type == "e" else "Opaque"
     precision, scale = _decimal(modifier) if kind == "Decimal" else (None, None)
@@ -128,6 +133,7 @@ def _column(
         scale=scale,
         length=modifier - 4 if kind == "Text" and modifier >= 4 else None,
         labels=tuple(labels),
+        sequence=sequence,
     )
 
 
@@ -139,8 +145,9 @@ def _decimal(modifier: int) -> tuple[int | None, int | None]:
     return (modifier - 4) >> 16 & 0xFFFF, scale - 0x800 if scale >= 0x400 else scale
 
 
-async def _surroundings(session: psycopg.AsyncConnection[Any], values: Mapping[str, Any]) -> Surroundings:
+async def _surroundings(session: Session, values: Mapping[str, Any]) -> Surroundings:
     [(version, superuser, roles, insiders)] = await _rows(session, queries.SERVER, values)
+    memberships = await _rows(session, queries.MEMBERSHIPS, values)
     schemas = await _rows(session, queries.OPEN_SCHEMAS, values)
     functions = await _rows(session, queries.OPEN_FUNCTIONS, {"closed": f"^({'|'.join(FUNCTIONS)})$"})
     catalogs = await _rows(session, queries.OPEN_CATALOGS, {"closed": list(CATALOGS)})
@@ -149,6 +156,7 @@ async def _surroundings(session: psycopg.AsyncConnection[Any], values: Mapping[s
         version=version,
         superuser=superuser,
         roles=tuple(roles),
+        memberships=tuple((role, member) for role, member in memberships),
         insiders=tuple(insiders),
         open_schemas=tuple(name for (name,) in schemas),
         open_functions=tuple(name for (name,) in functions),

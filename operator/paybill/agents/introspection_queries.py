@@ -14,6 +14,11 @@ SELECT current_setting('server_version_num')::int, current_setting('is_superuser
                 AND pg_get_userbyid(a.grantee) NOT LIKE %(agents)s ORDER BY 1)
 """
 
+MEMBERSHIPS: Final = """
+SELECT DISTINCT pg_get_userbyid(roleid)::text, pg_get_userbyid(member)::text FROM pg_auth_members
+ WHERE pg_get_userbyid(roleid) LIKE %(mine)s OR pg_get_userbyid(member) LIKE %(mine)s ORDER BY 1, 2
+"""
+
 COLUMNS: Final = """
 SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid, a.atttypmod),
        b.typname::text, b.typtype::text, b.typnamespace = 'pg_catalog'::regnamespace,
@@ -21,7 +26,10 @@ SELECT c.relname::text, c.relkind::text, a.attname::text, format_type(a.atttypid
        NOT (a.attnotnull OR t.typnotnull),
        a.atthasdef OR a.attidentity <> '' OR COALESCE(t.typdefault, '') <> '',
        a.attgenerated <> '' OR a.attidentity = 'a',
-       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder)
+       ARRAY(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder),
+       COALESCE((SELECT s.relname::text FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                  WHERE d.refobjid = c.oid AND d.refobjsubid = a.attnum AND d.classid = 'pg_class'::regclass
+                    AND d.deptype = 'a' AND s.relnamespace = c.relnamespace LIMIT 1), '')
   FROM pg_class c
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type t ON t.oid = a.atttypid

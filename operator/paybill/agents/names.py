@@ -22,11 +22,6 @@ def keeper(tenant: str) -> str:
     return f"{PREFIX}{tenant_id(tenant)}_keeper"
 
 
-def controller(tenant: str) -> str:
-    """Opens and closes runs and steps; a group that the operator acts as and no agent is a member of."""
-    return f"{PREFIX}{tenant_id(tenant)}_controller"
-
-
 def login(tenant: str, agent: str) -> str:
     """What an agent logs in as."""
     return f"{PREFIX}{tenant_id(tenant)}_a_{agent}"

@@ -16,6 +16,8 @@ from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Duration, Name, Quantity, Time
 from paybill.api.rules import checks, list_map, list_set, rule, ruled
 
+_AGENT = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
 Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "isNull", "startsWith"]
 Function = Literal["count", "sum", "avg", "min", "max"]
 Enforcement = Literal["Gate", "Grant"]
@@ -234,9 +236,8 @@ class AgentPolicySpec(ApiModel):
         Field(
             min_length=1,
             max_length=40,
-            json_schema_extra=checks(
-                rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "must be a DNS label of at most 40 characters")
-            ),
+            pattern=_AGENT,
+            json_schema_extra=checks(rule(f"self.matches('{_AGENT}')", "must be a DNS label of at most 40 characters")),
         ),
     ]
     """The agent's name: it is in the name of its login."""

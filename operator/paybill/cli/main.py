@@ -45,6 +45,7 @@ COMMANDS = {
     "audit": "paybill.cli.audit:audit",
     "isolation": "paybill.cli.isolation:isolation",
     "adopt": "paybill.cli.adopt:adopt",
+    "agents": "paybill.cli.agents:agents",
 }
 
 

@@ -1,0 +1,297 @@
+-- Runs, what their steps may do, what was used, and the journal: made and owned by the keeper, idempotent.
+-- An agent holds nothing in here. It gets in through the functions below, which know it by session_user and by no
+-- setting: what a session may set (pb.run, pb.step, pb.key) only chooses among what was opened for that login.
+
+CREATE TABLE IF NOT EXISTS pb.agent (
+  role text PRIMARY KEY,
+  policy_hash text NOT NULL,
+  schema_hash text NOT NULL,
+  plan_hash text NOT NULL,
+  state_hash text NOT NULL DEFAULT '',
+  calls_per_minute integer NOT NULL,
+  rows_read_per_day bigint NOT NULL,
+  rows_written_per_day bigint NOT NULL,
+  statement_timeout interval NOT NULL,
+  reads text NOT NULL,
+  read_day date NOT NULL DEFAULT '-infinity',
+  read_ceiling bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE IF NOT EXISTS pb.permission (
+  role text NOT NULL REFERENCES pb.agent ON DELETE CASCADE,
+  collection text NOT NULL,
+  operation text NOT NULL CHECK (operation IN ('get', 'list', 'aggregate', 'create', 'update', 'delete')),
+  max_rows integer NOT NULL,
+  PRIMARY KEY (role, collection, operation)
+);
+
+CREATE TABLE IF NOT EXISTS pb.run (
+  id uuid PRIMARY KEY,
+  role text NOT NULL REFERENCES pb.agent,
+  workflow_hash text NOT NULL,
+  policy_hash text NOT NULL,
+  schema_hash text NOT NULL,
+  opened_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  deadline timestamptz NOT NULL,
+  closed_time timestamptz,
+  max_calls integer NOT NULL,
+  max_rows_read bigint NOT NULL,
+  max_rows_written bigint NOT NULL,
+  calls integer NOT NULL DEFAULT 0 CHECK (calls <= max_calls),
+  rows_read bigint NOT NULL DEFAULT 0 CHECK (rows_read <= max_rows_read),
+  rows_written bigint NOT NULL DEFAULT 0 CHECK (rows_written <= max_rows_written),
+  seq bigint NOT NULL DEFAULT 0,
+  head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex')
+);
+
+CREATE TABLE IF NOT EXISTS pb.step_grant (
+  run uuid NOT NULL REFERENCES pb.run,
+  step text NOT NULL CHECK (length(step) BETWEEN 1 AND 63),
+  collection text NOT NULL,
+  operation text NOT NULL,
+  max_calls integer NOT NULL,
+  max_rows integer NOT NULL,
+  calls integer NOT NULL DEFAULT 0 CHECK (calls <= max_calls),
+  closed_time timestamptz,
+  PRIMARY KEY (run, step, collection, operation)
+);
+
+CREATE TABLE IF NOT EXISTS pb.usage (
+  role text NOT NULL,
+  span text NOT NULL CHECK (span IN ('day', 'minute')),
+  start timestamptz NOT NULL,
+  used bigint NOT NULL,
+  PRIMARY KEY (role, span, start)
+);
+
+CREATE TABLE IF NOT EXISTS pb.journal (
+  run uuid NOT NULL REFERENCES pb.run,
+  seq bigint NOT NULL,
+  time timestamptz NOT NULL,
+  role text NOT NULL,
+  kind text NOT NULL CHECK (kind IN ('opened', 'call', 'decision', 'approval', 'compensation', 'closed')),
+  step text,
+  collection text,
+  operation text,
+  rows bigint,
+  digest text,
+  key text CHECK (length(key) <= 200),
+  workflow_hash text NOT NULL,
+  policy_hash text NOT NULL,
+  schema_hash text NOT NULL,
+  prev_hash bytea NOT NULL,
+  hash bytea NOT NULL,
+  PRIMARY KEY (run, seq)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS journal_once ON pb.journal (run, step, key) WHERE key IS NOT NULL;
+
+-- One more row of a run's chain; whoever calls it has locked the run. agents/journal.py reads the same bytes.
+CREATE OR REPLACE FUNCTION pb.append(
+  p_run uuid, p_kind text, p_step text, p_collection text, p_operation text, p_rows bigint, p_digest text, p_key text
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_run pb.run;
+  v_now timestamptz := clock_timestamp();
+  v_hash bytea;
+BEGIN
+  SELECT * INTO STRICT v_run FROM pb.run r WHERE r.id = p_run;
+  v_hash := sha256(convert_to('paybill.journal.v1' || chr(10), 'UTF8') || v_run.head || convert_to(jsonb_build_array(
+    p_run, v_run.seq + 1, to_char(v_now AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), v_run.role, p_kind,
+    p_step, p_collection, p_operation, p_rows, p_digest, p_key,
+    v_run.workflow_hash, v_run.policy_hash, v_run.schema_hash, encode(v_run.head, 'hex'))::text, 'UTF8'));
+  INSERT INTO pb.journal VALUES (p_run, v_run.seq + 1, v_now, v_run.role, p_kind, p_step, p_collection, p_operation,
+    p_rows, p_digest, p_key, v_run.workflow_hash, v_run.policy_hash, v_run.schema_hash, v_run.head, v_hash);
+  UPDATE pb.run SET seq = seq + 1, head = v_hash WHERE id = p_run;
+END $$;
+
+-- The one place where a call is allowed or not, counted and written down, in the transaction of its effect.
+CREATE OR REPLACE FUNCTION pb.charge(p_collection text, p_operation text, p_rows bigint, p_digest text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_writes boolean := p_operation IN ('create', 'update', 'delete');
+  v_step text := current_setting('pb.step', true);
+  v_key text := nullif(current_setting('pb.key', true), '');
+  v_agent pb.agent;
+  v_run pb.run;
+  v_grant pb.step_grant;
+  v_most integer;
+  v_used bigint;
+  v_now timestamptz;
+BEGIN
+  SELECT * INTO v_agent FROM pb.agent a WHERE a.role = session_user;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'this login is no agent' USING ERRCODE = 'PA001';
+  END IF;
+  SELECT p.max_rows INTO v_most FROM pb.permission p
+   WHERE p.role = session_user AND p.collection = p_collection AND p.operation = p_operation;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the policy does not grant this' USING ERRCODE = 'PA002';
+  ELSIF p_rows > v_most THEN
+    RAISE EXCEPTION 'more rows than the policy grants' USING ERRCODE = 'PA003';
+  END IF;
+  IF NOT v_writes THEN
+    -- A sequence does not go back with a rollback: what was seen stays counted. Its ceiling is not the agent's to move.
+    SELECT max(nextval(format('pb.%I', v_agent.reads)::regclass)) INTO v_used
+      FROM generate_series(1, greatest(p_rows, 1));
+    IF v_used > v_agent.read_ceiling OR v_agent.read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date THEN
+      RAISE EXCEPTION 'the rows to be read on this day are used up' USING ERRCODE = 'PA003';
+    END IF;
+  END IF;
+
+  SELECT * INTO v_run FROM pb.run r
+   WHERE r.id::text = current_setting('pb.run', true) AND r.role = session_user FOR NO KEY UPDATE;
+  v_now := clock_timestamp();
+  IF NOT FOUND OR v_run.closed_time IS NOT NULL OR v_run.deadline <= v_now
+     OR v_run.policy_hash <> v_agent.policy_hash OR v_run.schema_hash <> v_agent.schema_hash THEN
+    RAISE EXCEPTION 'there is no open run' USING ERRCODE = 'PA001';
+  END IF;
+  SELECT * INTO v_grant FROM pb.step_grant g WHERE g.run = v_run.id AND g.step = v_step
+     AND g.collection = p_collection AND g.operation = p_operation AND g.closed_time IS NULL FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'this step may not do this' USING ERRCODE = 'PA002';
+  ELSIF v_grant.calls >= v_grant.max_calls OR p_rows > v_grant.max_rows THEN
+    RAISE EXCEPTION 'the step has no calls left, or not for so many rows' USING ERRCODE = 'PA003';
+  ELSIF v_run.calls >= v_run.max_calls
+     OR (v_writes AND v_run.rows_written + p_rows > v_run.max_rows_written)
+     OR (NOT v_writes AND v_run.rows_read + p_rows > v_run.max_rows_read) THEN
+    RAISE EXCEPTION 'the budget of the run is used up' USING ERRCODE = 'PA003';
+  END IF;
+
+  IF v_writes THEN
+    INSERT INTO pb.usage AS u VALUES (session_user, 'day', date_trunc('day', v_now, 'UTC'), p_rows)
+      ON CONFLICT (role, span, start) DO UPDATE SET used = u.used + excluded.used RETURNING u.used INTO v_used;
+    IF v_used > v_agent.rows_written_per_day THEN
+      RAISE EXCEPTION 'the rows to be written on this day are used up' USING ERRCODE = 'PA003';
+    END IF;
+  END IF;
+  INSERT INTO pb.usage AS u VALUES (session_user, 'minute', date_trunc('minute', v_now, 'UTC'), 1)
+    ON CONFLICT (role, span, start) DO UPDATE SET used = u.used + 1 RETURNING u.used INTO v_used;
+  IF v_used > v_agent.calls_per_minute THEN
+    RAISE EXCEPTION 'more calls in a minute than the policy grants' USING ERRCODE = 'PA004';
+  END IF;
+
+  UPDATE pb.step_grant g SET calls = g.calls + 1 WHERE g.run = v_run.id AND g.step = v_step
+     AND g.collection = p_collection AND g.operation = p_operation;
+  UPDATE pb.run r SET calls = r.calls + 1,
+         rows_written = r.rows_written + CASE WHEN v_writes THEN p_rows ELSE 0 END,
+         rows_read = r.rows_read + CASE WHEN v_writes THEN 0 ELSE p_rows END
+   WHERE r.id = v_run.id;
+  BEGIN
+    PERFORM pb.append(v_run.id, 'call', v_step, p_collection, p_operation, p_rows, p_digest, v_key);
+  EXCEPTION WHEN unique_violation THEN
+    RAISE EXCEPTION 'this was done already' USING ERRCODE = 'PA005';
+  END;
+END $$;
+
+-- After every statement of an agent that writes: the digest is of the rows as they became, not of what it said.
+CREATE OR REPLACE FUNCTION pb.on_write() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_rows bigint;
+  v_effect text;
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    SELECT count(*), string_agg(to_jsonb(r)::text, ',' ORDER BY to_jsonb(r)::text) INTO v_rows, v_effect FROM old_rows r;
+  ELSE
+    SELECT count(*), string_agg(to_jsonb(r)::text, ',' ORDER BY to_jsonb(r)::text) INTO v_rows, v_effect FROM new_rows r;
+  END IF;
+  PERFORM pb.charge(
+    TG_TABLE_NAME, CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE lower(TG_OP) END, v_rows, pb.digest(v_effect));
+  RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION pb.digest(p_text text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
+$$ SELECT 'sha256:' || encode(sha256(convert_to(coalesce(p_text, ''), 'UTF8')), 'hex') $$;
+
+-- Conditions as SQL. Names come out of p_types alone, values are quoted by the server and cast to the column's type.
+CREATE OR REPLACE FUNCTION pb.clauses(p_conditions jsonb, p_types jsonb, p_required text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_one jsonb;
+  v_field text;
+  v_type text;
+  v_clauses text[] := ARRAY['true'];
+BEGIN
+  IF p_conditions IS NULL OR jsonb_typeof(p_conditions) <> 'array' OR jsonb_array_length(p_conditions) > 10 THEN
+    RAISE EXCEPTION 'conditions are a list of at most 10' USING ERRCODE = 'PA006';
+  END IF;
+  FOR v_one IN SELECT jsonb_array_elements(p_conditions) LOOP
+    v_field := v_one ->> 'field';
+    v_type := p_types ->> v_field;
+    IF jsonb_typeof(v_one) <> 'object' OR v_type IS NULL THEN
+      RAISE EXCEPTION 'there is no such field to choose by' USING ERRCODE = 'PA006';
+    END IF;
+    CASE v_one ->> 'op'
+      WHEN 'eq' THEN
+        v_clauses := v_clauses || format('%I = %L::%s', v_field, v_one ->> 'value', v_type);
+        p_required := array_remove(p_required, v_field);
+      WHEN 'ne' THEN v_clauses := v_clauses || format('%I <> %L::%s', v_field, v_one ->> 'value', v_type);
+      WHEN 'lt' THEN v_clauses := v_clauses || format('%I < %L::%s', v_field, v_one ->> 'value', v_type);
+      WHEN 'lte' THEN v_clauses := v_clauses || format('%I <= %L::%s', v_field, v_one ->> 'value', v_type);
+      WHEN 'gt' THEN v_clauses := v_clauses || format('%I > %L::%s', v_field, v_one ->> 'value', v_type);
+      WHEN 'gte' THEN v_clauses := v_clauses || format('%I >= %L::%s', v_field, v_one ->> 'value', v_type);
+      WHEN 'isNull' THEN v_clauses := v_clauses || format('%I IS NULL', v_field);
+      WHEN 'startsWith' THEN v_clauses := v_clauses || format('starts_with(%I::text, %L)', v_field, v_one ->> 'value');
+      WHEN 'in' THEN
+        IF jsonb_typeof(v_one -> 'values') IS DISTINCT FROM 'array'
+           OR jsonb_array_length(v_one -> 'values') NOT BETWEEN 1 AND 100 THEN
+          RAISE EXCEPTION 'op in takes 1 to 100 values' USING ERRCODE = 'PA006';
+        END IF;
+        v_clauses := v_clauses || format('%I IN (%s)', v_field, (
+          SELECT string_agg(format('%L::%s', v, v_type), ', ') FROM jsonb_array_elements_text(v_one -> 'values') v));
+      ELSE RAISE EXCEPTION 'there is no such op' USING ERRCODE = 'PA006';
+    END CASE;
+  END LOOP;
+  IF cardinality(p_required) > 0 THEN
+    RAISE EXCEPTION 'these fields must be given one value: %', array_to_string(p_required, ', ') USING ERRCODE = 'PA006';
+  END IF;
+  RETURN array_to_string(v_clauses, ' AND ');
+END $$;
+
+CREATE OR REPLACE FUNCTION pb.key(p_key jsonb, p_types jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF p_key IS NULL OR jsonb_typeof(p_key) <> 'object' THEN
+    RAISE EXCEPTION 'a key is an object' USING ERRCODE = 'PA006';
+  END IF;
+  RETURN pb.clauses(
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('field', k, 'op', 'eq', 'value', v)), '[]')
+       FROM jsonb_each_text(p_key) e (k, v)),
+    p_types, ARRAY(SELECT jsonb_object_keys(p_types)));
+END $$;
+
+CREATE OR REPLACE FUNCTION pb.sorting(p_sort jsonb, p_sortable text[], p_last text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_one jsonb;
+  v_order text := '';
+BEGIN
+  IF p_sort IS NULL OR jsonb_typeof(p_sort) <> 'array' OR jsonb_array_length(p_sort) > 2 THEN
+    RAISE EXCEPTION 'sort is a list of at most 2' USING ERRCODE = 'PA006';
+  END IF;
+  FOR v_one IN SELECT jsonb_array_elements(p_sort) LOOP
+    IF NOT coalesce(v_one ->> 'field' = ANY (p_sortable), false) THEN
+      RAISE EXCEPTION 'there is no such field to sort by' USING ERRCODE = 'PA006';
+    END IF;
+    v_order := v_order || format('%I %s, ', v_one ->> 'field',
+      CASE WHEN v_one -> 'descending' = 'true' THEN 'DESC' ELSE 'ASC' END);
+  END LOOP;
+  RETURN v_order || p_last;
+END $$;
+
+CREATE OR REPLACE FUNCTION pb.assignments(
+  p_values jsonb, p_types jsonb, OUT columns text, OUT given text, OUT changes text
+) LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF p_values IS NULL OR jsonb_typeof(p_values) <> 'object' THEN
+    RAISE EXCEPTION 'values are an object' USING ERRCODE = 'PA006';
+  ELSIF EXISTS (SELECT FROM jsonb_object_keys(p_values) k WHERE p_types ->> k IS NULL) THEN
+    RAISE EXCEPTION 'there is no such field to write' USING ERRCODE = 'PA006';
+  END IF;
+  SELECT string_agg(format('%I', k), ', ' ORDER BY k), string_agg(format('%L::%s', v, p_types ->> k), ', ' ORDER BY k),
+         string_agg(format('%I = %L::%s', k, v, p_types ->> k), ', ' ORDER BY k)
+    INTO columns, given, changes FROM jsonb_each_text(p_values) e (k, v);
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pb FROM PUBLIC;

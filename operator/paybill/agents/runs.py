@@ -1,0 +1,112 @@
+"""Opens runs, lets their steps do something, and closes them: what the controller does and no agent can.
+
+A run is a row in the tenant's database, because that is where it holds: whoever has an agent's login can do what the
+open steps of its open runs still allow, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from paybill.api.failures import Blocked
+from paybill.databases.server import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may use at most; ``time`` from its opening."""
+
+    calls: int
+    rows_read: int
+    rows_written: int
+    time: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What one step may do: ``rows`` at once, ``calls`` times."""
+
+    step: str
+    collection: str
+    operation: str
+    calls: int
+    rows: int
+
+
+_OPEN = """
+INSERT INTO pb.run (id, role, workflow_hash, policy_hash, schema_hash, deadline,
+                    max_calls, max_rows_read, max_rows_written)
+SELECT %(id)s, a.role, %(workflow)s, a.policy_hash, a.schema_hash, clock_timestamp() + %(time)s,
+       %(calls)s, %(rows_read)s, %(rows_written)s
+  FROM pb.agent a WHERE a.role = %(role)s
+ON CONFLICT (id) DO NOTHING RETURNING 1
+"""
+_APPEND = "SELECT pb.append(%s, %s, %s, NULL, NULL, NULL, %s, NULL)"
+_OPEN_DAY = """
+UPDATE pb.agent SET read_day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
+       read_ceiling = COALESCE(pg_sequence_last_value(format('pb.%%I', reads)::regclass), 0) + rows_read_per_day
+ WHERE role = %s AND read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date RETURNING 1
+"""
+
+
+async def open_run(
+    session: Session, run: UUID, role: str, workflow: str, budget: Budget, grants: Iterable[Grant]
+) -> bool:
+    """Open ``run`` for the agent whose login is ``role`` with its first steps; False when it is there already.
+
+    ``workflow`` is the hash of its workflow. Raises ``Blocked("AgentUnknown")``.
+    """
+    values = {
+        "id": run, "role": role, "workflow": workflow, "time": budget.time, "calls": budget.calls,
+        "rows_read": budget.rows_read, "rows_written": budget.rows_written,
+    }  # fmt: skip
+    async with session.transaction():
+        known = await (await session.execute("SELECT 1 FROM pb.agent WHERE role = %s", [role])).fetchone()
+        if known is None:
+            raise Blocked("AgentUnknown", f"no plan of an agent with login {role} was carried out here")
+        if await (await session.execute(_OPEN.encode(), values)).fetchone() is None:
+            return False
+        await session.execute(_APPEND, [run, "opened", None, workflow])
+        await grant(session, run, grants)
+    return True
+
+
+async def grant(session: Session, run: UUID, grants: Iterable[Grant]) -> None:
+    """Let steps of an open run do something; what a step has already is left as it is."""
+    for one in grants:
+        await session.execute(
+            "INSERT INTO pb.step_grant (run, step, collection, operation, max_calls, max_rows)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [run, one.step, one.collection, one.operation, one.calls, one.rows],
+        )
+
+
+async def end_step(session: Session, run: UUID, step: str) -> None:
+    """A step is over: nothing more may be done in it."""
+    await session.execute(
+        "UPDATE pb.step_grant SET closed_time = clock_timestamp() WHERE run = %s AND step = %s AND closed_time IS NULL",
+        [run, step],
+    )
+
+
+async def close_run(session: Session, run: UUID, how: str) -> bool:
+    """Close a run for good; ``how`` is a word for the journal. False when it was closed."""
+    async with session.transaction():
+        closed = await session.execute(
+            "UPDATE pb.run SET closed_time = clock_timestamp() WHERE id = %s AND closed_time IS NULL", [run]
+        )
+        if closed.rowcount == 0:
+            return False
+        await session.execute(_APPEND, [run, "closed", None, how])
+    return True
+
+
+async def open_day(session: Session, role: str) -> bool:
+    """Give an agent the rows that it may read on this day, UTC; until it is called the agent reads none.
+
+    The agent's own transactions never move this ceiling, so none of them can put it back by a rollback.
+    """
+    return (await session.execute(_OPEN_DAY.encode(), [role])).rowcount == 1

@@ -1,0 +1,134 @@
+"""``paybill agents``: what a policy for an AI agent comes to in the database, before anything of it is done.
+
+``plan`` needs no database: ``facts`` writes down what one looks like, for a pipeline that may not reach it. A
+connection string is read from a file, because whoever lists processes sees what a command was called with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+import psycopg
+import yaml
+from psycopg.sql import SQL
+from pydantic import ValidationError
+
+from paybill.agents.facts import Facts
+from paybill.agents.introspection import introspect
+from paybill.agents.operations import Tool, tools, tools_digest
+from paybill.agents.plan import Plan
+from paybill.agents.plan import plan as compiled
+from paybill.agents.policy import AgentPolicy, AgentPolicySpec
+from paybill.api.failures import Invalid
+from paybill.cli.output import JSON, document, reported
+from paybill.databases.failures import as_failure
+from paybill.desired import sql_names
+from paybill.postgres import PatientConnection
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_tenant = click.option("--tenant", required=True, metavar="ID", help="The tenant's opaque id: status.id of its Tenant.")
+_schema = click.option("--schema", "name", metavar="NAME", help="Its schema, if not t_ID.")
+
+
+@click.group()
+def agents() -> None:
+    """What AI agents may do with a tenant's data, held by the database itself."""
+
+
+@agents.command()
+@click.argument("database", type=_FILE)
+@_tenant
+@_schema
+def facts(*, database: Path, tenant: str, name: str | None) -> None:
+    """Write down as JSON what a policy is compiled against.
+
+    DATABASE is a file with the connection string of a superuser, such as the key `uri` of a mounted Secret.
+    """
+    with reported("text"):
+        found = _facts(database, tenant, name)
+        click.echo(document(found.wire()))
+
+
+@agents.command()
+@click.argument("policy", type=_FILE)
+@click.option("--facts", "known", type=_FILE, help="What `paybill agents facts` wrote: no database is asked.")
+@click.option("--database", type=_FILE, help="A file with the connection string of a superuser.")
+@_tenant
+@_schema
+@click.option("--output", "-o", type=click.Choice(["text", JSON, "sql"]), default="text", show_default=True)
+def plan(
+    *, policy: Path, known: Path | None, database: Path | None, tenant: str, name: str | None, output: str
+) -> None:
+    """Say what the AgentPolicy in the file POLICY comes to, in the order in which it would be done; do nothing."""
+    with reported(output):
+        if (known is None) == (database is None):
+            raise click.UsageError("give either --facts or --database")
+        spec = _policy(policy)
+        met = _read(known) if known is not None else _facts(database or Path(), tenant, name)
+        made = compiled(spec, met, sql_names.tenant_id(tenant))
+        listed = tools(spec, met.schema_)
+        match output:
+            case "json":
+                click.echo(document(_wire(made, listed)))
+            case "sql":
+                for statement in made.all:
+                    click.echo(f"{statement.sql.as_string(None).strip()};")
+            case _:
+                for statement in made.all:
+                    if statement.says:
+                        click.echo(statement.says)
+                for what, found in _hashes(made, listed):
+                    click.echo(f"{what} {found}")
+
+
+def _policy(path: Path) -> AgentPolicySpec:
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise Invalid("InvalidObject", f"{path} is no YAML") from error
+    if not isinstance(written, dict):
+        raise Invalid("InvalidObject", f"{path} holds no AgentPolicy")
+    return AgentPolicy.read(written).spec
+
+
+def _read(path: Path) -> Facts:
+    try:
+        return Facts.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise Invalid("FactsUnreadable", f"{path} is not what `paybill agents facts` writes") from error
+
+
+def _facts(database: Path, tenant: str, schema: str | None) -> Facts:
+    uri = database.read_text(encoding="utf-8").strip()
+    return asyncio.run(_asked(database, uri, tenant, schema))
+
+
+async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> Facts:
+    with as_failure(database.name):
+        try:
+            session = await PatientConnection.connect(uri, autocommit=True, connect_timeout=5)
+        except psycopg.ProgrammingError:
+            # libpq's message may quote the part it could not read, and that part may be the password.
+            raise Invalid("BadDsn", f"{database} holds no connection string that can be read") from None
+        async with session:
+            row = await (await session.execute(SQL("SELECT current_database()"))).fetchone()
+            name = str(row[0]) if row is not None else ""
+            return await introspect(session, name, schema or sql_names.schema(tenant), sql_names.tenant_id(tenant))
+
+
+def _hashes(made: Plan, listed: tuple[Tool, ...]) -> tuple[tuple[str, str], ...]:
+    return ("policy", made.policy), ("schema", made.schema), ("plan", made.digest), ("tools", tools_digest(listed))
+
+
+def _wire(made: Plan, listed: tuple[Tool, ...]) -> dict[str, object]:
+    return {
+        "login": made.login,
+        "policyHash": made.policy,
+        "schemaHash": made.schema,
+        "planHash": made.digest,
+        "statements": [{"says": one.says, "sql": one.sql.as_string(None)} for one in made.all],
+        "toolsHash": tools_digest(listed),
+        "tools": [{"name": tool.name, "digest": tool.digest, "inputSchema": tool.schema} for tool in listed],
+    }
