@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import dataclasses
+import hashlib
 import signal
 import time
 
@@ -14,7 +15,7 @@ import pytest
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
-from paybill.moves import archive, closing, leaving, logins, replication, shape, target, verification
+from paybill.moves import archive, closing, large_objects, leaving, logins, replication, shape, target, verification
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
 from tests.databases.servers import HBA, TestServer, start
@@ -153,12 +154,46 @@ async def test_what_cannot_be_replicated_is_moved_offline_and_is_all_there(schem
     assert moved.sql("INSERT INTO items (note) VALUES ('next') RETURNING id") == [(21,)]
 
 
-async def test_large_objects_are_refused(at, schemas, home, acme):
+async def test_large_objects_are_refused_where_their_database_is_shared(at, schemas, home, acme):
     at.run(f"SELECT lo_create(0); ALTER LARGE OBJECT {at.run('SELECT lo_create(0)', schemas.name)[0][0]} OWNER TO "
            f"pb_{acme.id}_owner", schemas.name)  # fmt: skip
     job = await job_to(acme, own(acme), home)
 
     assert "large objects" in "; ".join((await shape.look(job)).refusals)
+
+
+async def test_large_objects_go_from_one_database_of_its_own_to_another(at, other_at, server, schemas, home, acme):
+    tenant, _, _ = await move(await job_to(acme, own(acme), home), acme)
+    number = tenant.sql("SELECT lo_from_bytea(0, decode(repeat('ab', 1500000), 'hex'))")[0][0]
+    empty = tenant.sql("SELECT lo_create(0)")[0][0]
+    tenant.sql(f"GRANT SELECT ON LARGE OBJECT {number} TO {tenant.login('r')}")
+    before = await tenant.differences()
+    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
+    try:
+        there = dataclasses.replace(home, server="pool-2")
+        await ensure_pool(other, there)
+        job = dataclasses.replace(
+            job := await job_to(tenant, own(acme), there, server=other),
+            source=dataclasses.replace(job.source, home=home),
+        )
+        assert "2 large objects" in "; ".join((await shape.look(job)).offline)
+        moved, _, mode = await move(job, tenant)
+        moved.at = other_at
+
+        assert mode == "Offline"
+        assert moved.sql(f"SELECT md5(lo_get({number})), length(lo_get({empty}))") == [
+            (hashlib.md5(b"\xab" * 1500000, usedforsecurity=False).hexdigest(), 0)
+        ]
+        moved.sql(f"SELECT lo_put({number}, 0, 'x')")
+        assert moved.sql(f"SELECT lo_get({number}, 0, 2)", "ro_a") == [(b"x\xab",)]
+        assert await moved.differences() == before
+
+        other_at.run(f"SELECT lo_put({number}, 0, 'y')", moved.pool.name)
+        with pytest.raises(Blocked, match=f"large objects {number}"):
+            await large_objects.compare(job)
+        await leaving.discard(job)
+    finally:
+        await other.close()
 
 
 async def test_a_table_that_is_altered_meanwhile_is_noticed_behind_the_fence(schemas, home, acme):

@@ -18,7 +18,7 @@ from paybill.backups import programs, tools
 from paybill.backups.programs import Login
 from paybill.backups.tools import Tools
 from paybill.desired import sql_names as names
-from paybill.moves import logins, shared
+from paybill.moves import large_objects, logins, shared
 from paybill.moves.job import Job, Mode
 
 LONGEST: Final = 6 * 3600.0
@@ -52,6 +52,7 @@ async def put_rows(job: Job) -> None:
     more = await shared.dumped(job) if job.rows else ()
     async with source as reading, logins.opened(job, job.target, "write") as writing:
         await _restore(job, client, writing, _dumped(job, client, reading, "--data-only", *more), ("--data-only",))
+    await large_objects.copy(job)
 
 
 async def put_last(job: Job, archive: bytes, mode: Mode) -> None:

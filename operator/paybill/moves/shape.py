@@ -93,6 +93,14 @@ SELECT current_setting('wal_level'),
        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int
 """
 _EXTENSIONS: Final = "SELECT extname::text, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+_SIZE: Final = """
+SELECT COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+ WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'm')
+"""
+RATE: Final = 20_000_000.0
+"""Bytes per second that are dumped, restored and compared (bench/README.md, on two shared processors)."""
+FIXED: Final = 1.0
+"""Seconds that it takes whatever the size."""
 _SLOTS_NEEDED: Final = 3
 """One for the move and one for each of the two tables that are copied at a time."""
 
@@ -106,6 +114,13 @@ class Findings:
     extensions: tuple[tuple[str, str], ...]
     refusals: tuple[str, ...]
     offline: tuple[str, ...]
+    size: int = 0
+    """Bytes of its tables, with their indexes."""
+
+    @property
+    def pause(self) -> float:
+        """Seconds that its logins are closed for where it goes offline, as estimated."""
+        return FIXED + self.size / RATE
 
 
 async def lines(place: Place, schema: str) -> tuple[str, ...]:
@@ -128,13 +143,17 @@ async def look(job: Job) -> Findings:
         unidentified = [name for (name,) in await _rows(session, _UNIDENTIFIED, [schema])]
         ((unlogged, materialized, foreign),) = await _rows(session, _KINDS, [schema])
         ((runs,),) = await _rows(session, _RUNS, [schema])
+        ((size,),) = await _rows(session, _SIZE, [schema])
         ((large_objects,),) = await _rows(session, _LARGE_OBJECTS, [sorted(names.role_names(job.tenant))])
         extensions = tuple(await _rows(session, _EXTENSIONS, []))
         refusals, offline = await shared.look(session) if job.rows else ([], [])
-    if large_objects:
+    if large_objects and not (source.own and job.target.own):
         refusals.append(
-            f"{large_objects} large objects, which belong to no schema: store them as bytea, or remove them"
+            f"{large_objects} large objects, which a tenant may have only in a database of its own, and this move ends"
+            " in another one: store them as bytea, or remove them"
         )
+    elif large_objects:
+        offline.append(f"{large_objects} large objects, which are not replicated")
     if foreign:
         refusals.append(f"{foreign} foreign tables, whose servers the target does not know: remove them")
     if unidentified:
@@ -150,6 +169,7 @@ async def look(job: Job) -> Findings:
         extensions=extensions,
         refusals=tuple(refusals),
         offline=tuple(offline),
+        size=size,
     )
 
 

@@ -21,7 +21,7 @@ from paybill.backups.manifest import Ledger
 from paybill.backups.programs import Login
 from paybill.databases.places import Session
 from paybill.desired import sql_names as names
-from paybill.moves import archive, logins, shape, shared
+from paybill.moves import archive, large_objects, logins, shape, shared
 from paybill.moves.job import Job, Mode, Place
 
 _SEQUENCES: Final = """
@@ -93,6 +93,7 @@ async def _stands(session: Session, schema: str, name: str) -> tuple[int, bool]:
 async def verify(job: Job) -> Verified:
     """Compare both sides to the last row; raises ``Blocked("MoveDiffers")``, which says what is not the same."""
     there, here = await _both(job)
+    await large_objects.compare(job)
     differing = list(ledger.differences(there, here))
     # Another major version writes the same definition in other words; what there is was compared by name already.
     if job.source.server.traits.version // 10_000 == job.target.server.traits.version // 10_000:

@@ -67,7 +67,8 @@ async def prepare(moving: Moving, because: str) -> None:
         raise Blocked("MoveNotSupported", f"Tenant {moving.site.claim.tenant_name} has {'; '.join(found.refusals)}")
     mode: Mode = "Offline" if found.offline else "Online"
     again = moving.row.attempt + 1 if because else moving.row.attempt
-    offline = "; ".join(found.offline)
+    estimate = f" (a pause of about {found.pause:.0f} s for {found.size / 1e6:.0f} MB)"
+    offline = "; ".join(found.offline) + estimate if found.offline else ""
     await moving.keep(
         step="Prepare", mode=mode, because=offline, shape=found.shape, tables=len(found.tables), attempt=again
     )
