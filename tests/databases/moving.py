@@ -116,6 +116,16 @@ def fill(tenant: Tenant, rows: int = 500) -> None:
     tenant.sql(f"INSERT INTO notes SELECT g, 'b' FROM generate_series(0, {rows}) g")
 
 
+def crowd(tenant, tables: int) -> None:
+    """Many small tables, made a few hundred in a transaction: it holds a lock on each."""
+    for start_at in range(0, tables, 200):
+        numbers = range(start_at, min(start_at + 200, tables))
+        made = "".join(f"CREATE TABLE m{n} (id int PRIMARY KEY, n int);" for n in numbers)
+        tenant.sql(f"BEGIN; {made} COMMIT", "mig_a")
+        filled = "".join(f"INSERT INTO m{n} VALUES (1, {n});" for n in numbers)
+        tenant.sql(f"BEGIN; {filled} COMMIT")
+
+
 def logged(tenant: Tenant, schema: str = "", database: str = "") -> set[int]:
     """What the writer's table holds, as a superuser sees it."""
     query = f"SELECT id FROM {schema or tenant.schema}.log"

@@ -93,6 +93,17 @@ SELECT current_setting('wal_level'),
        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int
 """
 _EXTENSIONS: Final = "SELECT extname::text, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+# Whoever makes them all in one transaction holds a lock on each until its end, and so does who dumps the tables.
+_RELATIONS: Final = """
+SELECT count(*)::int FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s)
+    OR c.oid IN (SELECT t.reltoastrelid FROM pg_class t WHERE t.relnamespace = to_regnamespace(%s))
+    OR c.oid IN (SELECT i.indexrelid FROM pg_index i JOIN pg_class t ON t.reltoastrelid = i.indrelid
+                  WHERE t.relnamespace = to_regnamespace(%s))
+"""
+_LOCKS: Final = """
+SELECT current_setting('max_locks_per_transaction')::int
+     * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
+"""
 _SIZE: Final = """
 SELECT COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
  WHERE relnamespace = to_regnamespace(%s) AND relkind IN ('r', 'm')
@@ -143,6 +154,7 @@ async def look(job: Job) -> Findings:
         unidentified = [name for (name,) in await _rows(session, _UNIDENTIFIED, [schema])]
         ((unlogged, materialized, foreign),) = await _rows(session, _KINDS, [schema])
         ((runs,),) = await _rows(session, _RUNS, [schema])
+        ((relations,),) = await _rows(session, _RELATIONS, [schema, schema, schema])
         ((size,),) = await _rows(session, _SIZE, [schema])
         ((large_objects,),) = await _rows(session, _LARGE_OBJECTS, [sorted(names.role_names(job.tenant))])
         extensions = tuple(await _rows(session, _EXTENSIONS, []))
@@ -154,6 +166,11 @@ async def look(job: Job) -> Findings:
         )
     elif large_objects:
         offline.append(f"{large_objects} large objects, which are not replicated")
+    if (most := await _locks(job)) < relations:
+        refusals.append(
+            f"{relations} tables, indexes and sequences, more than the {most} locks that its servers hold at a time:"
+            " raise max_locks_per_transaction"
+        )
     if foreign:
         refusals.append(f"{foreign} foreign tables, whose servers the target does not know: remove them")
     if unidentified:
@@ -194,6 +211,15 @@ async def _servers(job: Job, *, runs: bool) -> list[str]:
     if not job.same_server and "sslrootcert" in job.source.server.address():
         said.append("the target server cannot verify the source server's certificate")
     return said
+
+
+async def _locks(job: Job) -> int:
+    """How many objects may be locked at a time, on the server that has the least room for it."""
+    room: list[int] = []
+    for _, server in _distinct(job):
+        async with server.session() as session:
+            room += [most for (most,) in await _rows(session, _LOCKS, [])]
+    return min(room)
 
 
 def _distinct(job: Job) -> list[tuple[str, Server]]:

@@ -63,7 +63,15 @@ def facts(world: World, claim: Claim | None, trouble: Failure | None) -> tuple[F
         reason = "CuttingOver"
     else:
         reason = "Preparing"
-    return (Fact(type=MOVING, status=c.TRUE, reason=reason, message=f"{way}{_how(row)}"),)
+    message = f"{way}{_how(row)}{_trouble(row, world.copies.get(row.tenant_id))}"
+    return (Fact(type=MOVING, status=c.TRUE, reason=reason, message=message),)
+
+
+def _trouble(row: MoveRow, seen: Progress | None) -> str:
+    """What the target's server says in its log alone: a disk that is full, a row that it does not take."""
+    if row.step != "Copy" or seen is None or not seen.errors:
+        return ""
+    return f"; the copy has failed so far, and begun again, as the log of server {row.target_server} says"
 
 
 def _how(row: MoveRow) -> str:
