@@ -38,7 +38,7 @@ async def main(rows: int, seconds: float, tables: int) -> None:
     fill(tenant, rows // 3)
     crowd(tenant, tables)
     print(
-        f"{rows // 3 * 3} rows in 3 tables and {tables} in as many, Postgres {server.traits.version // 10000}, fsync off"
+        f"{rows // 3 * 3} rows in 3 tables, {tables} in as many, Postgres {server.traits.version // 10000}, fsync off"
     )
     with Writer(tenant) as writer:
         await asyncio.sleep(seconds)

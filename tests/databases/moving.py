@@ -176,7 +176,7 @@ async def move(job: Job, tenant: Tenant, writer: Writer | None = None) -> tuple[
     await target.make(job, mode, definition, found.extensions, verifiers)
     if mode == "Online":
         await replication.begin(job, found.tables)
-        await copied(job)
+        await copied(job, 60.0 + len(found.tables))
     done = await switch_over(job, mode, definition, found.shape)
     if writer is not None:
         writer.database = job.target.pool.name
