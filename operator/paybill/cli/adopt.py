@@ -56,7 +56,7 @@ def adopt(
         if not yes:
             words = f"Leave {wish.pairs[0][0].id} as it is" if fresh else f"Adopt {len(wish.pairs)}"
             click.confirm(f"{words}?", abort=True, err=True)
-        act = _give_up if fresh else _approve
+        act = _give_up if fresh else approve
         ask(kubeconfig, lambda cluster: act(cluster, wish, wait))
         click.echo("done", err=True)
 
@@ -99,7 +99,7 @@ def _as_json(row: Kept, one: Any) -> dict[str, Any]:
     }
 
 
-async def _approve(cluster: Cluster, wish: Wish, wait: float) -> None:
+async def approve(cluster: Cluster, wish: Wish, wait: float) -> None:
     """Write the Approval, unless it stands already, and wait until the operator has carried it out."""
     name = wish.begun or await approving.written(cluster, "adopt", wish.subject, wish.digest)
     click.echo(f"Approval {name}: the operator adopts {len(wish.pairs)}", err=True)

@@ -37,6 +37,8 @@ COMMANDS = {
     "backups": "paybill.cli.backups:backups",
     "export": "paybill.cli.export:export",
     "erase": "paybill.cli.erase:erase",
+    "restore": "paybill.cli.restore:restore",
+    "undelete": "paybill.cli.undelete:undelete",
     "psql": "paybill.cli.psql:psql",
     "rotate": "paybill.cli.rotate:rotate",
     "crds": "paybill.cli.crds:crds",

@@ -16,6 +16,7 @@ from typing import Final
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from paybill.api.failures import Blocked
+from paybill.databases.borrowed import borrowed
 from paybill.databases.server import Server, Session
 from paybill.databases.statement import Statement
 from paybill.databases.transactions import run
@@ -105,6 +106,17 @@ async def ensure_of_rows(server: Server, pool: PoolDatabase) -> None:
         cursor = await session.execute("SELECT to_regclass('paybill.migrations')")
         if await cursor.fetchone() == (None,):
             await run(session, [Statement("", part) for part in parts])
+
+
+async def forget_rows(server: Server, pool: PoolDatabase, tenant: str, after: int) -> None:
+    """Forget which files of data beyond ``after`` a tenant of shared tables has run: its rows are older now."""
+    delete = SQL("DELETE FROM {} WHERE tenant_id = {} AND version > {}").format(
+        of_rows(tenant).table, Literal(names.tenant_id(tenant)), Literal(after)
+    )
+    async with server.session(pool.name) as session:
+        cursor = await session.execute("SELECT to_regclass('paybill.migrations')")
+        if await cursor.fetchone() != (None,):
+            await run(session, borrowed([Statement("", delete, owner=names.ADMIN)], server.traits))
 
 
 def refuse_changed(files: Bundle, applied: dict[int, tuple[str, str]], whose: str) -> None:

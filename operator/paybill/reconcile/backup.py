@@ -103,6 +103,7 @@ async def _go_on(world: World, backup: TenantBackup, cause: str) -> datetime | N
         uid=claim.origin_uid,
         plan=claim.plan_name or "",
         revision=claim.plan_revision or "",
+        migrated=world.migration_rows.of(claim.id, claim.cell).version,
     )
     fence = partial(world.fence, attached.server)
 

@@ -18,6 +18,7 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
 from paybill.control.claims import Claim
 from paybill.desired import names
+from paybill.migrations import ledger
 from paybill.reconcile import backup_store, report, restore_steps
 from paybill.reconcile.migrations import cleared
 from paybill.reconcile.permission import refuse_unless_acting
@@ -26,6 +27,7 @@ from paybill.reconcile.restore_plan import Wanted, wanted
 from paybill.reconcile.restore_report import done, tell
 from paybill.reconcile.restore_steps import Ended
 from paybill.reconcile.servers import Attached
+from paybill.reconcile.tenant_migrations import COUNTED_WITHIN
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ async def _go_on(world: World, asked: TenantRestore, cause: str) -> datetime | N
     if (task := world.jobs.ended(work)) is not None:
         return await _end(world, asked, task)
     if asked.status.stage == "Finishing":
+        _refuse_closed(world, asked)
         return await _begin(world, asked, await restore_steps.finishing(world, asked, cause), asked.status)
     found = await wanted(world, asked)
     if asked.spec.dry_run:
@@ -87,6 +90,14 @@ async def _go_on(world: World, asked: TenantRestore, cause: str) -> datetime | N
         return await _begin(world, asked, restore_steps.switching(world, asked, found, cause), switching)
     preparing = _status(world, asked, found, "Preparing")
     return await _begin(world, asked, restore_steps.preparing(world, asked, found, cause), preparing)
+
+
+def _refuse_closed(world: World, asked: TenantRestore) -> None:
+    """Raise Retry until the tenant is as its contract says; what was replaced is kept that long."""
+    claim = world.registry.by_id(asked.status.tenant_id or "")
+    if claim is not None and claim.state == "claimed" and not world.ready.get(claim.id, False):
+        said = f"Finishing: the data is in its place; Tenant {claim.tenant_name} is let in again"
+        raise Retry("Restoring", said, after=1.0)
 
 
 def _status(world: World, asked: TenantRestore, found: Wanted, stage: str) -> TenantRestoreStatus:
@@ -160,10 +171,11 @@ async def _passed(world: World, asked: TenantRestore, ended: Ended) -> datetime 
             update: dict[str, Any] = {**ended.proof, "stage": "Prepared"}
             await tell(world, asked, Retry("Restoring", "Prepared: the tenant is shut out next"), _with(status, update))
         case "Switching":
-            await _is_restored(world, asked)
+            await _is_restored(world, asked, ended.migrated)
             update = {"stage": "Finishing", "restored_time": world.now()}
             dropped = Retry("Restoring", "Finishing: what was replaced is dropped next")
             await tell(world, asked, dropped, _with(status, update))
+            world.ready[status.tenant_id or ""] = False  # until a pass that comes after this has let it in
             _wake_tenant(world, status, asked.metadata.name)
         case _:
             status = _with(status, {"stage": None})
@@ -177,19 +189,25 @@ def _with(status: TenantRestoreStatus, update: dict[str, Any]) -> TenantRestoreS
     return status.model_copy(update=update)
 
 
-async def _is_restored(world: World, asked: TenantRestore) -> None:
+async def _is_restored(world: World, asked: TenantRestore, migrated: int | None) -> None:
     """What memory and the registry hold of the tenant is from before: read anew, or noted, before it is let in."""
     claim = world.registry.by_id(asked.status.tenant_id or "")
     if claim is None:
         raise Retry("RestoreWaits", f"tenant {asked.status.tenant_id} is in no registry")
-    row = world.migration_rows.of(claim.id, claim.cell)
-    if row.version:
-        # Its tables are as old as the backup; its ledger, which came with them, says which files they lack.
-        await world.migration_rows.put(replace(cleared(row), version=0), epoch=world.epoch)
+    attached, row = world.servers.of(claim), world.migration_rows.of(claim.id, claim.cell)
+    rows = claim.level == "Rows"
+    # What it has is as old as the backup. A ledger of its own came with it and is read again; of shared tables it is
+    # theirs, so what this tenant has run since is taken out of it.
+    version = migrated if migrated is not None else (row.version if rows else 0)
+    if rows and migrated is not None:
+        await ledger.forget_rows(attached.server, attached.pool, claim.id, migrated)
+    if row != replace(cleared(row), version=version):
+        await world.migration_rows.put(replace(cleared(row), version=version), epoch=world.epoch)
+        world.queue.add_within(Work("Cell", claim.cell), COUNTED_WITHIN)
     if claim.ready_time is None:
         # What it has now is no new tenant's: migrations come in its turn, and backfill.
         await world.registry.update(claim.id, epoch=world.epoch, ready_time=world.now())
-    await _look(world.servers.of(claim), claim)
+    await _look(attached, claim)
 
 
 async def _look(attached: Attached, claim: Claim) -> None:

@@ -37,6 +37,8 @@ class Ended:
     began: bool = False
     failure: Failure | None = None
     proof: dict[str, Any] = field(default_factory=dict)
+    migrated: int | None = None
+    """Which of the provider's migrations the backup has seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +170,8 @@ def _job(
     scope = Scope(cause=cause, tenant_id=found.claim.id, cell=found.claim.cell)
 
     async def run(progress: Progress) -> Ended:
-        ended, restore = Ended(proof=proof or {}), replace(found.restore, progress=progress)
+        ended = Ended(proof=proof or {}, migrated=found.known.migrated)
+        restore = replace(found.restore, progress=progress)
 
         async def begun() -> None:
             ended.began = True
