@@ -12,10 +12,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from paybill.cli.main import main
+from paybill.databases.credentials import scram_verifier
 from paybill.reconcile.queue import Work
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
-from tests.cluster.customers import Customers
+from tests.cluster.customers import Customers, connect, may_connect
+from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
 SETTINGS = {"isolation_settle_seconds": 0.2}
@@ -154,3 +156,27 @@ async def test_the_command_answers_in_the_agreed_shape(api: Api, customers: Cust
     assert all(set(one) == {"level", "number", "name", "result", "evidence"} for one in told["attacks"])
     assert {one["number"] for one in told["attacks"]} >= {*range(1, 14), *range(24, 31)}
     assert [(one["server"], one["isolated"]) for one in told["servers"]] == [("one", True), ("two", True)]
+
+
+async def test_a_login_that_changes_its_own_password_locks_nobody_out(api: Api, customers: Customers, name, operator):
+    await api.apply(samples.cell(name))
+    tenant = await customers.onboard(compute="Shared", spec={"cellRef": {"name": name}})
+    binding = await customers.binding(tenant)
+    async with await connect(binding) as session:
+        stolen = scram_verifier("somebody else knows this")
+        await session.execute(f"ALTER ROLE pb_{tenant.id}_app_a PASSWORD '{stolen}'")
+    assert not await may_connect(binding)
+
+    operator.look_at("Cell", name, deep=True)
+
+    async def works() -> bool:
+        return await may_connect(await customers.binding(tenant))
+
+    await until(works)
+    await customers.quiet()
+    before = await api.get("Secret", f"t-{tenant.id}-db", tenant.namespace)
+    operator.look_at("Cell", name, deep=True)
+    operator.look_at("Tenant", tenant.name)
+    await customers.quiet()
+    after = await api.get("Secret", f"t-{tenant.id}-db", tenant.namespace)
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"], "once is enough"

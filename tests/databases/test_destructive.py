@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from paybill.backups.programs import Login
+from paybill.cli.main import main
 from paybill.databases.server import Server
 from paybill.isolation import climbing, overloads, undermining
 from paybill.isolation.destructive import LEVELS, OPEN, destroy, ground, surprising
@@ -144,6 +149,7 @@ TWICE = {
     "36-names-that-tell": ("Schema", overloads.list_names, spoiled("36", overloads.list_names)),
     "37-without-watchdog": ("Schema", overloads.burn, blind(overloads.burn)),
     "37-without-limit": ("Schema", overloads.spill, spoiled("37", overloads.spill)),
+    "37-without-quota": ("Schema", undermining.fill, without(undermining.fill, limit=None)),
     "38-without-watchdog": ("Schema", overloads.hold_back_vacuum, blind(overloads.hold_back_vacuum)),
     "39-without-drift": ("Schema", undermining.collude, without(undermining.collude, healed=nothing)),
     "40-without-drift": ("Schema", undermining.change_password, without(undermining.change_password, healed=nothing)),
@@ -173,3 +179,24 @@ async def test_it_goes_through_where_the_one_thing_against_it_is_gone(servers, m
     monkeypatch.setattr("paybill.isolation.ground.PATIENCE", 10.0)
     async with ground(level, *servers) as where:
         assert (await attempt(where)).result in ("denied", "detected")
+
+
+@pytest.mark.exhaustive
+def test_the_command_answers_in_the_agreed_shape_and_leaves_nothing():
+    before = set(Path(tempfile.gettempdir()).glob("paybill-scratch-*"))
+
+    answer = CliRunner().invoke(main, ["isolation", "check", "--destructive", "--output", "json"])
+
+    told = json.loads(answer.stdout)
+    assert answer.exit_code == 0, answer.stdout[-1500:]
+    assert all(set(one) == {"level", "number", "name", "result", "evidence"} for one in told["attacks"])
+    for level in LEVELS:
+        numbers = {one["number"] for one in told["attacks"] if one["level"] == level}
+        assert numbers == set(range(31, 48))
+    assert set(Path(tempfile.gettempdir()).glob("paybill-scratch-*")) == before
+
+
+def test_the_destructive_attacks_are_never_for_a_server_in_use():
+    answer = CliRunner().invoke(main, ["isolation", "check", "--destructive", "--cell", "eu-1"])
+    assert answer.exit_code == 2
+    assert "name neither a Cell nor a server" in answer.output

@@ -21,6 +21,7 @@ import click
 from paybill.api.cell import Cell, ServerHolds
 from paybill.api.failures import Failure, Invalid, Retry
 from paybill.api.tenant import Tenant
+from paybill.cli import isolation_destructive
 from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import all_of
 from paybill.cli.output import JSON, columns, document, reported, text_output
@@ -104,13 +105,24 @@ def isolation() -> None:
 @isolation.command()
 @click.option("--cell", metavar="NAME", help="Only the servers of this Cell.")
 @click.option("--server", metavar="NAME", help="Only the server of this name.")
+@click.option(
+    "--destructive",
+    is_flag=True,
+    help="Attacks 31 to 47 at all four levels, on Postgres servers that are made for it on this machine and thrown "
+    "away; no server of a Cell is touched.",
+)
 @text_output
 @kubeconfig_option
-def check(*, cell: str | None, server: str | None, output: str, kubeconfig: Path | None) -> None:
+def check(*, cell: str | None, server: str | None, destructive: bool, output: str, kubeconfig: Path | None) -> None:
     """Attack every server as a tenant would.
 
     Exits with 1 when an attack succeeds or cannot be tried, or a shared object breaks a rule.
     """
+    if destructive:
+        if cell or server:
+            raise click.UsageError("--destructive works on servers of its own: name neither a Cell nor a server")
+        isolation_destructive.check(output)
+        return
     with reported(output):
         checked = ask(kubeconfig, lambda cluster: _check(cluster, cell, server))
     if output == JSON:

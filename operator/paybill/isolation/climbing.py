@@ -115,7 +115,7 @@ async def wait_at_the_target(ground: Ground, *, closes: bool = True) -> Result:
 @contextlib.asynccontextmanager
 async def _own_login(canary: Canary) -> AsyncIterator[Login]:
     until = datetime.now(UTC) + timedelta(minutes=10)
-    async with scratch(canary.server, f"restore of {canary.id}", (), shared_tables=False, until=until) as login:
+    async with scratch(canary.server, f"restore of {canary.id}", (), until=until) as login:
         yield login
 
 

@@ -17,11 +17,10 @@ from paybill.isolation.climbing import ON_OPERATOR
 from paybill.isolation.ground import Attempt, Ground
 from paybill.isolation.overloads import ON_SHARED
 from paybill.isolation.results import Result
-from paybill.isolation.undermining import ON_DECLARED
+from paybill.isolation.undermining import ON_DECLARED, fill
 from paybill.isolation.watchdog import Watchdog
 
 LEVELS: Final[tuple[Level, ...]] = ("Rows", "Schema", "Database", "Server")
-ATTEMPTS: Final[tuple[Attempt, ...]] = (*ON_SHARED, *ON_DECLARED, *ON_OPERATOR)
 OPEN: Final[frozenset[tuple[int, Level]]] = frozenset({(32, "Rows"), (32, "Schema")})
 """What goes through at a level and cannot be closed or seen there: only another level helps."""
 
@@ -29,8 +28,13 @@ OPEN: Final[frozenset[tuple[int, Level]]] = frozenset({(32, "Rows"), (32, "Schem
 async def destroy(level: Level, server: Server, other: Server) -> tuple[Result, ...]:
     """Try every attack of 31 to 47 at a level, in the order of their numbers; ``other`` is the victim's own server."""
     async with ground(level, server, other) as where:
-        results = [await attempt(where) for attempt in ATTEMPTS]
+        results = [await attempt(where) for attempt in attempts_on(level)]
     return tuple(sorted(results, key=lambda one: one.number))
+
+
+def attempts_on(level: Level) -> tuple[Attempt, ...]:
+    """The attempts of one level. In shared tables a tenant's part is an estimate, which warns and is not tried here."""
+    return (*ON_SHARED, *(() if level == "Rows" else (fill,)), *ON_DECLARED, *ON_OPERATOR)
 
 
 def surprising(result: Result) -> bool:

@@ -1,10 +1,11 @@
-"""Attacks 39, 40, 45 and 46: what undermines the declared state, by its owner's own hand or by what is declared."""
+"""Attacks 37 (by rows), 39, 40, 45 and 46: what a tenant does with its own, and what is declared in its name."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 import psycopg
@@ -14,12 +15,14 @@ from paybill.api.failures import Blocked, Invalid
 from paybill.databases.credentials import scram_verifier
 from paybill.databases.observation import observe
 from paybill.databases.tenants import ensure
+from paybill.databases.usage import usage
 from paybill.desired.database import differences
 from paybill.desired.database_tenant import TenantDatabase
 from paybill.isolation.attempts import words
 from paybill.isolation.canaries import Canary
 from paybill.isolation.ground import NOT_THERE, Attempt, Ground, session
 from paybill.isolation.results import Result
+from paybill.lifecycle.storage import judge
 
 ODD: Final = (
     'x"; ALTER ROLE {login} SUPERUSER; --', "a'b;--xx", "abc\0defg", "ABCDEFGH", "аbcdefgh", "a" * 64, "", "pg_class",
@@ -70,11 +73,30 @@ async def change_password(ground: Ground, *, healed: Healed = heal) -> Result:
     try:
         await healed(attacker)
         if locked_out and await _logs_in(attacker):
-            said = "the login of the Secret was refused; the look for drift put its password back"
+            said = "the login of the Secret was refused; the look for drift found it, and it works again"
             return ground.ended(number, name, "detected", said)
         return ground.ended(number, name, "succeeded", "what the Secret says is refused")
     finally:
         await heal(attacker)
+
+
+async def fill(ground: Ground, *, limit: str | None = "1M") -> Result:
+    """37: fill the disk with rows of one's own, which no right and no setting of Postgres bounds."""
+    number, name, attacker = 37, "fill-disk", ground.scene.attacker
+    more = "INSERT INTO notes SELECT g, repeat(md5(g::text), 30) FROM generate_series(%s, %s::int) g"
+    async with session(attacker) as opened:
+        await opened.execute(more, [1_000, 3_000])
+        used = (await usage(attacker.server, attacker.pool, only=frozenset({attacker.id})))[attacker.id]
+        verdict = judge(limit, used.bytes, ground.scene.level, None, datetime.now(UTC))
+        if verdict is not None and verdict.read_only:
+            await ensure(attacker.server, attacker.pool, replace(attacker.desired, access="ReadOnly"))
+        try:
+            await opened.execute(more, [4_000, 6_000])
+        except psycopg.errors.InsufficientPrivilege as error:
+            return ground.ended(number, name, "detected", f"measured, then read-only: {words(error)}")
+        finally:
+            await ensure(attacker.server, attacker.pool, attacker.desired)
+    return ground.ended(number, name, "succeeded", "rows without end")
 
 
 Named = Callable[[TenantDatabase, str], Awaitable[None]]

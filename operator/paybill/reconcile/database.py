@@ -8,7 +8,7 @@ nobody can know the old ones; when a login is gone it gets the Secret's password
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from paybill.api.plan import PlanSpec
@@ -137,11 +137,36 @@ async def ensure_database(
     outcome = await _take(world, site, desired, act, suspends=suspends and open_logins, narrower=narrower)
     if outcome.created:
         attached.created[tenant_id] = desired
+        world.verifiers[tenant_id] = hash(tuple(verifiers.get(login) for login in desired.handed_names))
     else:
         attached.created.pop(tenant_id, None)
         await attached.look(tenant_id)
         _remember(world, site, desired)
     return outcome.degraded
+
+
+def passwords_stand(world: World, site: Site, logins: Sequence[str]) -> bool:
+    """Whether the logins have the passwords that were last proved to be the Secrets', as far as the server shows.
+
+    A login may change its own (research, attack 40), and then what the Secret says is refused. What is there when a
+    process first looks is believed: to ask for every tenant's Secret at every start would cost more than it finds.
+    """
+    seen = _verifiers(site, logins)
+    return seen is None or world.verifiers.setdefault(site.claim.id, seen) == seen
+
+
+def believe_passwords(world: World, site: Site, logins: Sequence[str]) -> None:
+    """Take the logins' passwords as they are now for the Secrets', which they were compared with."""
+    if (seen := _verifiers(site, logins)) is not None:
+        world.verifiers[site.claim.id] = seen
+
+
+def _verifiers(site: Site, logins: Sequence[str]) -> int | None:
+    """A number for what the server has for these logins; None where it shows nothing."""
+    observed = site.attached.observed.get(site.claim.id)
+    if observed is None or observed.passwords is None or site.claim.id in site.attached.created:
+        return None
+    return hash(tuple(observed.passwords.get(login) for login in logins))
 
 
 def _remember(world: World, site: Site, desired: TenantDatabase) -> None:

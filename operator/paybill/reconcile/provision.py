@@ -21,7 +21,14 @@ from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile import objects, rotation, suspension, tenant_migrations
 from paybill.reconcile.contract import Standing
-from paybill.reconcile.database import Credentials, ensure_database, hand_over, secrets_stand
+from paybill.reconcile.database import (
+    Credentials,
+    believe_passwords,
+    ensure_database,
+    hand_over,
+    passwords_stand,
+    secrets_stand,
+)
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
@@ -45,9 +52,10 @@ async def bring(
 
     Raises Retry while something outside is not there yet, Blocked or Invalid when people must act.
     """
-    stand = await _handed_over(world, site, deep=deep) and not site.filled
+    logins = site.database(plan, Access.FULL).handed_names
+    stand = await _handed_over(world, site, logins, deep=deep) and not site.filled
     fresh = await (_pool_namespace(world, site) if site.shared else _namespace(world, site))
-    credentials = Credentials(world, site, site.database(plan, Access.FULL).handed_names)
+    credentials = Credentials(world, site, logins)
     if not stand:
         await patiently(lambda: credentials.known(fresh=fresh))
     if course.stopped:
@@ -68,6 +76,8 @@ async def bring(
         await _remove_owners(world, site)
     give = rotation.switch if site.filled else hand_over
     binding = None if stand else await patiently(lambda: give(world, site, credentials, fresh=fresh))
+    if not stand:
+        believe_passwords(world, site, logins)
     if site.shared and site.tenant.spec.owners:
         raise Invalid(
             "OwnersNeedNamespace",
@@ -82,12 +92,13 @@ def _entitlements(site: Site, course: Course, standing: Standing, granted: tuple
     return handover.entitlements(site.identity, site.namespace, phase, course.effect.app_access, granted)
 
 
-async def _handed_over(world: World, site: Site, *, deep: bool) -> bool:
+async def _handed_over(world: World, site: Site, logins: Sequence[str], *, deep: bool) -> bool:
     """Whether the Secrets stand. If not, the registry forgets them first, so that a crash from here on is mended."""
     if site.claim.binding_uid is None:
         return False
     namespace_stands = world.children.get(Key("Namespace", "", site.namespace)) is not None
-    if namespace_stands and (not deep or await secrets_stand(world, site)):
+    works = namespace_stands and passwords_stand(world, site, logins)
+    if works and (not deep or await secrets_stand(world, site)):
         return True
     await world.registry.update(site.claim.id, epoch=world.epoch, binding_uid=None, binding_version=None)
     return False

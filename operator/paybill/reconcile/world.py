@@ -86,6 +86,8 @@ class World:
     """Per tenant id, whether its last reconcile left it Ready."""
     differing: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Per tenant id, what it holds beyond what is declared, where its Cell only reports that."""
+    verifiers: dict[str, int] = field(default_factory=dict)
+    """Per tenant id, a number for the passwords that were last proved to be its Secrets' (database.py)."""
     exceeding: dict[str, Episode] = field(default_factory=dict)
     """Per tenant id, what its sessions did beyond limits lately."""
     spending: asyncio.Lock = field(default_factory=asyncio.Lock)
