@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from paybill.api.conditions import READY
 from paybill.api.failures import Failure, Retry
 from paybill.api.kinds import KINDS
 from paybill.audit.log import AuditLog
+from paybill.billing.stripe_api import StripeApi
 from paybill.cluster.breaker import ApiBreaker
 from paybill.cluster.children import Children
 from paybill.cluster.client import Cluster, ResourceExpired
@@ -31,7 +33,7 @@ from paybill.control.database import ControlDatabase
 from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
-from paybill.control.inbox import let_in
+from paybill.control.inbox import Inbox, let_in
 from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
@@ -48,6 +50,7 @@ from paybill.reconcile import (
     metering,
     metrics,
     modes,
+    payments,
     permission,
     rotation_report,
     servers,
@@ -58,6 +61,7 @@ from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.jobs import Jobs
 from paybill.reconcile.migration_sources import Sources
 from paybill.reconcile.operations import Operations, folder_of
+from paybill.reconcile.paying import Payments
 from paybill.reconcile.queue import Queue, Work
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
@@ -165,6 +169,7 @@ async def _lead(
                 tasks.append(group.create_task(modes.run(world)))
                 tasks.append(group.create_task(worker.run(world, settings.workers)))
                 tasks.append(group.create_task(watching.run(world, stop)))
+                tasks.append(group.create_task(payments.run(world)))
                 tasks.append(group.create_task(world.operations.run(world)))
                 leading.set()
                 metrics.LEADING.set(1)
@@ -237,6 +242,11 @@ async def _world(
         epoch=epoch,
         fence=fencing.fence(control, epoch),
         used=used,
+        payments=Payments(
+            inbox=Inbox(control, settings.installation),
+            api=_stripe(settings),
+            poll=timedelta(seconds=settings.stripe_poll_seconds),
+        ),
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )
@@ -246,6 +256,12 @@ async def _world(
     )  # fmt: skip
     registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")
     return world
+
+
+def _stripe(settings: Settings) -> StripeApi | None:
+    if settings.stripe_key_file is None:
+        return None
+    return StripeApi(settings.stripe_key_file, url=settings.stripe_url, account=settings.stripe_account)
 
 
 async def _prime(world: World) -> bool:

@@ -68,6 +68,18 @@ class Settings:
     """What pods of operations are made of where a Cell has runner Job, in JSON: image, resources and what else the
     chart's operations say; absent: no Cell can have it."""
 
+    stripe_key_file: Path | None = None
+    """A file with the key of Stripe's API (sk_… or rk_…); absent: a Subscription cannot have provider Stripe."""
+
+    stripe_account: str = ""
+    """The connected account (acct_…) that is asked; absent: the key's own."""
+
+    stripe_url: str = "https://api.stripe.com"
+    """Where Stripe's API is."""
+
+    stripe_poll_seconds: float = 300.0
+    """How often Stripe is asked for events that did not come by the webhook."""
+
     webhook_role: str = ""
     """The role of `paybill webhook` in the control database; it is granted to add to the inbox, and nothing else."""
 

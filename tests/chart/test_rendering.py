@@ -24,6 +24,7 @@ BY_FIELD = {"namespace": NAMESPACE, "service_account": "paybill-operator"}
 """Settings that Kubernetes fills in from the pod."""
 NOT_SET = {
     "control_database_url": "an environment is readable by whoever can look at the pod: the file is used",
+    "stripe_url": "Stripe is where it is; the tests have another one",
     "embedded_home": "a tenant's own Postgres on this machine is for one machine, not for a cluster",
 }
 CLUSTER_SCOPED = {
@@ -107,7 +108,7 @@ def test_everything_that_is_set_arrives(helm: Helm) -> None:
     assert values["extraEnv"][0] in main["env"]
     assert values["extraVolumeMounts"][0] in main["volumeMounts"]
     assert values["extraVolumes"][0] in spec["volumes"]
-    secret = next(volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    secret = next(volume["secret"] for volume in spec["volumes"] if volume["name"] == "control-database")
     assert secret["secretName"] == "registry-database"
     assert secret["items"] == [{"key": "dsn", "path": "uri"}]
 
@@ -125,6 +126,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
+        "stripe": {"existingSecret": "stripe", "account": "acct_1", "pollSeconds": 60},
         "webhook": {"database": {"role": "inbox"}},
     }  # fmt: skip
     env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
@@ -145,6 +147,9 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         backup_folder=Path("/var/lib/paybill-backups"),
         operations_folder=Path("/var/lib/paybill/operations"),
         operation_pods=OperationPods(image=f"paybill:{__version__}"),
+        stripe_key_file=Path("/var/run/secrets/paybill.dev/stripe/key"),
+        stripe_account="acct_1",
+        stripe_poll_seconds=60.0,
         webhook_role="inbox",
         metrics_port=9090,
         metrics_host="::",

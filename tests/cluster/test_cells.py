@@ -187,14 +187,14 @@ async def test_a_level_that_no_server_of_the_cell_holds_is_named(api: Api, custo
     assert "id" not in found["status"], "nothing is claimed for what cannot be made"
 
 
-async def test_stripe_is_said_to_be_missing(api: Api, customers: Customers, name: str) -> None:
+async def test_stripe_without_a_key_is_said_to_be_missing(api: Api, customers: Customers, name: str) -> None:
     await customers.plan(name)
     contract = samples.subscription(name, name)
     contract["spec"]["payment"] = {"provider": "Stripe", "subscription": "sub_1"}
     await api.apply(samples.tenant(name), contract)
 
     for kind in ("Tenant", "Subscription"):
-        assert "use provider Manual" in await customers.stalled(name, "NotSupportedYet", kind=kind)
+        assert "PAYBILL_STRIPE_KEY_FILE" in await customers.stalled(name, "StripeNotConfigured", kind=kind)
 
 
 async def test_a_cell_that_is_deleted_leaves_its_tenants_as_they_are(api: Api, customers: Customers, name: str) -> None:

@@ -31,7 +31,7 @@ CODED = {"EngineError": 1, "LockedError": 1, "_kind": None, "__init__": None}
 """Failures of engines, which come with an exit code: where the reason is; None: behind the code, if there is one."""
 STOPS = {"begin_stop", "kill"}
 """What stops an operation gives it a reason."""
-CARRIERS = {"Fact", "Course", "Change", "Budget", "Failed", "Wait", "Ask", "change"}
+CARRIERS = {"Trouble", "Fact", "Course", "Change", "Budget", "Failed", "Wait", "Ask", "change"}
 FROM_PHASES = {"str(phase)", "str(standing.phase)", "str(verdict.phase)"}
 """Reasons computed from a phase."""
 NAMED = {
@@ -41,7 +41,7 @@ NAMED = {
 PASSED_ON = {
     "budget.reason", "failure.reason", "done.reason", "course.reason", "change.reason", "current.change.reason",
     "trouble.reason", "refused.reason", "failed.reason", "last.reason", "row.reason", "kind.reason", "reason", "phase",
-    "last.failed", "glance.stalled", "episode.reason",
+    "last.failed", "glance.stalled", "unheard.reason", "episode.reason",
 }  # fmt: skip
 """Reasons that were made elsewhere; a variable's own literals are collected where it is assigned."""
 MAKERS = FAILURES | CARRIERS | CODED.keys() | STOPS

@@ -15,7 +15,7 @@ import click
 
 from paybill.api.conditions import find_condition
 from paybill.api.failures import Blocked
-from paybill.api.subscription import Subscription
+from paybill.api.subscription import Anchors, Subscription
 from paybill.api.tenant import Tenant
 from paybill.billing import manual
 from paybill.cli.connection import ask, kubeconfig_option
@@ -24,6 +24,7 @@ from paybill.cli.output import JSON, columns, document, moment, reported, span, 
 from paybill.lifecycle import subscription as contracts
 from paybill.lifecycle.consequences import consequence
 from paybill.lifecycle.phases import Phase
+from paybill.lifecycle.provider import Snapshot, Status
 from paybill.lifecycle.terms import reported_times, terms
 
 
@@ -148,11 +149,18 @@ def _plan_change(tenant: Tenant) -> str | None:
     return f"{current.reason}: {current.message}" if current is not None and current.status == "False" else None
 
 
-def _snapshot(subscription: Subscription) -> Any:
-    if subscription.spec.payment.provider != "Manual":
-        raise Blocked(
-            "NotSupportedYet",
-            f"Subscription {subscription.metadata.name}: payment provider {subscription.spec.payment.provider} is not "
-            "supported by this version: only provider Manual says its dates itself",
-        )
-    return manual.snapshot(subscription)
+def _snapshot(subscription: Subscription) -> Snapshot | None:
+    """What the provider last said, as the status reports it where the contract does not say it itself."""
+    if subscription.spec.payment.provider == "Manual":
+        return manual.snapshot(subscription)
+    said = subscription.status.provider.last_known if subscription.status.provider is not None else None
+    if said is None or said.status not in set(Status):
+        return None
+    anchors = subscription.status.anchors or Anchors()
+    return Snapshot(
+        status=Status(said.status),
+        provider_time=said.provider_time,
+        trial_end=anchors.trial_end_time,
+        paid_until=anchors.period_end_time,
+        past_due_since=anchors.past_due_since_time,
+    )

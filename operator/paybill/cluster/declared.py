@@ -53,6 +53,7 @@ class Declared:
         self._by_kind: dict[str, Shelf[Any, Any]] = {shelf.kind: shelf for shelf in kinds}
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._subscriptions_to: dict[str, dict[str, None]] = defaultdict(dict)
+        self._paid_by: dict[str, dict[str, None]] = defaultdict(dict)
         self._approvals_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._backups_of: dict[str, dict[str, None]] = defaultdict(dict)
 
@@ -79,6 +80,8 @@ class Declared:
                 self._subscriptions_of[glance.tenant][name] = None
                 for plan in glance.plans:
                     self._subscriptions_to[plan][name] = None
+                for payer in glance.payers:
+                    self._paid_by[payer][name] = None
             case BackupGlance() as glance:
                 self._backups_of[glance.tenant][name] = None
             case str(subject):
@@ -111,6 +114,10 @@ class Declared:
         """The Subscriptions that name this Tenant."""
         return [self.subscriptions[name] for name in self._subscriptions_of.get(tenant, ())]
 
+    def paid_by(self, payer: str) -> list[str]:
+        """The names of the Subscriptions that name this subscription or customer of a payment provider."""
+        return list(self._paid_by.get(payer, ()))
+
     def is_named(self, tenant: str) -> bool:
         """Whether any Subscription names this Tenant."""
         return tenant in self._subscriptions_of
@@ -126,6 +133,8 @@ class Declared:
                 _drop(self._subscriptions_of, glance.tenant, name)
                 for plan in glance.plans:
                     _drop(self._subscriptions_to, plan, name)
+                for payer in glance.payers:
+                    _drop(self._paid_by, payer, name)
             case BackupGlance():
                 _drop(self._backups_of, glance.tenant, name)
             case str():

@@ -42,6 +42,8 @@ class SubscriptionGlance:
     tenant: str
     plans: frozenset[str]
     pinned: str | None
+    payers: frozenset[str]
+    """The ids by which a payment provider knows it."""
 
 
 _SHARED: dict[frozenset[str], frozenset[str]] = {}
@@ -74,6 +76,7 @@ def glance_at_subscription(subscription: Subscription) -> SubscriptionGlance:
         tenant=spec.tenant_ref.name,
         plans=_shared(frozenset({spec.plan_ref.name, *(add_on.plan_ref.name for add_on in spec.add_ons)})),
         pinned=spec.plan_ref.revision,
+        payers=frozenset(one for one in (spec.payment.subscription, spec.payment.customer) if one is not None),
     )
 
 

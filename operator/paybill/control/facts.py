@@ -5,10 +5,12 @@ over a customer's data may not hang on it. A time is written once per episode (u
 with another value does not move it, so that a crash between this write and the status cannot shift a deadline.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, LiteralString
+from weakref import WeakValueDictionary
 
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -74,6 +76,7 @@ class FactStore:
         self._installation = installation
         self._shard = shard
         self._facts: dict[str, Facts] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def load(self) -> None:
         """Read all facts, in one query, in place of what was in memory."""
@@ -102,8 +105,27 @@ class FactStore:
         """Keep ``facts`` and return what stands now; writes nothing when it stands already.
 
         The contract's start and the trial's never change; the other times do not change while they are set, only by
-        being cleared.
+        being cleared. What the provider said stays as it is known: ``note`` alone changes that.
         """
+        async with self._lock(facts.subscription_uid):
+            stored = self._facts.get(facts.subscription_uid)
+            if stored is not None:
+                facts = replace(facts, last_known=stored.last_known, holds=stored.holds)
+            return await self._put(facts, epoch)
+
+    async def note(self, unknown: Facts, change: Callable[[Facts], Facts], *, epoch: int) -> Facts:
+        """Change what is known of a subscription by what its provider said; ``unknown``: where nothing is known yet.
+
+        One at a time with ``put``, so that neither undoes the other.
+        """
+        async with self._lock(unknown.subscription_uid):
+            return await self._put(change(self._facts.get(unknown.subscription_uid) or unknown), epoch)
+
+    def _lock(self, subscription_uid: str) -> asyncio.Lock:
+        """One per subscription, for as long as somebody uses it."""
+        return self._locks.setdefault(subscription_uid, asyncio.Lock())
+
+    async def _put(self, facts: Facts, epoch: int) -> Facts:
         stored = self._facts.get(facts.subscription_uid)
         standing = replace(_settled(stored, facts), updated_time=stored.updated_time if stored else None)
         if standing == stored:

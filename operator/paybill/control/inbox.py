@@ -46,6 +46,14 @@ _PRUNE = """
 DELETE FROM paybill.inbox WHERE (installation, source, id) IN
   (SELECT installation, source, id FROM paybill.inbox WHERE received_time < %s AND done_time IS NOT NULL LIMIT %s)
 """
+_CURSOR = "SELECT until_time FROM paybill.inbox_cursors WHERE installation = %s AND source = %s"
+_MOVE = """
+INSERT INTO paybill.inbox_cursors (installation, source, until_time) VALUES (%s, %s, %s)
+ON CONFLICT (installation, source) DO UPDATE SET until_time = greatest(inbox_cursors.until_time, excluded.until_time)
+"""
+_WAITING = """
+SELECT count(*), min(received_time) FROM paybill.inbox WHERE installation = %s AND done_time IS NULL
+"""
 _MAY = """
 SELECT has_database_privilege(current_database(), 'CREATE') OR coalesce(bool_or(
     has_table_privilege(c.oid, 'SELECT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege(c.oid, 'SELECT, UPDATE')
@@ -101,13 +109,28 @@ class Mailbox:
             return (await connection.execute(_KEEP, (self._installation, *values))).rowcount == 1
 
 
-class Inbox:
-    """The operator's side."""
+class Inbox(Mailbox):
+    """The operator's side: it adds what the receiver missed, and takes what is due."""
 
     def __init__(self, db: ControlDatabase, installation: str, *, shard: str = "") -> None:
-        self._db = db
-        self._installation = installation
+        super().__init__(db, installation)
         self._shard = shard
+
+    async def cursor(self, source: str) -> datetime | None:
+        """Up to when a source's events were asked for; None where it never was."""
+        async with self._db.session() as connection:
+            row = await (await connection.execute(_CURSOR, (self._installation, source))).fetchone()
+        return row[0] if row is not None else None
+
+    async def move_cursor(self, source: str, to: datetime, *, epoch: int) -> None:
+        """Note that all events of a source before a moment are in the inbox."""
+        await self._write(_MOVE, (self._installation, source, to), epoch)
+
+    async def waiting(self) -> tuple[int, datetime | None]:
+        """How many hints were not followed yet, and since when the oldest of them waits."""
+        async with self._db.session() as connection:
+            row = await (await connection.execute(_WAITING, (self._installation,))).fetchone()
+        return (row[0], row[1]) if row is not None else (0, None)
 
     async def due(self, now: datetime, most: int) -> list[Kept]:
         """What is to be looked at, the longest due first."""

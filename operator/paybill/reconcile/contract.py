@@ -6,8 +6,10 @@ anything acts on it, so that a crash, or a status edited by hand, never moves a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.plan import Plan, PlanSpec
@@ -16,11 +18,15 @@ from paybill.api.tenant import Tenant
 from paybill.billing import manual
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
+from paybill.lifecycle.billed import Sold, comparable, differences
 from paybill.lifecycle.binding import Binding, Candidate
 from paybill.lifecycle.entitlements import Entitlement, resolve
+from paybill.lifecycle.known import Known
 from paybill.lifecycle.phases import EFFECTS, Phase
+from paybill.lifecycle.provider import Snapshot
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
 from paybill.lifecycle.terms import terms
+from paybill.reconcile.paying import Trouble, by_stripe, last_known, operator_hold
 from paybill.reconcile.world import World
 
 NOTHING_YET = EffectTimes()
@@ -42,6 +48,14 @@ class Standing:
     holds: tuple[Hold, ...] = ()
     entitlements: tuple[Entitlement, ...] | None = ()
     """None: they cannot be resolved now, what was handed out stands."""
+    known: Known | None = None
+    """What the payment provider last said, where it says more than the contract itself."""
+    said: tuple[Mapping[str, Any], ...] = ()
+    """The holds that came of what it said."""
+    unheard: Trouble | None = None
+    """Why the payment provider's word is missing."""
+    unbilled: tuple[str, ...] | None = None
+    """What is sold and billed differently; None where that cannot be compared."""
     trouble: Failure | None = None
     """What is wrong with the contract without keeping its phase from being acted on."""
 
@@ -80,7 +94,33 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         holds=contract.holds,
         entitlements=entitlements,
         trouble=trouble,
+        **_of_provider(world, subscription, name, plan),
     )
+
+
+def _of_provider(world: World, subscription: Subscription, plan_name: str, plan: PlanSpec) -> dict[str, Any]:
+    """What is shown of a payment provider that answers by itself."""
+    if not by_stripe(subscription):
+        return {}
+    facts = world.facts.get(subscription.metadata.uid)
+    known = last_known(subscription, facts)
+    add_ons = [(one, world.declared.plans.get(one.plan_ref.name)) for one in subscription.spec.add_ons]
+    sold = [Sold(plan=plan_name, prices=_prices(plan), quantity=subscription.spec.quantity)]
+    sold += [
+        Sold(plan=found.metadata.name, prices=_prices(found.spec), quantity=one.quantity)
+        for one, found in add_ons
+        if found is not None
+    ]
+    return {
+        "known": known,
+        "said": facts.holds if facts is not None else (),
+        "unheard": world.payments.trouble_of(subscription),
+        "unbilled": differences(sold, known.items) if known is not None and comparable(sold) else None,
+    }
+
+
+def _prices(plan: PlanSpec) -> frozenset[str]:
+    return frozenset(price.id for price in plan.prices if price.provider == "Stripe")
 
 
 def _without_moving_deadline(verdict: Verdict, times: EffectTimes) -> Verdict:
@@ -101,21 +141,30 @@ def still_there(world: World, bound: Candidate) -> Subscription:
 
 def read(world: World, subscription: Subscription, plan: PlanSpec, tenant: Tenant, facts: Facts) -> Contract:
     """Everything the phase of a Subscription depends on, as plain values."""
-    spec = subscription.spec
-    if spec.payment.provider != "Manual":
-        raise Blocked(
-            "NotSupportedYet",
-            f"Subscription {subscription.metadata.name}: payment provider {spec.payment.provider} is not supported by "
-            "this version: use provider Manual",
-        )
     requested_end = facts.requested_end_time
     if requested_end is None and subscription.metadata.deletion_timestamp is not None:
         requested_end = subscription.metadata.deletion_timestamp
     times = replace(_times(facts), requested_end=requested_end)
-    snapshot = manual.snapshot(subscription)
+    snapshot = _snapshot(world, subscription, facts)
     began = facts.start_time
     contract = terms(subscription, plan, tenant, snapshot=snapshot, times=times, now=world.now(), began=began)
-    return replace(contract, last=Phase(facts.phase))
+    return replace(contract, last=Phase(facts.phase), holds=(*contract.holds, *map(operator_hold, facts.holds)))
+
+
+def _snapshot(world: World, subscription: Subscription, facts: Facts) -> Snapshot | None:
+    """What the provider last said; None while it has not answered yet, which holds the last phase."""
+    if not by_stripe(subscription):
+        return manual.snapshot(subscription)
+    if world.payments.api is None:
+        raise Blocked(
+            "StripeNotConfigured",
+            f"Subscription {subscription.metadata.name} goes by Stripe, and the operator has no key for it: set "
+            "PAYBILL_STRIPE_KEY_FILE",
+        )
+    found = last_known(subscription, facts)
+    if found is None and world.payments.trouble_of(subscription) is None:
+        world.payments.want(subscription.metadata.name)
+    return found.snapshot if found is not None else None
 
 
 async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:

@@ -53,6 +53,9 @@ WATCHDOG = Counter(
     "paybill_watchdog_actions", "Sessions of tenants that went beyond a limit, by rule and what was done.",
     ["cell", "server", "rule", "deed"], registry=REGISTRY,
 )  # fmt: skip
+STRIPE_REACHABLE = Gauge("paybill_stripe_reachable", "0 while Stripe's API does not answer.", registry=REGISTRY)
+STRIPE_HINTS = Counter("paybill_stripe_hints", "Hints by what became of them.", ["outcome"], registry=REGISTRY)
+STRIPE_CHANGES = Counter("paybill_stripe_changes", "Answers of Stripe's that changed a contract.", registry=REGISTRY)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

@@ -15,7 +15,15 @@ from paybill.api.base import ClaimReference
 from paybill.api.conditions import Condition, ConditionStatus
 from paybill.api.failures import Failure, Retry
 from paybill.api.limits import Feature
-from paybill.api.subscription import Anchors, Next, ProviderStatus, Subscription, SubscriptionStatus
+from paybill.api.subscription import (
+    Anchors,
+    LastKnown,
+    Next,
+    ProviderStatus,
+    Subscription,
+    SubscriptionHold,
+    SubscriptionStatus,
+)
 from paybill.api.tenant import (
     BindingReference,
     CredentialsStatus,
@@ -28,9 +36,11 @@ from paybill.api.tenant import (
     TenantPlan,
     TenantStatus,
 )
+from paybill.billing.stripe_words import STATUSES
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.lifecycle.change import Change
+from paybill.lifecycle.known import Known
 from paybill.lifecycle.phases import OVER, Access, Phase
 from paybill.lifecycle.tenant import Course
 from paybill.reconcile.contract import Standing
@@ -49,6 +59,8 @@ PLAN_MISSING = "PlanMissing"
 UNKNOWN_TENANTS = "UnknownTenants"
 PLAN_CURRENT = "PlanCurrent"
 PAYMENT_CURRENT = "PaymentCurrent"
+PROVIDER_REACHABLE = "ProviderReachable"
+BILLED_AS_DECLARED = "BilledAsDeclared"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
 STORAGE_WITHIN_LIMIT = "StorageWithinLimit"
@@ -238,16 +250,60 @@ def subscription_status(
                 message=verdict.because,
             )
         )
+        facts.extend(_provider_facts(standing))
     return SubscriptionStatus(
         observed_generation=generation,
         phase=phase,
         tenant_uid=tenant_uid,
-        provider=ProviderStatus(name=subscription.spec.payment.provider),
+        provider=_provider(subscription, standing),
+        holds=tuple(
+            SubscriptionHold(
+                source=one["source"],
+                id=one["id"],
+                blocks=one["blocks"],
+                reason=one.get("reason"),
+                since_time=one.get("since"),
+            )
+            for one in standing.said
+        ),
         anchors=_anchors(standing),
         next=_next(standing),
         entitlements=_features(subscription, standing),
         conditions=apply_facts(subscription.status.conditions, facts, generation, now),
     )
+
+
+def _provider_facts(standing: Standing) -> Iterable[Fact]:
+    """Whether the payment provider's word is heard, and whether it bills what is sold; nothing if nobody is asked."""
+    known, unheard = standing.known, standing.unheard
+    if unheard is not None:
+        yield Fact(type=PROVIDER_REACHABLE, status=c.FALSE, reason=unheard.reason, message=unheard.message)
+    else:
+        heard = c.TRUE if known is not None else None
+        yield Fact(type=PROVIDER_REACHABLE, status=heard, reason="Answered", message=_heard(known))
+    unbilled = standing.unbilled
+    if unbilled is None:
+        yield Fact(type=BILLED_AS_DECLARED, status=None)
+    elif unbilled:
+        yield Fact(type=BILLED_AS_DECLARED, status=c.FALSE, reason="BilledDifferently", message="; ".join(unbilled))
+    else:
+        yield Fact(type=BILLED_AS_DECLARED, status=c.TRUE, reason="BilledAsSold")
+
+
+def _heard(known: Known | None) -> str:
+    if known is not None and known.raw not in STATUSES:
+        return f"the provider says {known.raw}, which this version does not know: the last that is known holds"
+    return ""
+
+
+def _provider(subscription: Subscription, standing: Standing) -> ProviderStatus:
+    """What the payment provider says; ``observed_time`` is of the answer that changed something, so it stays put."""
+    known, name = standing.known, subscription.spec.payment.provider
+    if known is None:
+        return ProviderStatus(name=name)
+    time = known.snapshot.provider_time
+    last = LastKnown(status=str(known.snapshot.status), provider_time=time)
+    return ProviderStatus(name=name, id=known.id, status=known.raw, observed_time=time, last_known=last)
 
 
 def _anchors(standing: Standing) -> Anchors | None:

@@ -28,6 +28,7 @@ from paybill.moves.replication import Progress
 from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.members import Members
+from paybill.reconcile.paying import Payments
 from paybill.reconcile.queue import Queue
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
@@ -71,6 +72,7 @@ class World:
     brakes: Brakes
     epoch: int
     fence: Fence
+    payments: Payments
     write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
     """Keeps what tenants used; fenced by our epoch."""
     assert_leading: Callable[[], None]

@@ -104,7 +104,6 @@ def test_the_page_says_when_why_and_what_it_does():
     [
         (Contract(tenant=contract().tenant, subscription=None, plan=None), "NoSubscription"),
         (Contract(tenant=contract().tenant, subscription=contract().subscription, plan=None), "PlanMissing"),
-        (contract(payment={"provider": "Stripe", "customer": "cus_1"}), "NotSupportedYet"),
     ],
 )
 def test_without_a_contract_to_go_by_it_says_why(found, reason):

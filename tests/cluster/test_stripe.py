@@ -1,0 +1,164 @@
+"""From a payment at Stripe to pods and logins, over the wire: localstripe signs and sends, the receiver keeps, the
+operator asks again and acts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.billing.localstripe import KEY, LocalStripe
+from tests.billing.receiving import SECRET, Receiver
+from tests.cluster import samples
+from tests.cluster.api import condition, holds
+from tests.cluster.customers import may_connect
+from tests.cluster.waiting import until
+from tests.conftest import LocalThread
+
+SETTINGS: dict[str, Any] = {"stripe_poll_seconds": 3600.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stripe(control_plane: LocalThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStripe]:
+    folder = tmp_path_factory.mktemp("stripe")
+    (folder / "key").write_text(f"{KEY}\n")
+    role = f"webhook_{secrets.token_hex(4)}"
+    with psycopg.connect(control_plane.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
+    one = LocalStripe(folder)
+    SETTINGS.update(stripe_key_file=folder / "key", stripe_url=one.url, webhook_role=role)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+async def receiver(
+    operator: Any, stripe: LocalStripe, control_dsn: str, tmp_path: Path
+) -> AsyncIterator[Receiver]:  # fmt: skip
+    """A receiver that Stripe sends to."""
+    dsn = make_conninfo(control_dsn, user=SETTINGS["webhook_role"], password="x")
+    one = Receiver(dsn, tmp_path, PAYBILL_INSTALLATION=operator.settings.installation)
+    await one.start()
+    await stripe.answers()
+    await stripe.hook(one.url, SECRET)
+    yield one
+    await one.stop()
+
+
+def by_stripe(name: str, plan: str, **payment: str) -> dict[str, Any]:
+    one = samples.subscription(name, plan)
+    one["spec"]["payment"] = {"provider": "Stripe", **payment}
+    return one
+
+
+async def test_who_pays_runs_who_does_not_is_stopped_and_paying_brings_everything_back(
+    customers, operator, api, stripe, receiver, name
+):
+    plan = (await customers.plan(name, prices=[{"provider": "Stripe", "id": name}]))["metadata"]["name"]
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name, **{"metadata[paybill.dev/tenant]": name})
+    await api.apply(samples.tenant(name), by_stripe(name, plan, customer=payer))
+    customer = await customers.ready(name)
+    found = await customers.phase(name, "Active")
+    assert found["status"]["provider"]["id"] == paid
+    assert holds(found, "ProviderReachable")
+    assert holds(found, "BilledAsDeclared")
+    binding = await customers.binding(customer)
+
+    invoice = await stripe.fall_behind(payer, paid)
+    found = await customers.phase(name, "PastDue", seconds=30)
+    assert found["status"]["provider"]["status"] == "past_due"
+    assert found["status"]["next"]["phase"] == "Suspended"
+    operator.clock.offset = timedelta(days=14, minutes=1)
+    operator.look_at("Tenant", name)
+    await customers.phase(name, "Suspended")
+    await until(lambda: _shut(binding))
+
+    await stripe.pay(payer, invoice)
+    await customers.phase(name, "Active", seconds=30)
+    await customers.ready(name)
+    assert await customers.binding(customer) == binding
+    assert await may_connect(binding)
+
+    operator.clock.reset()
+    await stripe.call("DELETE", f"/v1/subscriptions/{paid}")
+    found = await customers.phase(name, "Ended", seconds=30)
+    assert found["status"]["next"]["phase"] == "Archived"
+
+
+async def _shut(binding: dict[str, str]) -> bool:
+    return not await may_connect(binding)
+
+
+async def test_what_no_webhook_told_is_found_by_asking(customers, operator, api, stripe, name):
+    await stripe.answers()
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=paid))
+    await customers.phase(name, "Active")
+    await stripe.call("DELETE", f"/v1/subscriptions/{paid}")
+
+    def poll(world: Any) -> None:
+        world.payments.polled = None
+        world.payments.woken.set()
+
+    operator.call(poll)
+    await customers.phase(name, "Ended")
+
+
+async def test_a_subscription_that_is_not_there_or_is_for_somebody_else_changes_nothing(
+    customers, operator, api, stripe, name
+):
+    await stripe.answers()
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    other = await stripe.subscribe(payer, name, **{"metadata[paybill.dev/tenant]": "somebody-else"})
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=other))
+    found = await customers.until(name, lambda one: said(one) == "ProviderMismatch", kind="Subscription")
+    assert found["status"]["phase"] == "Pending"
+    await api.apply(by_stripe(name, name, subscription="sub_that_never_was"))
+    found = await customers.until(name, lambda one: said(one) == "UnknownAtProvider", kind="Subscription")
+    assert found["status"]["phase"] == "Pending"
+    mine = await stripe.subscribe(payer, name)
+    await api.apply(by_stripe(name, name, subscription=mine))
+    await customers.phase(name, "Active")
+
+
+def said(one: dict[str, Any]) -> str | None:
+    return (condition(one, "ProviderReachable") or {}).get("reason")
+
+
+async def test_stripe_away_stops_nobody_and_a_restart_knows_what_was_said(customers, operator, api, stripe, name):
+    await stripe.answers()
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=paid))
+    await customers.phase(name, "Active")
+    await customers.ready(name)
+    usual = operator.settings
+    operator.stop()
+    operator.settings = replace(usual, stripe_url="http://127.0.0.1:9")  # nobody listens there
+    operator.start()
+    try:
+        await until(lambda: operator.call(lambda world: world.payments.api.away))
+        operator.look_at("Tenant", name, deep=True)
+        await customers.quiet()
+        assert holds(await api.get("Tenant", name), "Ready")
+        assert (await api.get("Subscription", name))["status"]["phase"] == "Active"
+    finally:
+        operator.stop()
+        operator.settings = usual
