@@ -16,6 +16,8 @@ from paybill.databases.credentials import scram_verifier
 from tests.agents import shop
 from tests.databases.servers import SYSTEM_15, start
 
+VERSIONS = [18, *([pytest.param(15, marks=pytest.mark.exhaustive)] if SYSTEM_15.is_dir() else [])]
+"""Where all of it would take minutes on a small machine: what is refused and how is the same on both."""
 PASSWORD = "the-agents-own"
 ROLES = f"""
 DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{shop.OWNER}') THEN

@@ -21,11 +21,18 @@ from paybill.api.failures import Blocked
 from paybill.audit.links import Head
 from paybill.desired.database_facts import ServerTraits
 from tests.agents import shop
-from tests.agents.conftest import administrator, may, new_facts, new_shop, scene_of
+from tests.agents.conftest import VERSIONS, administrator, may, new_facts, new_shop, scene_of
 from tests.cluster.waiting import until
+from tests.databases.servers import start
 
 THREADS = 50
 LIMITS = {**shop.POLICY["limits"], "connections": THREADS + 5, "statementTimeout": "500ms"}
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids="postgres-{}".format)
+def at(request):
+    """A server as its superuser sees it."""
+    return start("Superuser", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +249,18 @@ async def test_a_plan_for_other_tables_is_not_carried_out(at):
             with pytest.raises(Blocked) as failure:
                 await carry_out(admin, shop.policy(), shop.TENANT, facts)
             assert failure.value.reason == "SchemaDrifted"
+
+
+async def test_a_second_agent_on_the_same_tables_changes_nothing_for_the_first(at):
+    with new_shop(at) as database:
+        scene = await scene_of(at, database)
+        await scene.carry_out(shop.policy(agent="sales"))
+        assert await scene.carry_out(shop.policy()) == ()
+        assert await scene.carry_out(shop.policy(agent="sales")) == ()
+        run = await scene.run(may("list", 20))
+        with scene.agent(run) as session:
+            assert len(session.execute("SELECT pba_support.orders_list()").fetchall()) == 20
+            assert refused(session, "SELECT pba_sales.orders_list()") == "42501"
 
 
 async def test_the_same_policy_and_facts_are_the_same_plan(scene):

@@ -42,12 +42,13 @@ SELECT c.relname::text, COALESCE(a.attname::text, ''),
                       SELECT t, (x).* FROM pg_attribute t, aclexplode(t.attacl) x WHERE t.attrelid = c.oid) g
   LEFT JOIN LATERAL (SELECT (g.a).attname) a ON true
  WHERE c.relnamespace = ANY(ARRAY[%(schema)s, 'pb', %(gates)s]::text[]::regnamespace[])
-   AND (g.grantee = 0 OR pg_get_userbyid(g.grantee) = ANY(%(roles)s))
+   AND g.grantee <> c.relowner AND (g.grantee = 0 OR pg_get_userbyid(g.grantee) = ANY(%(roles)s))
 UNION ALL
 SELECT n.nspname::text, '', CASE g.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(g.grantee)::text END,
        g.privilege_type, g.is_grantable
   FROM pg_namespace n, aclexplode(n.nspacl) g
- WHERE g.grantee = 0 AND n.nspname !~ '^(pg_|information_schema)' OR pg_get_userbyid(g.grantee) = ANY(%(roles)s)
+ WHERE g.grantee = 0 AND n.nspname !~ '^(pg_|information_schema)'
+    OR g.grantee <> n.nspowner AND pg_get_userbyid(g.grantee) = ANY(%(roles)s)
 UNION ALL
 SELECT p.oid::regprocedure::text, '', pg_get_userbyid(g.grantee)::text, g.privilege_type, g.is_grantable
   FROM pg_proc p, aclexplode(p.proacl) g
@@ -66,7 +67,8 @@ _ROWS: Final = """
 SELECT c.relname::text, c.relrowsecurity, p.polname::text, p.polcmd::text, p.polpermissive,
        ARRAY(SELECT CASE r WHEN 0 THEN '' ELSE pg_get_userbyid(r)::text END FROM unnest(p.polroles) r ORDER BY 1),
        COALESCE(pg_get_expr(p.polqual, p.polrelid), ''), COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), '')
-  FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid
+  FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid AND EXISTS (
+       SELECT FROM unnest(p.polroles) r WHERE r = 0 OR pg_get_userbyid(r) = ANY(%(roles)s))
  WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname = ANY(%(tables)s) ORDER BY 1, 3
 """
 _TRIGGERS: Final = """

@@ -50,6 +50,7 @@ UPDATE pb.agent SET read_day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
        read_ceiling = COALESCE(pg_sequence_last_value(format('pb.%%I', reads)::regclass), 0) + rows_read_per_day
  WHERE role = %s AND read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date RETURNING 1
 """
+_FORGET = "DELETE FROM pb.usage WHERE role = %s AND start < clock_timestamp() - interval '2 days'"
 
 
 async def open_run(
@@ -109,4 +110,7 @@ async def open_day(session: Session, role: str) -> bool:
 
     The agent's own transactions never move this ceiling, so none of them can put it back by a rollback.
     """
-    return (await session.execute(_OPEN_DAY.encode(), [role])).rowcount == 1
+    opened = (await session.execute(_OPEN_DAY.encode(), [role])).rowcount == 1
+    if opened:
+        await session.execute(_FORGET, [role])
+    return opened
