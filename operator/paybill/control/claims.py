@@ -32,6 +32,8 @@ class Claim:
     ``tenant_uid`` is the Tenant that holds it now; ``origin_uid`` the one it was made for, which its database objects
     are marked with for ever. ``continues_uid``: the Subscription whose contract came along with an adoption, until
     its new object is there. ``adopted_by`` is the UID of the Approval. ``credentials``: lifecycle/rotation.py reads it.
+    ``archive`` is the TenantBackup that holds all of an archived tenant, from right before it is dropped until it is
+    back; ``archived_time`` is when everything else was gone, and stays when that backup goes too.
     """
 
     id: str
@@ -63,6 +65,8 @@ class Claim:
     adopted_by: str | None
     continues_uid: str | None
     credentials: dict[str, Any] = field(default_factory=dict, hash=False)
+    archive: str | None = None
+    archived_time: datetime | None = None
 
     @property
     def placement(self) -> Placement:
@@ -76,7 +80,8 @@ CHANGEABLE = frozenset(
     {
         "tenant_name", "cell", "server", "compute", "level", "pool_database", "plan_name", "plan_revision",
         "subscription_name", "subscription_uid", "binding_uid", "binding_version", "ready_time",
-        "delete_requested_time", "drop_after", "deletion_policy", "continues_uid", "credentials",
+        "delete_requested_time", "drop_after", "deletion_policy", "continues_uid", "credentials", "archive",
+        "archived_time",
     }
 )  # fmt: skip
 """What ``Registry.update`` may change; identity, state and bookkeeping have their own ways."""

@@ -27,6 +27,7 @@ class Facts:
 
     ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation. ``start_time``
     is when the contract began where its spec does not say so: its object may be made anew, the contract is not.
+    ``noticed_time`` is when its people were told that its data goes, ``deleted_time`` when the last backup went.
     """
 
     subscription_uid: str
@@ -41,10 +42,15 @@ class Facts:
     last_known: Mapping[str, Any] | None = None
     holds: tuple[Mapping[str, Any], ...] = ()
     start_time: datetime | None = None
+    noticed_time: datetime | None = None
+    deleted_time: datetime | None = None
     updated_time: datetime | None = None
 
 
-EPISODES = ("suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time")
+EPISODES = (
+    "suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time", "noticed_time",
+    "deleted_time",
+)  # fmt: skip
 _COLUMNS = tuple(field.name for field in fields(Facts) if field.name != "updated_time")
 _ALL = sql.SQL("SELECT {}, updated_time FROM paybill.subscription_facts WHERE installation = %s").format(
     sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))

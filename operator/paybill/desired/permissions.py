@@ -50,10 +50,10 @@ OPERATOR = (
         verbs=(*APPLY, "delete"),
     ),
     Rule(
-        reason="restores are carried out as people ask for them; our finalizer is put on them and taken off",
+        reason="restores are carried out as people ask for them, and asked for when an archived tenant is paid again",
         group="paybill.dev",
         resources=("tenantrestores",),
-        verbs=("get", "list", "patch", "watch"),
+        verbs=APPLY,
     ),
     Rule(
         reason="what people approved is read, and our finalizer taken off; its spec cannot be changed by anybody",

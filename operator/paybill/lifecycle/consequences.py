@@ -28,7 +28,7 @@ def consequence(phase: Phase, policy: Payment, *, shared: bool) -> str:
         case Phase.ENDED:
             return f"{_stopped(shared=shared)}; data is kept for {policy.retain_days} days, and paying brings all back"
         case Phase.ARCHIVED:
-            return "nothing yet: this version does not archive, so compute stays stopped and the data stays"
+            return f"only its final backup is left, for {policy.archive_days} days, and paying restores it"
         case Phase.DELETED:
             return "nothing is left but the record that it was"
         case Phase.ABANDONED:

@@ -74,7 +74,7 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
     name, plan, missing = _plan(world, subscription, claim)
     entitlements, trouble = _entitlements(world, subscription, plan)
     now = world.now()
-    contract = read(world, subscription, plan, tenant, facts)
+    contract = _archived(read(world, subscription, plan, tenant, facts), claim, now)
     verdict = decide(contract, now)
     held = world.brakes.holds_destruction(claim.cell if claim is not None else None)
     times = settle(contract.times, verdict.phase, now, held=held)
@@ -121,6 +121,16 @@ def _of_provider(world: World, subscription: Subscription, plan_name: str, plan:
 
 def _prices(plan: PlanSpec) -> frozenset[str]:
     return frozenset(price.id for price in plan.prices if price.provider == "Stripe")
+
+
+def _archived(contract: Contract, claim: Claim | None, now: datetime) -> Contract:
+    """Whether its data is in a backup only is the registry's to say: it outlives the Subscription that ended in it."""
+    times = contract.times
+    if times.deleted is not None:
+        return contract
+    away = claim is not None and claim.archive is not None
+    archived = (times.archived or (claim.archived_time if claim is not None else None) or now) if away else None
+    return replace(contract, times=replace(times, archived=archived))
 
 
 def _without_moving_deadline(verdict: Verdict, times: EffectTimes) -> Verdict:
@@ -180,6 +190,8 @@ async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times:
             suspended_time=times.suspended,
             ended_time=times.ended,
             archived_time=times.archived,
+            deleted_time=times.deleted,
+            noticed_time=facts.noticed_time if times.ended is not None else None,
             requested_end_time=times.requested_end,
         ),
         epoch=world.epoch,
@@ -231,6 +243,7 @@ def _times(facts: Facts) -> EffectTimes:
         suspended=facts.suspended_time,
         ended=facts.ended_time,
         archived=facts.archived_time,
+        deleted=facts.deleted_time,
         requested_end=facts.requested_end_time,
     )
 

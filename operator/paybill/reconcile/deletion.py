@@ -9,32 +9,23 @@ that the Plan retains, and asks for the proof once more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
 
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
-from paybill.databases.drop import Fence, drop
-from paybill.databases.outcome import Outcome
-from paybill.databases.own_database import drop_database
-from paybill.databases.server import Session
 from paybill.desired import names, quota, rbac
 from paybill.desired.resource import Key
-from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
     admin_login,
     backup_store,
+    dropping,
     erasure,
     final_backup,
-    infrastructure,
     move,
     objects,
-    own_database,
     own_place,
     provision,
     report,
@@ -44,8 +35,8 @@ from paybill.reconcile import (
 )
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import Credentials, ensure_database
+from paybill.reconcile.dropping import End
 from paybill.reconcile.queue import Work
-from paybill.reconcile.servers import Attached
 from paybill.reconcile.steps import Scope, Step, ask, take
 from paybill.reconcile.world import World
 
@@ -153,6 +144,8 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> bool
     content = world.revisions.get(claim.plan_name, claim.plan_revision)
     if content is None:
         return False
+    if claim.archive is not None or claim.archived_time is not None:
+        return False  # archived: its data is in its final backup only
     if not await own_place.connected(world, claim):
         return False
     place = site.of(world, tenant, claim, cause)
@@ -183,109 +176,13 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
         return claim.drop_after
     final_backup.refuse_unproved(world, claim)
     scope = Scope(cause=cause, tenant_id=tenant_id, cell=claim.cell)
-    if claim.level == "Server":
-        await _destroy(world, claim, scope)
-    else:
-        await _drop(world, claim, scope)
-        await move.clear_server(world, claim, scope)
-        # Credentials outlive what needs them: what an engine made for a pooled tenant goes last.
-        if not await infrastructure.destroyed(world, claim, scope):
-            raise Retry("OperationRunning", f"the infrastructure of tenant {claim.id} is being destroyed", after=30.0)
-    await _remove_objects(world, claim, scope)
+    end = End(
+        begin=lambda: world.registry.begin_drop(tenant_id, world.now(), epoch=world.epoch),
+        due=claim.drop_after,
+        begun=claim.drop_started_time is not None,
+    )
+    await dropping.drop(world, claim, scope, end)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)
     world.brakes.cell(claim.cell).gone(tenant_id)
     return None
-
-
-async def _destroy(world: World, claim: Claim, scope: Scope) -> None:
-    """Have the tenant's own server destroyed; raises Retry until it is."""
-
-    async def begin() -> bool:
-        await move.clear(world, claim)
-        await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
-        return await infrastructure.destroyed(world, claim, scope)
-
-    step = Step(
-        action=DELETIONS.action,
-        target=f"Tenant/{claim.tenant_name}",
-        act=begin,
-        inputs={"id": claim.id, "server": claim.server},
-        budget=DELETIONS,
-        due=claim.drop_after,
-    )
-    begun = claim.drop_started_time is not None
-    gone = await infrastructure.destroyed(world, claim, scope) if begun else (await take(world, scope, [step]))[0]
-    if not gone:
-        raise Retry("OperationRunning", f"the server of tenant {claim.id} is being destroyed", after=30.0)
-    await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
-    await world.servers.detach(claim.cell, claim.server)
-    world.operations.attached.pop(claim.id, None)
-
-
-async def _drop(world: World, claim: Claim, scope: Scope) -> None:
-    """Drop what the tenant has on a shared server."""
-    tenant_id = claim.id
-    attached = world.servers.get(claim.cell, claim.server)
-
-    async def act() -> Outcome:
-        # What a move left of it elsewhere holds its roles, and would keep them from going.
-        await move.clear(world, claim)
-        return await _dropped(attached, claim, partial(_begin, world, claim, attached))
-
-    step = Step(
-        action=DELETIONS.action,
-        target=f"Tenant/{claim.tenant_name}",
-        act=act,
-        inputs={"id": tenant_id, "database": claim.pool_database},
-        budget=DELETIONS,
-        due=claim.drop_after,
-    )
-    await take(world, scope, [step])
-    # Nothing of it was in Postgres, perhaps: then this is where an adoption comes too late.
-    await world.registry.begin_drop(tenant_id, world.now(), epoch=world.epoch)
-    attached.observed.pop(tenant_id, None)
-    attached.databases.pop(tenant_id, None)
-
-
-async def _dropped(attached: Attached, claim: Claim, fence: Fence) -> Outcome:
-    if claim.level == "Database":
-        own = own_database.pool_of(claim)
-        return await drop_database(attached.server, attached.pool, own, claim.id, fence=fence)
-    return await drop(attached.server, attached.pool, claim.id, claim.origin_uid, fence=fence)
-
-
-async def _begin(world: World, claim: Claim, attached: Attached, session: Session) -> None:
-    """Right before irreversible SQL: note that no adoption can come any more, or raise because one came; the fence."""
-    await world.registry.begin_drop(claim.id, world.now(), epoch=world.epoch)
-    await world.fence(attached.server, session)
-
-
-async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
-    """The Kubernetes objects: the whole namespace, or with compute Shared only what is the tenant's in the pool."""
-    ours = (names.provider_binding(claim.id), names.own_server_secret(claim.id))
-    keys = [Key("Secret", world.settings.namespace, name) for name in ours]
-    if claim.compute == "Shared":
-        pool = names.pool_namespace(claim.cell)
-        keys += [Key("Secret", pool, names.binding(claim.id)), Key("ConfigMap", pool, names.entitlements(claim.id))]
-    else:
-        keys.append(Key("Namespace", "", names.namespace(claim.id)))
-    steps = []
-    for key in keys:
-        found = await world.cluster.get(key)
-        if found is None:
-            continue
-        if (found["metadata"].get("labels") or {}).get(names.TENANT_LABEL) != claim.id:
-            raise Blocked("NameConflict", f"{key} does not carry tenant {claim.id}'s mark: it is not deleted")
-        steps.append(_delete(world, key, found["metadata"]))
-    await take(world, scope, steps)
-
-
-def _delete(world: World, key: Key, seen: Mapping[str, Any]) -> Step:
-    action = f"{key.kind[0].lower()}{key.kind[1:]}.delete"
-
-    async def act() -> None:
-        await world.cluster.delete(key, uid=seen["uid"], resource_version=seen["resourceVersion"])
-        world.children.forget(key)
-
-    return Step(action=action, target=str(key), act=act, destructive=True)

@@ -1,4 +1,4 @@
-"""The last backup of a Tenant that is being deleted: made when its logins are closed, believed when it is proved.
+"""The last backup of a Tenant that is deleted or archived: made when its logins are closed, believed when it is proved.
 
 Until then nothing is noted in the registry, so nothing can be dropped: a backup that cannot be made keeps everything.
 """
@@ -31,19 +31,28 @@ async def made(world: World, tenant: Tenant, claim: Claim, cause: str) -> dateti
     requested = tenant.metadata.deletion_timestamp or world.now()
     name, payment = name_of(claim, requested), _payment(world, claim)
     drop_after = requested + timedelta(days=payment.retain_days)
-    known = world.declared.backups.get(name)
-    if known is None:
-        expires = drop_after + timedelta(days=payment.archive_days)
+    expires = drop_after + timedelta(days=payment.archive_days)
+    kept = f"Tenant {tenant.metadata.name} is not deleted"
+    await proved(world, claim, name, cause, expires=expires, kept=kept)
+    await world.registry.update(claim.id, epoch=world.epoch, deletion_policy="Snapshot")
+    return drop_after
+
+
+async def proved(world: World, claim: Claim, name: str, cause: str, *, expires: datetime | None, kept: str) -> datetime:
+    """When the final backup ``name`` was proved; it is asked for where nobody has.
+
+    Raises Retry while it is being made, Blocked with its reason when it failed; ``kept`` says what does not happen.
+    """
+    if world.declared.backups.get(name) is None:
         await backup_schedule.write(world, claim, name, "Final", cause, expires)
     glance = world.declared.backups.glance(name)
     if glance is not None and glance.verified and glance.tenant_id == claim.id:
-        await world.registry.update(claim.id, epoch=world.epoch, deletion_policy="Snapshot")
-        return drop_after
+        return glance.verified
     if glance is not None and glance.stalled:
         raise Blocked(
             glance.stalled,
-            f"Tenant {tenant.metadata.name} is not deleted, because its final backup {name} failed: `kubectl describe"
-            f" tenantbackup {name}` says why. It is tried again every quarter of an hour; everything is kept",
+            f"{kept}, because its final backup {name} failed: `kubectl describe tenantbackup {name}` says why. It is"
+            " tried again every quarter of an hour; everything is kept",
         )
     raise Retry("FinalBackup", f"the final backup {name} is made before anything is deleted", after=WAITS)
 

@@ -164,18 +164,21 @@ def tenant_status(
     elif failure is None:
         facts.append(Fact(type=DEGRADED, status=None))
     deleting = tenant.metadata.deletion_timestamp is not None
+    away = claim is not None and claim.archived_time is not None and not course.build
     return TenantStatus(
         observed_generation=generation,
-        phase=tenant_phase(course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned),
+        phase="Archived"
+        if away and not deleting
+        else tenant_phase(course, tenant.status.phase, complete=complete, deleting=deleting, provisioned=provisioned),
         conditions=apply_facts(tenant.status.conditions, facts, generation, now),
         infrastructure=infrastructure,
         credentials=logins,
         move=move,
-        **_place(claim),
+        **_place(claim, standing),
     )
 
 
-def _place(claim: Claim | None) -> dict[str, Any]:
+def _place(claim: Claim | None, standing: Standing) -> dict[str, Any]:
     """The part of the status that mirrors the registry."""
     if claim is None:
         return {}
@@ -189,8 +192,14 @@ def _place(claim: Claim | None) -> dict[str, Any]:
         "placement": Placement(cell=claim.cell, server=claim.server, database=claim.pool_database),
         "namespace": names.pool_namespace(claim.cell) if shared else names.namespace(claim.id),
         "binding": BindingReference(name=names.binding(claim.id)) if claim.binding_uid else None,
-        "deletion_scheduled_time": claim.drop_after,
+        "deletion_scheduled_time": claim.drop_after or _archive_time(standing),
     }
+
+
+def _archive_time(standing: Standing) -> datetime | None:
+    """When the database of a contract that is over goes."""
+    coming = standing.verdict.next if standing.verdict is not None else None
+    return coming.time if coming is not None and coming.phase is Phase.ARCHIVED else None
 
 
 def _aspects(
@@ -212,6 +221,11 @@ def _aspects(
         stopped, read_only = course.stopped, course.effect.access is Access.READ_ONLY
         yield _held(SUSPENDED, stopped, course)
         yield _held(RESTRICTED, read_only, course)
+    if claim is not None and claim.archived_time is not None:
+        where = f"its data is in TenantBackup {claim.archive} only" if claim.archive else "its data is deleted"
+        yield Fact(type=DATABASE_READY, status=c.FALSE, reason="Archived", message=where)
+        yield Fact(type=GUARDED, status=None)
+        yield Fact(type=CREDENTIALS_FRESH, status=None)
     missing = "the Subscription it was bound to is gone without a request: the last phase is held; apply it again"
     gone = c.TRUE if standing.missing else None
     yield Fact(type=SUBSCRIPTION_MISSING, status=gone, reason="Missing", message=missing)
@@ -323,10 +337,7 @@ def _next(standing: Standing) -> Next | None:
     coming = standing.verdict.next if standing.verdict else None
     if coming is None:
         return None
-    because = coming.because
-    if coming.phase is Phase.ARCHIVED:
-        because += "; this version does not archive: the data stays as it is"
-    return Next(phase=str(coming.phase), time=coming.time, because=because)
+    return Next(phase=str(coming.phase), time=coming.time, because=coming.because)
 
 
 def _features(subscription: Subscription, standing: Standing) -> tuple[Feature, ...]:

@@ -21,6 +21,7 @@ from paybill.lifecycle.terms import holds_of
 from paybill.reconcile import (
     admin_login,
     adoption,
+    archiving,
     backup_schedule,
     claiming,
     contract,
@@ -110,11 +111,12 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if held is not None:
         raise held
     await adoption.continue_contract(world, current, binding)
+    await archiving.settle(world, current)
     standing = await _settle(world, current, binding)
     if standing.subscription is not None:
         await report.hold(world, standing.subscription)
         await _release_deleted(world, current)
-    if not current.course.build:
+    if await archiving.is_away(world, current) or not current.course.build:
         return
     await report.hold(world, tenant)
     trouble = standing.trouble
@@ -152,6 +154,7 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     await move.finish(world, current, place, plan)
     if current.claim is not None:
         await backup_schedule.ensure(world, current.claim, current.cause)
+    await archiving.advance(world, current)
     if current.change is not None and current.change.reason == "MoveNotSupported":
         raise Blocked(current.change.reason, current.change.message)
     if current.unmoved is not None and not isinstance(current.unmoved, Retry):
@@ -166,7 +169,8 @@ async def _settle(world: World, current: Pass, binding: Binding) -> Standing:
     """The contract as it stands by the Plan the Tenant is on, and the course that follows from it."""
     tenant = current.tenant
     current.standing = standing = await contract.settle_contract(world, tenant, current.claim, binding)
-    exists = current.claim is not None and current.claim.plan_name is not None
+    claim = current.claim
+    exists = claim is not None and claim.plan_name is not None and not archiving.archived(claim)
     current.course = course(standing.phase, standing.because, exists=exists, holds=holds_of(tenant))
     stop = current.course.build and current.course.stopped
     mass_change.contract_settled(world, tenant, current.claim, stop=stop, since=standing.times.suspended)
@@ -204,5 +208,6 @@ def _wake(world: World, current: Pass) -> datetime | None:
         resync = timedelta(seconds=tenant_report.SHOWN_AFTER)
     infra, moves = infrastructure.wake(world, current.claim), move.wake(world, current)
     grace = current.storage.until if current.storage is not None else None
-    others = (grace, backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
+    retained = archiving.wake(world, current)
+    others = (grace, retained, backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
     return schedule.wake_at(world.now(), resync, deadline, infra, moves, *others)

@@ -301,11 +301,11 @@ def test_what_comes_next_is_said_with_its_time_and_its_reason():
     assert (coming.phase, coming.time, coming.because) == ("PastDue", at(30), "unpaid since 2026-03-31T12:00:00Z")
 
 
-def test_a_destruction_to_come_says_what_it_waits_for():
+def test_a_destruction_to_come_says_when_and_why():
     coming = subscription_status(subscription(), standing(OWING, 40), "uid-acme", None, at(40)).next
     assert coming is not None
     assert coming.phase == "Archived"
-    assert "does not archive" in (coming.because or "")
+    assert coming.because == "30 days of retention end"
 
 
 def test_nothing_comes_next_where_nothing_does():

@@ -50,8 +50,9 @@ def test_what_json_cannot_say_is_hashed_as_text():
 
 
 DESTRUCTIVE = {
-    ("deletion.py", "DELETIONS.action"),
-    ("deletion.py", "action"),  # the deletion of what a deleted Tenant left
+    ("archiving.py", "DELETIONS.action"),  # the final backup of an archived tenant
+    ("dropping.py", "DELETIONS.action"),
+    ("dropping.py", "action"),  # the deletion of what a deleted or archived Tenant left
     ("backup.py", "backup.remove"),
     ("restore_steps.py", "DELETIONS.action"),  # what a restore replaced
     ("restore_steps.py", "action"),  # the tenant is shut out; of shared tables its rows are exchanged
@@ -76,6 +77,8 @@ DEPENDS = {
 }
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
+    ("archiving.py", "subscription.notice"),
+    ("archiving.py", "tenantRestore.create"),
     ("backup.py", "backup.take"),
     ("restore_steps.py", "restore.abandon"),  # a copy that was never in anybody's place
     ("restore_steps.py", "restore.prepare"),
