@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS pb.journal (
   seq bigint NOT NULL,
   time timestamptz NOT NULL,
   role text NOT NULL,
-  kind text NOT NULL CHECK (kind IN ('opened', 'call', 'decision', 'approval', 'compensation', 'closed')),
+  kind text NOT NULL CHECK (kind IN ('opened', 'call', 'decision', 'approval', 'compensation', 'expired', 'closed')),
   step text,
   collection text,
   operation text,
