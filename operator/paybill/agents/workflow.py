@@ -86,9 +86,7 @@ class Step(ApiModel):
     trusted: Annotated[tuple[FieldName, ...], Field(max_length=100, json_schema_extra=list_set())] = ()
     """Arguments that no text of a stranger may fill."""
     out: (
-        Annotated[
-            dict[str, Annotated[tuple[Constant, ...], Field(min_length=1, max_length=50)]], Field(max_length=20)
-        ]
+        Annotated[dict[str, Annotated[tuple[Constant, ...], Field(min_length=1, max_length=50)]], Field(max_length=20)]
         | None
     ) = None
     """What a decision says: each field is one of these values."""
