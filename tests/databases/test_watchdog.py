@@ -15,7 +15,7 @@ from paybill.isolation.watchdog import Bounds, Watchdog
 from paybill.lifecycle.watchdog import Limits
 from tests.cluster.waiting import until
 from tests.databases.servers import kinds
-from tests.databases.tenancy import Tenant
+from tests.databases.tenancy import Tenant, quick_verifier
 
 CORNERS = pytest.mark.parametrize("at", [kinds()[0], kinds()[-1]], indirect=True, ids=["first", "last"])
 """Two servers stand for all where it is about the decision: a superuser on 18, a cloud's administrator on 15."""
@@ -202,3 +202,19 @@ async def test_what_a_managed_administrator_may_not_end_is_said(at, watchdog, ac
             await until(run.over)
     finally:
         at.run("REVOKE pg_read_all_stats, pg_signal_backend FROM cloud")
+
+
+@CORNERS
+async def test_an_agents_login_is_held_to_its_tenants_limits(at, watchdog, acme):
+    login = f"pba_{acme.id}_a_bot-1"
+    at.run(f"CREATE ROLE \"{login}\" LOGIN PASSWORD '{quick_verifier('x')}' IN ROLE {acme.pool.name}")
+    session = psycopg.connect(
+        host="127.0.0.1", port=at.port, dbname=acme.pool.name, user=login, password="x", autocommit=True
+    )
+    with contextlib.closing(session):
+        session.execute("BEGIN")
+        breach = await found(watchdog, acme, TIGHT)
+        assert (breach.rule, breach.session.login) == ("IdleInTransaction", login)
+        assert await watchdog.end(breach, TIGHT, BOUNDS)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")

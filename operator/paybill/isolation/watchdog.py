@@ -8,6 +8,7 @@ same membership lets it cancel and terminate. So nothing of it lasts, and a cras
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -36,6 +37,11 @@ _STRONG: Final = (
 )  # fmt: skip
 """Modes that SELECT, INSERT, UPDATE and DELETE never take on a table."""
 
+_LOGINS: Final = "^(pb_[0-9a-z]{8}_(app|ro|mig)_[ab]|pba_[0-9a-z]{8}_a_[-a-z0-9]+)$"
+"""The logins that tenants, and their agents, have of their own; those of jobs, backups and moves are none of them."""
+_TENANT: Final = "^pba?_([0-9a-z]{8})_"
+_LOGIN: Final = re.compile(r"pb(a?)_([0-9a-z]{8})_([a-z]+)_")
+
 _QUERY: Final = r"""
 WITH seen AS MATERIALIZED (SELECT * FROM pg_stat_activity),
 room AS MATERIALIZED (
@@ -54,7 +60,7 @@ keeps AS MATERIALIZED (
   SELECT keeper.pid, max(w.seconds) AS seconds
     FROM waiting w CROSS JOIN LATERAL unnest(w.keepers) AS blocker (pid)
     JOIN seen keeper ON keeper.pid = blocker.pid JOIN seen waiter ON waiter.pid = w.pid
-   WHERE substr(keeper.usename, 1, 12) IS DISTINCT FROM substr(waiter.usename, 1, 12)
+   WHERE substring(keeper.usename FROM %(tenant)s) IS DISTINCT FROM substring(waiter.usename FROM %(tenant)s)
    GROUP BY keeper.pid)
 SELECT room.missing, s.pid, s.usename::text, COALESCE(h.work, ''), s.backend_start IS NULL, s.state,
        EXTRACT(epoch FROM clock_timestamp() - s.query_start)::float8,
@@ -63,7 +69,7 @@ SELECT room.missing, s.pid, s.usename::text, COALESCE(h.work, ''), s.backend_sta
        COALESCE(h.locks_table, false), COALESCE(k.seconds, 0)::float8
   FROM room
   LEFT JOIN (seen s LEFT JOIN held h ON h.pid = s.pid LEFT JOIN keeps k ON k.pid = s.pid)
-    ON s.usename ~ '^pb_[0-9a-z]{8}_(app|ro|mig)_[ab]$'
+    ON s.usename ~ %(logins)s
    AND (h.work IS NOT NULL OR room.missing > 0) AND (%(pids)s::int[] IS NULL OR s.pid = ANY(%(pids)s))
 """
 """What is missing to the reserve of connections, and each tenant's session with a transaction; all when some miss."""
@@ -176,19 +182,27 @@ class Watchdog:
 
 
 async def _rows(session: Session, pids: list[int] | None) -> tuple[list[Watched], int]:
-    values = {"pids": pids, "strong": list(_STRONG), "least": LEAST_RESERVE, "share": RESERVE}
+    values = {
+        "logins": _LOGINS,
+        "tenant": _TENANT,
+        "pids": pids,
+        "strong": list(_STRONG),
+        "least": LEAST_RESERVE,
+        "share": RESERVE,
+    }
     rows = await (await session.execute(SQL(_QUERY), values)).fetchall()
     return [_watched(*row[1:]) for row in rows if row[1] is not None], int(rows[0][0])
 
 
 def _watched(pid: int, login: str, work: str, hidden: bool, state: str | None, *ages: Any) -> Watched:
     query, transaction, changed, locks_table, keeps_waiting = ages
+    of_agent, tenant, kind = _LOGIN.match(login).groups()  # type: ignore[union-attr]  # the query asks for no others
     paused = state is not None and state.startswith("idle in transaction")
     return Watched(
         pid=pid,
-        tenant=login[3:11],
+        tenant=tenant,
         login=login,
-        kind=login[12:-2],
+        kind="agent" if of_agent else kind,
         work=work,
         hidden=hidden,
         statement=query if state in ("active", "fastpath function call") else None,

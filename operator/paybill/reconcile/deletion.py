@@ -184,5 +184,6 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
     await dropping.drop(world, claim, scope, end)
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)
+    world.verifiers.pop(tenant_id, None)
     world.brakes.cell(claim.cell).gone(tenant_id)
     return None
