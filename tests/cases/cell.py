@@ -47,6 +47,11 @@ def _bucket(reason: str, message: str | None, **bucket: Any) -> Case:
     return _backup(reason, message, type="Bucket", bucket={**_BUCKET, **bucket})
 
 
+def _pooler(reason: str, message: str | None, **fields: Any) -> Case:
+    where = {"host": "paybill-pooler.paybill-system.svc", "adminSecretRef": {"name": "pooler", "key": "uri"}}
+    return _case(reason, message, pooler={**where, **fields})
+
+
 CASES = (
     _backup("backups in a folder", None, type="Directory"),
     _bucket("backups in a bucket", None, prefix="eu/west", region="eu-west-1", endpoint="http://minio:9000"),
@@ -81,6 +86,11 @@ CASES = (
     _server("a Secret's name with a slash", "must be a DNS label",
             adminSecretRef={"name": "kube-system/x", "key": "x"}),
     _server("no room", None, capacity={"rows": 0, "schemas": 0, "databases": 0}),
+    _pooler("a pooler", None),
+    _pooler("a pooler at an address", None, host="fd00::7", port=5432, poolMode="Transaction", tls="Required"),
+    _pooler("a pooler with a path", "should match", host="/var/run/pgbouncer"),
+    _pooler("a pooler of two hosts", "should match", host="a,b"),
+    _pooler("a pooler that pools by statement", 'Unsupported value: "Statement"', poolMode="Statement"),
     _server("room for data and sessions", None, capacity={"storage": "500Gi", "connections": 400}),
     _server("room for no amount of data", "must be a Kubernetes quantity", capacity={"storage": "much"}),
     _server("less than no room", "should be greater than or equal to 0", capacity={"schemas": -1}),

@@ -14,7 +14,9 @@ from paybill import __version__
 from paybill.cli.admission import admission
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
+from paybill.desired import names
 from paybill.desired.job import OperationPods, build, pods_of
+from paybill.desired.pooler import DATABASES, RULES, USERS
 from paybill.settings import Settings, from_environment
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError, Object, of_kind, the
 
@@ -89,7 +91,7 @@ def test_one_of_the_values_files_says_something_else_for_every_value() -> None:
 def test_everything_that_is_set_arrives(helm: Helm) -> None:
     values = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
     objects = helm.template(values)
-    assert {obj["kind"] for obj in objects} == {"Deployment", "Service", "ServiceMonitor"}
+    assert {obj["kind"] for obj in objects} == {"ConfigMap", "Deployment", "Service", "ServiceMonitor"}
     template, deployment = pod(objects), the(objects, "Deployment", "paybill-operator")
     assert deployment["spec"]["replicas"] == 2
     assert deployment["metadata"]["labels"]["team"] == "platform"
@@ -111,6 +113,25 @@ def test_everything_that_is_set_arrives(helm: Helm) -> None:
     secret = next(volume["secret"] for volume in spec["volumes"] if volume["name"] == "control-database")
     assert secret["secretName"] == "registry-database"
     assert secret["items"] == [{"key": "dsn", "path": "uri"}]
+
+
+def test_a_pooler_is_made_when_it_is_asked_for_and_mounts_what_the_operator_writes(helm: Helm) -> None:
+    assert not any(obj["metadata"]["name"] == "paybill-pooler" for obj in helm.template())
+    values = {"pooler": {"enabled": True, "cell": "eu", "image": {"repository": "pgbouncer", "tag": "1.24.1"}}}
+    objects = helm.template(values)
+    spec = the(objects, "Deployment", "paybill-pooler")["spec"]["template"]["spec"]
+    (main,) = spec["containers"]
+    assert main["image"] == "pgbouncer:1.24.1"
+    secret = next(volume["secret"] for volume in spec["volumes"] if "secret" in volume)
+    assert secret["secretName"] == names.pooler("eu")
+    config = the(objects, "ConfigMap", "paybill-pooler")["data"]["pgbouncer.ini"]
+    for file in (DATABASES, USERS, RULES):
+        assert f"/etc/pgbouncer/paybill/{file}\n" in config
+    operator = the(objects, "NetworkPolicy", "paybill-operator")["spec"]["egress"]
+    assert any({"protocol": "TCP", "port": 6432} in rule["ports"] for rule in operator)
+    for lacking in ({"cell": ""}, {"image": {"repository": ""}}):
+        with pytest.raises(HelmError, match="pooler"):
+            helm.template({"pooler": {**values["pooler"], **lacking}})
 
 
 def test_an_image_is_named_by_the_charts_version_unless_a_tag_says_otherwise(helm: Helm) -> None:

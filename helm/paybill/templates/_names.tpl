@@ -71,6 +71,17 @@ app.kubernetes.io/component: operation
 {{- toJson $pods -}}
 {{- end }}
 
+{{/* What selectors pick the pooler's pod by. */}}
+{{- define "paybill.poolerSelectorLabels" -}}
+app.kubernetes.io/name: paybill
+app.kubernetes.io/component: pooler
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "paybill.poolerLabels" -}}
+{{- toYaml (merge (include "paybill.poolerSelectorLabels" . | fromYaml) (include "paybill.labels" . | fromYaml)) }}
+{{- end }}
+
 {{/* What selectors pick the webhook receiver's pods by. */}}
 {{- define "paybill.webhookSelectorLabels" -}}
 app.kubernetes.io/name: paybill

@@ -51,6 +51,21 @@ class Server(ApiModel):
     """How many tenants it takes."""
 
 
+class Pooler(ApiModel):
+    """A PgBouncer in front of the cell's shared servers, whose aliases and logins Paybill keeps."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern="^[A-Za-z0-9]([-.:A-Za-z0-9]*[A-Za-z0-9])?$")]
+    """Where the tenants' apps reach it: a host name or an address."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 6432
+    """Its port."""
+    tls: Literal["Disabled", "Preferred", "Required"] = "Preferred"
+    """What the apps are told of TLS towards it."""
+    admin_secret_ref: SecretKeyReference
+    """The URI of its console (database pgbouncer), in the operator's own namespace."""
+    pool_mode: Literal["Session", "Transaction"] = "Session"
+    """Transaction: a server's session serves whoever's transaction is next. A move pauses the tenant only then."""
+
+
 class Approval(ApiModel):
     """Whether changes of infrastructure need a person."""
 
@@ -148,6 +163,8 @@ class CellSpec(ApiModel):
     """What the engine logs in with; absent: nothing. Ambient credentials are never used."""
     servers: tuple[Server, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
     """Shared Postgres servers."""
+    pooler: Pooler | None = None
+    """A PgBouncer in front of the shared servers; absent: apps connect to the servers themselves."""
     approval: tuple[Approval, ...] = Field(default=(), max_length=3, json_schema_extra=list_map("model"))
     """Which changes of infrastructure need a person, by isolation model."""
     limits: CellLimits = Field(default_factory=CellLimits)

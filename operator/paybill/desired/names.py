@@ -93,6 +93,11 @@ def binding(tenant_id: str) -> str:
     return f"t-{tenant_id}-db"
 
 
+def pooler(cell: str) -> str:
+    """The Secret in the operator's namespace with what the PgBouncer of a cell is configured with."""
+    return f"paybill-pooler.{cell}"
+
+
 def own_server(tenant_id: str) -> str:
     """What a tenant's own database server is called where shared ones have the name that their Cell gives them."""
     return f"own-{tenant_id}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from datetime import datetime, timedelta
 
 from paybill.api import conditions as c
 from paybill.api.cell import Cell, CellStatus, Server, ServerIsolation, ServerStatus
-from paybill.api.failures import Failure, Invalid, Retry
-from paybill.desired.resource import Key
+from paybill.api.failures import Failure, Retry
 from paybill.lifecycle.placement import capacity
 from paybill.reconcile import (
+    admin_uri,
     budget,
     isolation,
     isolation_report,
@@ -19,6 +18,7 @@ from paybill.reconcile import (
     metering,
     migration_sources,
     migrations,
+    pooler,
     rebalance,
     report,
     strays,
@@ -59,6 +59,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if cause != DUE:
         budget.wake_line(world, name)
         _wake_unplaced(world, cell)
+        pooler.cell_changed(world, cell)
     fleet, migrated = await migrations.look(world, cell)
     status = _status(world, cell, failure, migrated).model_copy(update={"migrations": fleet})
     if await report.write_status(world, cell, status):
@@ -79,7 +80,10 @@ async def _server(world: World, cell: Cell, spec: Server, *, deep: bool) -> None
     observing = world.brakes.halt.observing
     if observing and not here:
         refuse_unless_acting(world, "server.attach", cell=name)
-    attached = await world.servers.attach(name, spec, await _dsn(world, cell, spec), make=not observing)
+    whose = f"server {spec.name} of Cell {name}"
+    attached = await world.servers.attach(
+        name, spec, await admin_uri.read(world, spec.admin_secret_ref, whose), make=not observing
+    )
     if attached is not known:
         changed = here
     elif not attached.reachable:
@@ -115,32 +119,6 @@ def _take_up_check(world: World, cell: Cell, attached: Attached) -> None:
 def _told(cell: Cell, server: str) -> ServerIsolation | None:
     told = next((one for one in cell.status.servers if one.name == server), None)
     return told.isolation if told is not None else None
-
-
-async def _dsn(world: World, cell: Cell, spec: Server) -> str:
-    """The administrator's URI, from the operator's own namespace only."""
-    reference = spec.admin_secret_ref
-    key = Key("Secret", world.settings.namespace, reference.name)
-    secret = await world.cluster.get(key)
-    value = ((secret or {}).get("data") or {}).get(reference.key)
-    if value is None:
-        what = "does not exist" if secret is None else f"has no key {reference.key}"
-        raise Invalid(
-            "SecretMissing",
-            f"server {spec.name} of Cell {cell.metadata.name}: {key} {what}: put the administrator's URI there",
-        )
-    try:
-        uri = base64.b64decode(value).decode().strip()
-    except ValueError:
-        uri = ""
-    if not uri:
-        # Without a word of where to go libpq would use whatever this machine has for a default.
-        raise Invalid(
-            "BadDsn",
-            f"server {spec.name} of Cell {cell.metadata.name}: key {reference.key} of {key} is empty or no text: put "
-            "the administrator's URI there",
-        )
-    return uri
 
 
 async def _detach_removed(world: World, cell: Cell) -> None:
@@ -199,6 +177,7 @@ def _status(world: World, cell: Cell, failure: Failure | None, migrated: Fact) -
         strays.condition(world, name),
         migrated,
         *isolation_report.cell_facts(world, cell),
+        pooler.condition(world, cell),
     )
     return CellStatus(
         observed_generation=cell.metadata.generation,

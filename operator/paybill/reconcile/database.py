@@ -18,7 +18,7 @@ from paybill.desired import handover, sql_names
 from paybill.desired.database import TenantDatabase, degraded, differences, judged, narrows
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.phases import Access
-from paybill.reconcile import objects, suspension
+from paybill.reconcile import objects, pooler, suspension
 from paybill.reconcile.queue import Work
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, take
@@ -38,7 +38,7 @@ class Credentials:
     async def known(self, *, fresh: bool) -> Mapping[str, str]:
         """Login → password. ``fresh``: the tenant's namespace was made a moment ago, so its Secret cannot exist."""
         if self._passwords is None:
-            kept = await self._from_secrets(fresh=fresh)
+            kept = {**self._world.held.get(self._site.claim.id, {}), **await self._from_secrets(fresh=fresh)}
             found = {login: kept[login] for login in self._logins if login in kept}
             found = {login: password for login, password in found.items() if await self._fits(login, password)}
             self.made = frozenset(login for login in self._logins if login not in found)
@@ -88,7 +88,11 @@ def binding_secrets(world: World, site: Site, passwords: Mapping[str, str]) -> l
     app = logins.pop("app")
     provider = {kind: (login, passwords[login]) for kind, login in logins.items() if login in passwords}
     return [
-        handover.binding(site.identity, site.namespace, handover.binding_data(endpoint, app, passwords.get(app, ""))),
+        handover.binding(
+            site.identity,
+            site.namespace,
+            handover.binding_data(pooler.endpoint(world, site), app, passwords.get(app, "")),
+        ),
         handover.provider_binding(site.identity, world.settings.namespace, handover.provider_data(endpoint, provider)),
     ]
 
@@ -222,7 +226,7 @@ async def secrets_stand(world: World, site: Site) -> bool:
             return False
         if index == 0 and found["metadata"]["resourceVersion"] != site.claim.binding_version:
             return False
-        if index == 0 and any(told.get(name) != value for name, value in _address(site).items()):
+        if index == 0 and any(told.get(name) != value for name, value in _address(world, site).items()):
             return False
     return True
 
@@ -236,9 +240,9 @@ def _usernames(site: Site) -> dict[str, str]:
     }
 
 
-def _address(site: Site) -> dict[str, str]:
+def _address(world: World, site: Site) -> dict[str, str]:
     """Where the Secret must say the server is."""
-    endpoint = site.attached.endpoint
+    endpoint = pooler.endpoint(world, site)
     return {"host": endpoint.host, "port": str(endpoint.port), "database": endpoint.database}
 
 

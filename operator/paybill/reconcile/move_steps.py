@@ -17,7 +17,7 @@ from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.move import Mode
 from paybill.moves import archive, closing, leaving, replication, shape, shared, target, verification
 from paybill.moves.job import Job
-from paybill.reconcile import infrastructure, move_server
+from paybill.reconcile import infrastructure, move_server, pooler
 from paybill.reconcile.database import Credentials
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, ask, take
@@ -110,6 +110,7 @@ async def cut_over(moving: Moving) -> None:
         # An earlier attempt may have left rows there: it is made anew, while nobody waits.
         await _again_empty(moving)
     try:
+        await pooler.pause(moving.world, moving.site)
         close = Step(action="move.close", target=moving.target, act=lambda: closing.close(job), destructive=True)
         await moving.take(close)
         place = await _bring(moving, mode)

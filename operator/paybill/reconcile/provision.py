@@ -14,12 +14,12 @@ from typing import Any
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.plan import PlanSpec
-from paybill.desired import handover, namespace, network, quota, rbac
+from paybill.desired import handover, namespace, network, quota, rbac, sql_names
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
-from paybill.reconcile import objects, rotation, suspension, tenant_migrations
+from paybill.reconcile import objects, pooler, rotation, suspension, tenant_migrations
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import (
     Credentials,
@@ -75,7 +75,9 @@ async def bring(
     if not owners and not site.shared:
         await _remove_owners(world, site)
     give = rotation.switch if site.filled else hand_over
+    await _behind_pooler(world, site, plan, course, credentials, handing=not stand, fresh=fresh)
     binding = None if stand else await patiently(lambda: give(world, site, credentials, fresh=fresh))
+    world.held.pop(site.claim.id, None)
     if not stand:
         believe_passwords(world, site, logins)
     if site.shared and site.tenant.spec.owners:
@@ -85,6 +87,19 @@ async def bring(
             "tenants' Secrets: remove spec.owners, or choose a Plan with compute Namespace",
         )
     return Provisioned(degraded=degraded, binding=binding)
+
+
+async def _behind_pooler(
+    world: World, site: Site, plan: PlanSpec, course: Course, credentials: Credentials, *, handing: bool, fresh: bool
+) -> None:
+    """Say what the tenant's alias should be, and before its address is handed out have it proved."""
+    alias = await pooler.say(world, site, site.database(plan, Access.FULL).connections, handing=handing)
+    if handing and alias is not None:
+        login = sql_names.role(site.claim.id, f"app_{site.logins.app.handed}")
+        passwords = await credentials.known(fresh=fresh)
+        # The next pass would make others, which the pooler would have to read first, and so on.
+        world.held[site.claim.id] = passwords
+        await pooler.require(world, site, alias, login, passwords[login], open_=not course.stopped)
 
 
 def _entitlements(site: Site, course: Course, standing: Standing, granted: tuple[Entitlement, ...]) -> dict[str, Any]:
@@ -187,12 +202,12 @@ async def _pool_namespace(world: World, site: Site) -> bool:
 
 def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What bounds the tenant's namespace, and the quota among it."""
-    endpoint = site.attached.endpoint
+    reached = {(one.host, one.port) for one in (site.attached.endpoint, pooler.endpoint(world, site))}
     since = quota.stopped_since(suspension.quota_row(world, site))
     bound = quota.build(site.identity, plan.limits.quota, state, since)
     others = [
         quota.build_limits(site.identity),
-        network.build(site.identity, plan.network, [(endpoint.host, endpoint.port)]),
+        network.build(site.identity, plan.network, sorted(reached)),
         rbac.service_account(site.identity),
         _operator_binding(world, site),
     ]

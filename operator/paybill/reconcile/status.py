@@ -64,6 +64,7 @@ BILLED_AS_DECLARED = "BilledAsDeclared"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
 STORAGE_WITHIN_LIMIT = "StorageWithinLimit"
+POOLER_READY = "PoolerReady"
 
 
 @dataclass(frozen=True, kw_only=True)

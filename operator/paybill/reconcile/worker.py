@@ -25,6 +25,7 @@ from paybill.reconcile import (
     metrics,
     plan,
     pool_migrations,
+    pooler,
     restore,
     tenant,
     watchdog,
@@ -69,6 +70,7 @@ RECONCILES: dict[str, Reconcile] = {
     "TenantRestore": restore.reconcile,
     MASS_CHANGE: mass_change.reconcile,
     isolation.ISOLATION: isolation.reconcile,
+    pooler.POOLER: pooler.reconcile,
     watchdog.WATCHDOG: watchdog.reconcile,
 }
 

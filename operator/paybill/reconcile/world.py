@@ -6,7 +6,7 @@ Made once by app.py and handed to every reconcile. Nothing in it decides anythin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from paybill.settings import Settings
 if TYPE_CHECKING:
     from paybill.reconcile.migration_sources import Sources
     from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
+    from paybill.reconcile.pooler import Pooling
 
 
 def utcnow() -> datetime:
@@ -82,6 +83,10 @@ class World:
     """Per Plan, the revision being rolled out and the ids of the tenants that may move to it now."""
     members: Members = field(default_factory=Members)
     """Per Plan, its tenants at the last count."""
+    held: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Per tenant id, new passwords by login that wait to be handed out until a pooler knows them; in memory only."""
+    pooling: dict[str, Pooling] = field(default_factory=dict)
+    """Per Cell, what is known of its pooler."""
     used: dict[str, int] = field(default_factory=dict)
     """Per tenant id, the bytes of data at its last measure, by whichever leader."""
     ready: dict[str, bool] = field(default_factory=dict)
