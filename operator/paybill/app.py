@@ -43,6 +43,7 @@ from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
 from paybill.reconcile import (
+    backup_metrics,
     cell,
     fencing,
     isolation_report,
@@ -57,6 +58,7 @@ from paybill.reconcile import (
     worker,
 )
 from paybill.reconcile.backup_jobs import BackupJobs
+from paybill.reconcile.backup_metrics import BackupCollector
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.jobs import Jobs
 from paybill.reconcile.migration_sources import Sources
@@ -157,7 +159,9 @@ async def _lead(
         lambda: isolation_report.samples(world),
         lambda: metering.samples(world) if settings.tenant_metrics else (),
     )
+    backups = BackupCollector(lambda: backup_metrics.samples(world), each=settings.tenant_metrics)
     metrics.REGISTRY.register(collector)
+    metrics.REGISTRY.register(backups)
     world.audit.start()
     try:
         async with asyncio.TaskGroup() as group:
@@ -182,6 +186,7 @@ async def _lead(
         leading.clear()
         metrics.LEADING.set(0)
         metrics.REGISTRY.unregister(collector)
+        metrics.REGISTRY.unregister(backups)
         await world.jobs.close()
         await world.audit.close()
         await world.servers.close()

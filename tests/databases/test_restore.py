@@ -11,7 +11,7 @@ from paybill.backups.store import DirectoryStore
 from tests.databases.backing import KEYRING, LONGEST, data_file, no_fence, take
 from tests.databases.tenancy import provision
 
-STEPS = ("clear", "scratch", "rename", "create", "copy", "compare", "scrub", "switch", "switched", "finish")
+STEPS = ("clear", "scratch", "rename", "create", "copy", "compare", "scrub", "switch", "close", "switched", "finish")
 
 
 class Killed(BaseException):
@@ -30,7 +30,6 @@ def restore_of(tenant, folder, known, **options) -> Restore:
 async def carry_out(tenant, restore: Restore) -> None:
     """As the reconcile does it: logins are closed only for the exchange."""
     await restoring.prepare(restore)
-    await restoring.close(restore)
     await restoring.switch(restore)
     await tenant.ensure(access="Full")
     await restoring.finish(restore)

@@ -20,6 +20,7 @@ from paybill.cluster.breaker import ApiBreaker
 from paybill.engines import pod
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile import infrastructure_report, jobs, metrics, move_report, runners, servers, status
+from paybill.reconcile.backup_metrics import BackupCollector, BackupSample
 
 ROOT = Path(__file__).parents[2]
 CODE = ROOT / "operator" / "paybill"
@@ -176,6 +177,8 @@ def families() -> Iterator[Metric]:
         lambda: [sample], lambda: 0, ApiBreaker, lambda: stacks, lambda: [logins], lambda: [server], lambda: [used]
     )
     yield from collector.collect()
+    backup = BackupSample(cell="local", tenant="acme", age_seconds=0.0)
+    yield from BackupCollector(lambda: [backup], each=True).collect()
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:

@@ -56,6 +56,7 @@ async def close(restore: Restore) -> None:
 
     Raises ``Retry("SessionsStillOpen" | "RestoreWaits")``; the logins are closed then all the same.
     """
+    restore.reached("close")
     target = restore.target
     prepared = await shut(target.server, target.pool, target.tenant, restore.fence)
     if prepared:
@@ -64,7 +65,7 @@ async def close(restore: Restore) -> None:
 
 
 async def switch(restore: Restore) -> None:
-    """Exchange what the tenant has for what was prepared; its logins are closed and its sessions ended.
+    """Close the tenant's logins, and exchange what it has for what was prepared; they stay closed behind it.
 
     One transaction: before it everything is as it was, after it everything is as in the backup.
     """
@@ -72,8 +73,9 @@ async def switch(restore: Restore) -> None:
         return
     restore.reached("switch")
     if restore.target.rows:
-        await restore_rows.switch(restore)
+        await restore_rows.switch(restore, lambda: close(restore))
     else:
+        await close(restore)
         await restore_schema.switch(restore)
     restore.reached("switched")
 

@@ -1,7 +1,7 @@
 """Exchanges one tenant's rows of shared tables for those of a backup, within a transaction of the tenant's own login.
 
 Row security stands between this login and everybody else's rows, so a mistake here is the tenant's alone. Foreign keys
-say in which order rows can go and come; nobody wrote that order down, so what is refused waits for the next turn.
+say in which order rows can go and come; where they go in a circle, what is refused waits for the next turn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 from paybill.api.failures import Blocked
 from paybill.backups import ledger, logins
 from paybill.backups.manifest import Ledger, Manifest, Table
+from paybill.backups.programs import Login
 from paybill.backups.proof import refuse_different
 from paybill.backups.restoring import Restore, scratch_of, scrubbed, writer
 from paybill.databases.places import Session
@@ -32,14 +33,28 @@ SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.ind
  WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY a.attnum
 """
 
+_REFERENCES: Final = """
+SELECT c.relname::text, t.relname::text FROM pg_constraint k
+  JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
+ WHERE k.connamespace = to_regnamespace(%s) AND k.contype = 'f' AND k.conrelid <> k.confrelid
+"""
+
 Turn = Callable[[], Awaitable[Any]]
 
 
-async def switch(restore: Restore) -> None:
-    """Exchange the tenant's rows, compare and scrub them, and commit all of it or nothing."""
+async def switch(restore: Restore, close: Callable[[], Awaitable[None]]) -> None:
+    """Exchange the tenant's rows, compare and scrub them, and commit all of it or nothing.
+
+    ``close`` shuts the tenant out; it comes when the backup lies beside, so that nobody waits for that.
+    """
+    async with scratch_of(restore) as scratch:
+        await close()
+        await _exchanged(restore, scratch)
+
+
+async def _exchanged(restore: Restore, scratch: Login) -> None:
     target = restore.target
     async with (
-        scratch_of(restore) as scratch,
         writer(restore, "rw") as login,
         logins.session(target.server, scratch) as source,
         logins.session(target.server, login, read_only=False) as session,
@@ -77,15 +92,27 @@ async def exchange(source: Session, session: Session, known: Manifest, tenant: s
     Both sessions are in transactions; nothing is committed here. Raises ``Blocked("RestoreUnfit")`` when foreign keys
     let no order work.
     """
-    tables = [table.name for table in known.ledger.tables]
+    tables = await _referenced_first(session, [table.name for table in known.ledger.tables])
     with session.patiently(ledger.LONGEST), source.patiently(ledger.LONGEST):
-        await _in_turns(session, [_deleting(session, name, tenant) for name in tables], tenant)
+        await _in_turns(session, [_deleting(session, name, tenant) for name in reversed(tables)], tenant)
         turns: list[Turn] = []
         for name in tables:
             turns += [_inserting(session, name, columns, text, tenant)
                       for columns, text in await _batches(source, known.schema_name, name)]  # fmt: skip
         await _in_turns(session, turns, tenant)
-        return tuple([await _expected(source, session, known.schema_name, name, tenant) for name in tables])
+        return tuple([await _expected(source, session, known.schema_name, name, tenant) for name in sorted(tables)])
+
+
+async def _referenced_first(session: Session, tables: list[str]) -> list[str]:
+    """The tables with those that others refer to before these, as far as there is such an order."""
+    found = await _rows(session, _REFERENCES, [ROWS_SCHEMA])
+    needs = {table: {to for of, to in found if of == table and to in tables} for table in sorted(tables)}
+    ordered: list[str] = []
+    while len(ordered) < len(tables):
+        left = [table for table in needs if table not in ordered]
+        free = [table for table in left if needs[table] <= set(ordered)]
+        ordered += free or left  # of those in a circle each waits for its turn
+    return ordered
 
 
 async def _in_turns(session: Session, turns: Sequence[Turn], tenant: str) -> None:

@@ -22,7 +22,7 @@ from paybill.backups.manifest import Manifest
 from paybill.backups.proof import prove
 from paybill.control.claims import Claim
 from paybill.desired import names
-from paybill.reconcile import backup_schedule, backup_store, own_place, report
+from paybill.reconcile import backup_schedule, backup_store, metrics, own_place, report
 from paybill.reconcile.backup_jobs import Progress
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
@@ -177,6 +177,7 @@ async def _end(world: World, backup: TenantBackup, task: asyncio.Task[Any]) -> d
         }
     )
     await _tell(world, backup, None, done)
+    metrics.BACKUPS.labels("verified").inc()
     await backup_schedule.retain(world, backup.spec.tenant_ref.name, done.tenant_id or "")
     world.queue.add(Work("Tenant", backup.spec.tenant_ref.name), f"TenantBackup/{backup.metadata.name} is verified")
     return backup.spec.expire_time
@@ -188,6 +189,7 @@ async def _failed(world: World, backup: TenantBackup, failure: Failure) -> datet
     if again:
         raise Retry(failure.reason, failure.message, after=15.0 * (status.attempts or 1)) from failure
     logger.warning("TenantBackup %s failed: %s", backup.metadata.name, failure)
+    metrics.BACKUPS.labels("failed").inc()
     over = Blocked(failure.reason, failure.message)
     shown = status.model_copy(update={"failed_time": world.now(), "step": None, "done": None, "attempts": None})
     await _tell(world, backup, over, shown)

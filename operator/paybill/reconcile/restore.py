@@ -19,7 +19,7 @@ from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.migrations import ledger
-from paybill.reconcile import backup_store, report, restore_steps
+from paybill.reconcile import backup_store, metrics, report, restore_steps
 from paybill.reconcile.migrations import cleared
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
@@ -180,6 +180,7 @@ async def _passed(world: World, asked: TenantRestore, ended: Ended) -> datetime 
         case _:
             status = _with(status, {"stage": None})
             await tell(world, asked, None, status, done(asked, status))
+            metrics.RESTORES.labels("restored").inc()
             await report.let_go(world, world.declared.restores.get(asked.metadata.name) or asked)
             return None
     return world.now()
@@ -218,6 +219,7 @@ async def _look(attached: Attached, claim: Claim) -> None:
 async def _failed(world: World, asked: TenantRestore, failure: Failure) -> datetime | None:
     """It is over, and the tenant has what it had."""
     logger.warning("TenantRestore %s failed: %s", asked.metadata.name, failure)
+    metrics.RESTORES.labels("failed").inc()
     over_ = Blocked(failure.reason, failure.message)
     update = {"failed_time": world.now(), "stage": None, "step": None, "done": None, "attempts": None}
     claim = world.registry.by_id(asked.status.tenant_id or "")

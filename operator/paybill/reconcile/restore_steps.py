@@ -85,12 +85,7 @@ def switching(world: World, asked: TenantRestore, found: Wanted, cause: str) -> 
             action=action, target=_target(asked), act=act, inputs=inputs, destructive=True, budget=budget, due=due
         )
 
-    async def exchange(restore: Restore) -> None:
-        if not await restoring.switched(restore):
-            await restoring.close(restore)
-        await restoring.switch(restore)
-
-    return _job(world, found, cause, step, exchange)
+    return _job(world, found, cause, step, restoring.switch)
 
 
 async def finishing(world: World, asked: TenantRestore, cause: str) -> StageJob:
