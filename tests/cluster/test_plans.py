@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from paybill.api.failures import Blocked
+from paybill.cli import plan as plans
+from paybill.cluster.client import Cluster
+from paybill.cluster.session import open_session
+from paybill.lifecycle.plan_changes import differences
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customer, Customers, may_connect
@@ -301,3 +306,48 @@ async def test_what_does_not_change_a_tenant_rolls_nobody(
 
     assert changed["status"]["revision"] == plan["status"]["revision"]
     assert {one.what for one in journal.writes()} == {"patch plans/status"}
+
+
+async def test_a_person_pauses_a_rollout_lets_it_go_on_and_rolls_it_back(
+    api: Api, customers: Customers, control_plane: LocalThread, name: str
+) -> None:
+    made = await several(customers, 3, rollout={"maxUnavailable": "100%"})
+    first = (await api.get("Plan", name) or {})["status"]["revision"]
+    async with open_session(control_plane.kubeconfig) as admin:
+        cluster = Cluster(admin)
+        await plans.order(cluster, name, "paused")
+        await api.edit("Plan", name, {"spec": MORE})
+        found = await customers.until(
+            name, lambda one: one["status"].get("rollout", {}).get("paused") is True, kind="Plan"
+        )
+        second = found["status"]["revision"]
+        assert await allowed_everywhere(api, made) == ["40"] * 3
+
+        await plans.order(cluster, name, None)
+        await until(lambda: _allow(api, made, "50"))
+
+        here, there = [await plans.of_cluster(cluster, f"{name}@{one}") for one in (second, second)]
+        assert differences(here.content, there.content) == []
+        with pytest.raises(Blocked, match="is not kept"):
+            await plans.order(cluster, name, "0123456789")
+
+        # One tenant keeps the former revision, so it can be gone back to.
+        await api.edit("Subscription", made[0].name, {"spec": {"planRef": {"revision": second}}})
+        await api.edit("Plan", name, {"spec": {"limits": {"quota": {**samples.QUOTA, "pods": "60"}}}})
+        await until(lambda: _allow(api, made[1:], "60"))
+        await plans.order(cluster, name, second)
+        await until(lambda: _allow(api, made[1:], "50"))
+        status = (await api.get("Plan", name) or {})["status"]
+        assert status["revision"] not in (first, second)
+        await customers.until(
+            name, lambda one: f"rolled back from {one['status']['revision']}" in condition(one, "Ready")["message"],
+            kind="Plan",
+        )  # fmt: skip
+
+        # The next edit ends the rollback.
+        await api.edit("Plan", name, {"spec": {"limits": {"quota": {**samples.QUOTA, "pods": "70"}}}})
+        await until(lambda: _allow(api, made[1:], "70"))
+
+
+async def _allow(api: Api, customers: list[Customer], pods: str) -> bool:
+    return await allowed_everywhere(api, customers) == [pods] * len(customers)

@@ -27,6 +27,7 @@ COMMANDS = {
     "cancel": "paybill.cli.operations:cancel",
     "move": "paybill.cli.move:move",
     "leftovers": "paybill.cli.operations:leftovers",
+    "plan": "paybill.cli.plan:plan",
     "usage": "paybill.cli.metering:usage",
     "cell": "paybill.cli.cells:cell",
     "halt": "paybill.cli.halt:halt",

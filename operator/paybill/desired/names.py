@@ -44,6 +44,10 @@ MOVE_ANNOTATION = "paybill.dev/move"
 SERVER_ANNOTATION = "paybill.dev/server"
 """On a Tenant: the server of its Cell that its database is to be on."""
 
+ROLLOUT_ANNOTATION = "paybill.dev/rollout"
+"""On a Plan: ``paused`` admits nobody else to its revision; ``<revision>/<other>`` puts the tenants of the one on the
+other, for as long as the Plan's content is the one."""
+
 STORAGE_GRACE_ANNOTATION = "paybill.dev/storage-grace"
 """On a Tenant that keeps all that its Plan gives: the moment (RFC 3339) until which it may write, to tidy up."""
 

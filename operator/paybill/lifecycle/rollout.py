@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -41,6 +41,29 @@ class Wave:
     paused: bool
 
 
+PAUSED = "paused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What a person wants of a rollout: the revision that tenants are to be on, and whether any more may move."""
+
+    target: str
+    paused: bool = False
+
+
+def orders(said: str | None, revision: str, kept: Collection[str]) -> Orders:
+    """What an annotation says of a Plan whose content is ``revision``; ``kept`` are the revisions there are.
+
+    A rollback names what it goes back from, so that the next edit of the Plan ends it. What makes no sense (any more)
+    says nothing.
+    """
+    if said == PAUSED:
+        return Orders(target=revision, paused=True)
+    bad, _, good = (said or "").partition("/")
+    return Orders(target=good if bad == revision and good in kept else revision)
+
+
 def ceiling(max_unavailable: str, total: int) -> int:
     """``"5%"`` (rounded up) or ``"3"`` of ``total`` tenants, at least one."""
     if max_unavailable.endswith("%"):
@@ -48,13 +71,15 @@ def ceiling(max_unavailable: str, total: int) -> int:
     return max(1, int(max_unavailable))
 
 
-def plan_wave(members: Sequence[Member], target: str, *, max_unavailable: str, pause_on_failure: bool) -> Wave:
-    """The tenants admitted to ``target`` now."""
+def plan_wave(
+    members: Sequence[Member], target: str, *, max_unavailable: str, pause_on_failure: bool, stopped: bool = False
+) -> Wave:
+    """The tenants admitted to ``target`` now; none when a person ``stopped`` it."""
     followers = [one for one in members if not one.pinned]
     updated = [one for one in followers if one.revision == target]
     waiting = [one for one in followers if one.revision != target]
     moving = sum(1 for one in updated if not one.ready and not one.failed)
-    paused = pause_on_failure and any(one.failed for one in updated)
+    paused = stopped or (pause_on_failure and any(one.failed for one in updated))
     room = 0 if paused else max(0, ceiling(max_unavailable, len(followers)) - moving)
     movable = (one.id for one in waiting if not one.held)
     first = heapq.nsmallest(room, movable, key=lambda member: order(target, member)) if room else ()

@@ -36,7 +36,7 @@ async def wanted_point(world: World, current: Pass) -> changes.PlanPoint | None:
             inputs=missing["data"],
         )
         await take(world, Scope(cause=current.cause), [step])
-    revision = reference.revision or plan.revision()
+    revision = reference.revision or world.revisions.orders(plan).target
     point = _point(world, reference.name, revision)
     if point is None:
         known = ", ".join(world.revisions.of_plan(reference.name)) or "none"

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from paybill.api.conditions import READY, TRUE
 from paybill.api.plan import Plan, PlanRollout, PlanStatus
-from paybill.lifecycle.rollout import Member, Wave, plan_wave
+from paybill.desired import names
+from paybill.lifecycle.rollout import Member, Orders, Wave, plan_wave
 from paybill.reconcile import report
 from paybill.reconcile.queue import AGAIN, Work
 from paybill.reconcile.status import PLAN_MISSING, Fact, apply_facts, outcome
@@ -25,19 +26,21 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if plan is None or plan.spec.type != "Base":
         return None
     scope = Scope(cause=cause)
-    revision = plan.revision()
     missing = world.revisions.desired(plan)
     if missing is not None:
         act = Step(
             action="plan.keep", target=f"Plan/{name}", act=lambda: world.revisions.keep(missing), inputs=missing["data"]
         )
         await take(world, scope, [act])
+    ordered = world.revisions.orders(plan)
+    revision = ordered.target
     members = world.members.of(world, name)
     wave = plan_wave(
         members,
         revision,
         max_unavailable=str(plan.spec.rollout.max_unavailable),
         pause_on_failure=plan.spec.rollout.pause_on_failure,
+        stopped=ordered.paused,
     )
     edited = world.admitted.get(name, ("",))[0] != revision
     world.admitted[name] = (revision, wave.admitted)
@@ -48,8 +51,8 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         if claim is not None:
             # In the background: a wave may be hundreds, and a new tenant does not wait for them.
             world.queue.add(Work("Tenant", claim.tenant_name), f"Plan/{name} revision {revision}", background=True)
-    await report.write_status(world, plan, _status(world, plan, revision, members, wave))
-    await _forget_unused(world, name, revision, members, scope)
+    await report.write_status(world, plan, _status(world, plan, ordered, members, wave))
+    await _forget_unused(world, name, {revision, plan.revision()}, members, scope)
     return None
 
 
@@ -64,9 +67,9 @@ def _wake_waiting(world: World, name: str, plan: Plan | None) -> None:
             world.queue.add(Work("Tenant", tenant.name), f"Plan/{name} changed", background=claim is not None)
 
 
-async def _forget_unused(world: World, name: str, current: str, members: list[Member], scope: Scope) -> None:
+async def _forget_unused(world: World, name: str, current: set[str], members: list[Member], scope: Scope) -> None:
     """A revision goes only when no tenant is on it and no Subscription pins it."""
-    if set(world.revisions.of_plan(name)) <= {current}:
+    if set(world.revisions.of_plan(name)) <= current:
         return
     used = {one.revision for one in members}
     used |= {subscription.pinned or "" for subscription in world.declared.subscriptions_to(name)}
@@ -78,7 +81,7 @@ async def _forget_unused(world: World, name: str, current: str, members: list[Me
             destructive=True,
         )
         for revision in world.revisions.of_plan(name)
-        if revision != current and revision not in used
+        if revision not in current | used
     ]
     await take(world, scope, steps)
 
@@ -90,20 +93,24 @@ def _dropper(world: World, name: str, revision: str) -> Callable[[], Awaitable[N
     return act
 
 
-def _status(world: World, plan: Plan, revision: str, members: list[Member], wave: Wave) -> PlanStatus:
+def _status(world: World, plan: Plan, ordered: Orders, members: list[Member], wave: Wave) -> PlanStatus:
     """How far the Plan's current revision has come."""
-    now = world.now()
+    now, revision = world.now(), ordered.target
     moving = sum(1 for one in members if one.revision == revision and not one.ready)
     failed = sum(1 for one in members if one.revision == revision and one.failed)
     rolling = wave.updated < wave.total
     before = plan.status.rollout
     started = before.start_time if before is not None and before.revision == revision else now
     message = f"{wave.updated} of {wave.total} tenants are on revision {revision}"
+    if revision != plan.revision():
+        message += f", to which it is rolled back from {plan.revision()}"
+    if ordered.paused and rolling:
+        message += f"; the others wait until the annotation {names.ROLLOUT_ANNOTATION} is removed"
     done = Fact(type=READY, status=TRUE, reason="RolledOut" if not rolling else "RollingOut", message=message)
     facts = outcome(None, done)
     return PlanStatus(
         observed_generation=plan.metadata.generation,
-        revision=revision,
+        revision=plan.revision(),
         tenants=len(members),
         updated=wave.updated,
         rollout=PlanRollout(

@@ -14,6 +14,7 @@ from paybill.cluster.client import Cluster
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.desired.revision import build
+from paybill.lifecycle.rollout import Orders, orders
 
 
 class Revisions:
@@ -41,6 +42,11 @@ class Revisions:
         if (plan.metadata.name, revision) in self._kept:
             return None
         return build(plan, revision, self._namespace, self._installation)
+
+    def orders(self, plan: Plan) -> Orders:
+        """Which revision the Plan's tenants are to be on, and whether its rollout goes on."""
+        said = plan.metadata.annotations.get(names.ROLLOUT_ANNOTATION)
+        return orders(said, plan.revision(), self.of_plan(plan.metadata.name))
 
     async def keep(self, obj: dict[str, Any]) -> None:
         """Write one and mirror it."""

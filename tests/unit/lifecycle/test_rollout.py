@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from paybill.lifecycle.rollout import Member, ceiling, plan_wave
+from paybill.lifecycle.rollout import Member, Orders, ceiling, orders, plan_wave
 
 WAITING = [Member(id=f"t{number}", revision="old", ready=True) for number in range(10)]
 MOVING = Member(id="moving", revision="new", ready=False)
@@ -82,3 +82,29 @@ def test_each_revision_has_its_own_order():
         for revision in ("new", "newer", "newest")
     }
     assert len(set(orders.values())) > 1
+
+
+KEPT = ("aaaaaaaaaa", "bbbbbbbbbb")
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "paused"),
+    [
+        pytest.param(None, "bbbbbbbbbb", False, id="nothing"),
+        pytest.param("paused", "bbbbbbbbbb", True, id="a pause"),
+        pytest.param("bbbbbbbbbb/aaaaaaaaaa", "aaaaaaaaaa", False, id="a rollback from what it is now"),
+        pytest.param("cccccccccc/aaaaaaaaaa", "bbbbbbbbbb", False, id="one that an edit has ended"),
+        pytest.param("bbbbbbbbbb/dddddddddd", "bbbbbbbbbb", False, id="one to what is not kept"),
+        pytest.param("go", "bbbbbbbbbb", False, id="no word of ours"),
+    ],
+)
+def test_what_a_person_orders(said, target, paused):
+    assert orders(said, "bbbbbbbbbb", KEPT) == Orders(target=target, paused=paused)
+
+
+def test_a_rollout_that_a_person_stopped_admits_nobody_and_says_so():
+    members = [Member(id=f"t{number}", revision="old", ready=True) for number in range(5)]
+    wave = plan_wave(members, "new", max_unavailable="100%", pause_on_failure=True, stopped=True)
+    assert (wave.admitted, wave.paused) == (frozenset(), True)
+    there = [Member(id="t", revision="new", ready=True)]
+    assert not plan_wave(there, "new", max_unavailable="1", pause_on_failure=True, stopped=True).paused, "all are there"
