@@ -8,6 +8,7 @@ from collections import Counter
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg.types.json import Jsonb
 
 from paybill.agents.carrying_out import carry_out
@@ -19,6 +20,7 @@ from paybill.agents.runs import close_run, end_step, open_day
 from paybill.agents.watchdog import end_overdue
 from paybill.api.failures import Blocked
 from paybill.audit.links import Head
+from paybill.cli.main import main
 from paybill.desired.database_facts import ServerTraits
 from tests.agents import shop
 from tests.agents.conftest import VERSIONS, administrator, may, new_facts, new_shop, scene_of
@@ -270,6 +272,31 @@ async def test_the_same_policy_and_facts_are_the_same_plan(scene):
     second = plan(shop.policy(), type(facts).model_validate(json.loads(json.dumps(facts.wire()))), shop.TENANT)
     assert first.digest == second.digest
     assert first.all == second.all
+
+
+def test_the_command_finds_what_was_altered_and_what_was_cut_off(at, tmp_path):
+    with new_shop(at) as database:
+        scene = asyncio.run(scene_of(at, database))
+        run = asyncio.run(scene.run(may("get")))
+        with scene.agent(run) as session:
+            session.execute("SELECT pba_support.orders_get('{\"id\": 2}')")
+        binding = tmp_path / "uri"
+        binding.write_text(f"postgresql://postgres@127.0.0.1:{at.port}/{database}\n", encoding="utf-8")
+
+        def said(*words):
+            return CliRunner().invoke(main, ["agents", "verify", str(binding), *words])
+
+        assert said().exit_code == 0
+        assert "2 entries of 1 runs: whole" in said().stdout
+        [head] = json.loads(said("-o", "json").stdout)["heads"]
+        assert said("--head", head).exit_code == 0
+        scene.admin("DELETE FROM pb.journal WHERE seq = 2")
+        assert said().exit_code == 0, "a chain cannot show that its end is gone"
+        assert "HeadMissing" in said("--head", head).stdout
+        scene.admin("UPDATE pb.journal SET step = 'other'")
+        assert said().exit_code == 1
+        assert "Altered" in said().stdout
+        assert said("--head", "nonsense").exit_code == 2
 
 
 async def test_attack_35_what_the_owner_of_the_database_does_to_the_journal_is_found(at):

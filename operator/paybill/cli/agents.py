@@ -7,6 +7,9 @@ connection string is read from a file, because whoever lists processes sees what
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import click
@@ -17,13 +20,18 @@ from pydantic import ValidationError
 
 from paybill.agents.facts import Facts
 from paybill.agents.introspection import introspect
+from paybill.agents.journal import Report
+from paybill.agents.journal import verify as check
 from paybill.agents.operations import Tool, tools, tools_digest
 from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
 from paybill.agents.policy import AgentPolicy, AgentPolicySpec
+from paybill.agents.reading import entries
 from paybill.api.failures import Invalid
-from paybill.cli.output import JSON, document, reported
+from paybill.audit.links import Head
+from paybill.cli.output import JSON, document, reported, text_output
 from paybill.databases.failures import as_failure
+from paybill.databases.server import Session
 from paybill.desired import sql_names
 from paybill.postgres import PatientConnection
 
@@ -83,6 +91,39 @@ def plan(
                     click.echo(f"{what} {found}")
 
 
+@agents.command()
+@click.argument("database", type=_FILE)
+@click.option(
+    "--head",
+    "published",
+    multiple=True,
+    metavar="RUN:SEQ:HASH",
+    help="A head kept elsewhere; may be given several times.",
+)
+@text_output
+def verify(*, database: Path, published: tuple[str, ...], output: str) -> None:
+    """Check the journal of every run in a tenant's database, and print its heads; exit code 1 when it is not whole.
+
+    DATABASE is a file with a connection string. Without --head a journal whose end was cut off looks whole.
+    """
+    with reported(output):
+        try:
+            known = [Head.parse(one) for one in published]
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        report = asyncio.run(_verified(database, database.read_text(encoding="utf-8").strip(), known))
+    if output == JSON:
+        problems = [{"kind": one.kind, "run": str(one.writer), "message": one.message} for one in report.problems]
+        heads = [str(head) for head in report.heads]
+        click.echo(document({"entries": report.entries, "heads": heads, "problems": problems}))
+    else:
+        for line in (*map(str, report.heads), *(f"{one.kind}: {one.message}" for one in report.problems)):
+            click.echo(line)
+        click.echo(f"{report.entries} entries of {len(report.heads)} runs: {'whole' if report.intact else 'NOT WHOLE'}")
+    if not report.intact:
+        sys.exit(1)
+
+
 def _policy(path: Path) -> AgentPolicySpec:
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -106,6 +147,19 @@ def _facts(database: Path, tenant: str, schema: str | None) -> Facts:
 
 
 async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> Facts:
+    async with _session(database, uri) as session:
+        row = await (await session.execute(SQL("SELECT current_database()"))).fetchone()
+        name = str(row[0]) if row is not None else ""
+        return await introspect(session, name, schema or sql_names.schema(tenant), sql_names.tenant_id(tenant))
+
+
+async def _verified(database: Path, uri: str, published: list[Head]) -> Report:
+    async with _session(database, uri) as session:
+        return check([entry async for entry in entries(session)], published)
+
+
+@contextlib.asynccontextmanager
+async def _session(database: Path, uri: str) -> AsyncIterator[Session]:
     with as_failure(database.name):
         try:
             session = await PatientConnection.connect(uri, autocommit=True, connect_timeout=5)
@@ -113,9 +167,7 @@ async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> F
             # libpq's message may quote the part it could not read, and that part may be the password.
             raise Invalid("BadDsn", f"{database} holds no connection string that can be read") from None
         async with session:
-            row = await (await session.execute(SQL("SELECT current_database()"))).fetchone()
-            name = str(row[0]) if row is not None else ""
-            return await introspect(session, name, schema or sql_names.schema(tenant), sql_names.tenant_id(tenant))
+            yield session
 
 
 def _hashes(made: Plan, listed: tuple[Tool, ...]) -> tuple[tuple[str, str], ...]:
