@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import make_conninfo
 
+from paybill.api.failures import Retry
 from paybill.backups import restore as restoring
+from paybill.backups import restore_schema
 from paybill.cli.main import main
 from paybill.local import bootstrap
-from paybill.reconcile import restore_steps
+from paybill.reconcile import filling, restore_steps
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, Reference, holds
 from tests.cluster.customers import Customer, Customers, connect, may_connect, secret
@@ -160,7 +163,6 @@ KILLS = [
     pytest.param("Rows", restoring, "switch", False, marks=EXHAUSTIVE),
     pytest.param("Rows", restoring, "switch", True, marks=EXHAUSTIVE),
     pytest.param("Schema", restoring, "prepare", True, marks=EXHAUSTIVE),
-    pytest.param("Schema", restoring, "switch", False, marks=EXHAUSTIVE),
     pytest.param("Schema", restore_steps, "_drop_replaced", False, marks=EXHAUSTIVE),
     pytest.param("Schema", restore_steps, "_drop_replaced", True, marks=EXHAUSTIVE),
 ]
@@ -280,6 +282,60 @@ async def test_a_scrub_that_fails_lets_nobody_in_and_shows_nothing(
     await api.delete("TenantRestore", f"{name}-r")
     await customers.ready(f"{name}-two", seconds=60)
     assert await run(customers, waiting, "SELECT count(*) FROM people WHERE email = 'x'") == [(0,)]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("keeper")
+async def test_what_a_server_of_ones_own_held_comes_back_there(
+    api: Api, customers: Customers, postgres: Postgres, name: str
+) -> None:
+    await customers.plan(name, "Namespace", "Server")
+    await api.apply(samples.tenant(name), samples.subscription(name, name))
+    customer = await customers.ready(name, seconds=120)
+    await filled(customers, customer)
+    await backed_up(api, customers, customer, name)
+    await run(customers, customer, "DELETE FROM notes WHERE id > 5")
+
+    await api.apply(restore(f"{name}-r", name, confirm=customer.name))
+    await restored(customers, f"{name}-r")
+
+    await customers.ready(name, seconds=60)
+    assert await run(customers, customer, "SELECT count(*) FROM notes") == [(300,)]
+
+
+async def test_one_that_is_deleted_on_its_way_leaves_the_tenant_as_it_was_and_moves_wait_for_it(
+    api: Api, customers: Customers, operator: Operator, postgres: Postgres, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = await customers.onboard()
+    await filled(customers, customer)
+    await backed_up(api, customers, customer, name)
+    usual, staged = restore_schema.stage, threading.Event()
+
+    async def hang(*args: Any) -> None:
+        await usual(*args)
+        staged.set()
+        await asyncio.sleep(60)  # it is cancelled in here
+
+    monkeypatch.setattr(restore_schema, "stage", hang)
+    await api.apply(restore(f"{name}-r", name, confirm=customer.name))
+
+    async def beside() -> bool:
+        return staged.is_set()
+
+    await until(beside, seconds=60)
+    assert await left(postgres, customer) != []
+    tenant = operator.call(lambda world: world.declared.tenants[customer.name])
+    with pytest.raises(Retry, match=f"{name}-r"):
+        operator.call(lambda world: filling.refuse_move(world, world.registry.by_uid(tenant.metadata.uid)))
+    await run(customers, customer, "INSERT INTO notes VALUES (1000, 'later')")
+
+    await api.delete("TenantRestore", f"{name}-r")
+    await until(lambda: gone(api, "TenantRestore", f"{name}-r"), seconds=60)
+
+    assert await left(postgres, customer) == []
+    await customers.ready(customer.name)
+    assert await run(customers, customer, "SELECT count(*) FROM notes") == [(301,)]
+    operator.call(lambda world: filling.refuse_move(world, world.registry.by_uid(tenant.metadata.uid)))
 
 
 async def command(control_plane: LocalThread, *words: str) -> tuple[int, Object]:

@@ -28,6 +28,8 @@ from paybill.desired.resource import Key
 
 POLL = 1.0
 """Seconds between two looks at how far it is."""
+NOTICE = 15.0
+"""Seconds that an operator has to see it; one that starts later sees all of it at once."""
 MANAGER = "paybill-cli"
 
 
@@ -95,9 +97,20 @@ async def _request(
         raise Invalid("TenantExists", f"Tenant {tenant} is there already: leave out --plan to restore into it")
     written = TenantRestore.read(await cluster.apply(made, manager=MANAGER))
     if plan is not None:
+        await _noticed(cluster, written.metadata.name)
         for obj in _contract(tenant, plan, paid_until, backup):
             await cluster.apply(obj, manager=MANAGER)
     return written
+
+
+async def _noticed(cluster: Cluster, name: str) -> None:
+    """Wait until an operator has seen the TenantRestore: a Tenant that it sees first might open before."""
+    ends = time.monotonic() + NOTICE
+    while time.monotonic() < ends:
+        found = await cluster.get(Key("TenantRestore", "", name))
+        if found is None or TenantRestore.read(found).status.observed_generation is not None:
+            return
+        await asyncio.sleep(POLL / 5)
 
 
 def _contract(tenant: str, plan: str, paid_until: str | None, backup: TenantBackup) -> Iterator[dict[str, Any]]:

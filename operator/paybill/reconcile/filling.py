@@ -36,6 +36,13 @@ def shut_out(world: World, claim: Claim) -> bool:
     return any(one.stage == "Switching" and one.open for one in found)
 
 
+def refuse_move(world: World, claim: Claim) -> None:
+    """Raise Retry while a restore has begun: what it prepared lies where the tenant is now."""
+    for one in world.declared.restores_into(claim.tenant_name, claim.id):
+        if one.open and one.stage and not one.deleting:
+            raise Retry("MoveWaits", f"TenantRestore {one.name} has Tenant {claim.tenant_name}", after=AGAIN)
+
+
 def closed(course: Course) -> Course:
     """The same course with nobody let in."""
     return replace(course, effect=replace(course.effect, access=Access.NONE))

@@ -17,7 +17,7 @@ from paybill.lifecycle.move import AT_ONCE, ATTEMPTS, Do, Facts, Rest, Stuck, de
 from paybill.lifecycle.phases import Access
 from paybill.moves import leaving, replication, target
 from paybill.moves.job import Job
-from paybill.reconcile import move_job, move_server, move_steps
+from paybill.reconcile import filling, move_job, move_server, move_steps
 from paybill.reconcile.move_job import Wanted
 from paybill.reconcile.move_steps import Moving
 from paybill.reconcile.site import Site
@@ -84,6 +84,7 @@ async def _advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> b
     if row is None:
         if asked is None or claim.ready_time is None or current.course.stopped:
             return False
+        filling.refuse_move(world, claim)
         row = await _begin(world, claim, asked)
     stop = move_job.stop(current, row)
     if stop is None:

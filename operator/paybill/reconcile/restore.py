@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
+from paybill.backups.manifest import DATA
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.migrations import ledger
@@ -111,7 +112,7 @@ def _status(world: World, asked: TenantRestore, found: Wanted, stage: str) -> Te
             "tenant_id": found.claim.id,
             "started_time": before.started_time or world.now(),
             "stage": stage,
-            "content": sum(part.content for part in found.known.parts),
+            "content": found.known.part(DATA).content,
             "attempts": (before.attempts or 0) + 1,
         }
     )

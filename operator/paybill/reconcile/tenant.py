@@ -148,6 +148,7 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     heads_for = current.course if filler is None else filling.closed(current.course)
     done = await provision.bring(world, place, plan, heads_for, standing, deep=deep)
     current.degraded = done.degraded
+    filler = filler or filling.fills(world, tenant, claim)  # one that came meanwhile, as of the same manifest
     await _remember(world, current, claim, done, opened=filler is None)
     if filler is not None:
         raise filling.waiting(world, filler, claim)
