@@ -40,10 +40,7 @@ async def servers(elsewhere):
     await other.close()
 
 
-@pytest.mark.parametrize(
-    "level",
-    [pytest.param(one, marks=() if one in ("Rows", "Database") else pytest.mark.exhaustive) for one in LEVELS],
-)
+@pytest.mark.parametrize("level", ["Rows", "Database"])  # the command tries all four
 async def test_a_level(servers, level):
     results = await destroy(level, *servers)
     assert {one.number for one in results} == set(range(31, 48))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from paybill.api.failures import Blocked
 from paybill.isolation.watchdog import Bounds, Watchdog
 from paybill.lifecycle.watchdog import Limits
 from tests.cluster.waiting import until
@@ -189,10 +188,18 @@ def _alive(session: psycopg.Connection) -> bool:
 
 
 @pytest.mark.parametrize("at", [("Managed", 18)], indirect=True, ids=["Managed-18"])
-async def test_what_a_managed_administrator_may_not_end_is_said(at, watchdog, acme):
+async def test_what_a_managed_administrator_may_not_end_is_said(at, watchdog, acme, beta):
     at.run(f"REVOKE ADMIN OPTION FOR {acme.login('app_a')} FROM cloud")
-    with running(acme, SLEEP), pytest.raises(Blocked, match="DatabasePermissionDenied"):
-        await found(watchdog, acme, TIGHT)
+    with running(acme, SLEEP), running(beta, SLEEP) as other:
+
+        async def refused():
+            await watchdog.look(lambda one: TIGHT if one in (acme.id, beta.id) else None, BOUNDS)
+            return watchdog.refused
+
+        assert await until(refused) == (acme.login("app_a"),)
+        breach = await found(watchdog, beta, TIGHT)
+        assert await watchdog.end(breach, TIGHT, BOUNDS), "one that cannot be looked at keeps nobody from the others"
+        await until(other.over)
 
     at.run("GRANT pg_read_all_stats, pg_signal_backend TO cloud")
     try:

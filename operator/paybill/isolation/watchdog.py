@@ -104,7 +104,7 @@ class Watchdog:
     """Which database it looks from: its own sessions are on that one."""
     clock: Callable[[], float] = time.monotonic
     refused: tuple[str, ...] = ()
-    """What the server kept its administrator from looking at or ending, for people."""
+    """Logins whose sessions the administrator may neither look at nor end, when it last had to."""
     _seen: dict[tuple[int, str], float] = field(default_factory=dict)
     _cancelled: dict[tuple[int, str], float] = field(default_factory=dict)
 
@@ -165,13 +165,19 @@ class Watchdog:
         return replace(one, transaction=age) if one.work else replace(one, idle=age)
 
     async def _ask(self, session: Session, hidden: Iterable[Watched]) -> dict[tuple[int, str], Watched]:
-        """What hidden sessions do, as a member of their logins."""
-        asked = {one.pid: one.login for one in hidden}
+        """What hidden sessions do, as a member of their logins; who may not be joined stays hidden, and is told of."""
+        asked, refused = {one.pid: one.login for one in hidden}, list[str]()
         found: list[Watched] = []
         async with session.transaction() as alone:
-            await self._join(session, sorted(set(asked.values())))
+            for login in sorted(set(asked.values())):
+                try:
+                    async with session.transaction():
+                        await self._join(session, [login])
+                except psycopg.errors.InsufficientPrivilege:
+                    refused.append(login)
             found, _ = await _rows(session, list(asked))
             raise psycopg.Rollback(alone)
+        self.refused = tuple(refused)
         return {one.key: one for one in found if not one.hidden}
 
     async def _join(self, session: Session, logins: Collection[str]) -> None:

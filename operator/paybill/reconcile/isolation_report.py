@@ -146,13 +146,20 @@ def _late(name: str, proving: Proving) -> str:
 
 
 def _degraded(here: list[Attached]) -> Fact:
-    kept_from = [(one.spec.name, (*one.refused, *one.watchdog.refused)) for one in here]
+    kept_from = [(one.spec.name, (*one.refused, *_unwatched(one))) for one in here]
     refused = [f"server {name}: {'; '.join(what)}" for name, what in kept_from if what]
     holes = [f"server {one.spec.name}: {'; '.join(one.server.warnings)}" for one in here if one.server.warnings]
     if not refused and not holes:
         return Fact(type=DEGRADED, status=None)
     reason = "OutdatedServer" if holes else "ManagedServer"
     return Fact(type=DEGRADED, status=c.TRUE, reason=reason, message="; ".join((*holes, *refused)))
+
+
+def _unwatched(attached: Attached) -> tuple[str, ...]:
+    """Whose sessions the watchdog cannot keep within their limits."""
+    logins = attached.watchdog.refused
+    said = f"the watchdog may not act for {_listed(logins)}: what they do beyond their limits goes on"
+    return (said,) if logins else ()
 
 
 def _differing(world: World, cell: str) -> tuple[str, ...]:

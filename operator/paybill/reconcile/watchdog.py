@@ -56,20 +56,29 @@ async def _watch(world: World, cell: Cell, attached: Attached) -> None:
     declared, watchdog = cell.spec.watchdog, attached.watchdog
     bounds = Bounds(lock_wait=_seconds(declared.lock_wait), grace=_seconds(declared.grace))
     acts = declared.mode == "Enforce" and not world.brakes.halt.observing
+    before = watchdog.refused
     try:
         found = await watchdog.look(lambda tenant: _limits(world, attached, tenant), bounds)
-        for tenant, breaches in groupby(sorted(found, key=_tenant), key=_tenant):
-            those = list(breaches)
-            done = await _end(world, attached, tenant, those, bounds) if acts else those
-            watchdog_report.tell(world, tenant, done, acts=acts)
-        watchdog.refused = ()
     except Failure as failure:
-        if failure.reason in FENCED:
-            raise
-        if failure.reason == "DatabasePermissionDenied":
-            watchdog.refused = (f"sessions of tenants cannot be kept within their limits: {failure.message}",)
-        # A server that is away is told of by its Cell; here it would be said every few seconds.
-        logger.info("the watchdog of server %s waits: %s", attached.server.name, failure)
+        _waits(attached, failure)
+        return
+    for tenant, breaches in groupby(sorted(found, key=_tenant), key=_tenant):
+        those = list(breaches)
+        try:
+            done = await _end(world, attached, tenant, those, bounds) if acts else those
+        except Failure as failure:
+            _waits(attached, failure)
+        else:
+            watchdog_report.tell(world, tenant, done, acts=acts)
+    if watchdog.refused != before:
+        world.queue.add(Work("Cell", attached.cell), "what the watchdog may do is another", background=True)
+
+
+def _waits(attached: Attached, failure: Failure) -> None:
+    """Say why nothing was done; a server that is away is told of by its Cell, and would be here every few seconds."""
+    if failure.reason in FENCED:
+        raise failure
+    logger.info("the watchdog of server %s waits: %s", attached.server.name, failure)
 
 
 async def _end(world: World, attached: Attached, tenant: str, found: list[Breach], bounds: Bounds) -> list[Breach]:
