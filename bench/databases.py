@@ -104,8 +104,8 @@ async def by_hand(server: Server, dsn: str, session: psycopg.AsyncConnection[Any
     return time.perf_counter() - began
 
 
-async def level_run(server: Server, dsn: str, level: str, count: int) -> dict[str, Any]:
-    """N tenants of one level by each, in turns."""
+async def level_run(server: Server, dsn: str, level: str, count: int, seconds: float) -> dict[str, Any]:
+    """N tenants of one level by each, in turns; as many as there were when ``seconds`` are over."""
     if level != "Database":
         pool = pool_for(level, new_id())
         await ensure_pool(server, pool)
@@ -115,12 +115,17 @@ async def level_run(server: Server, dsn: str, level: str, count: int) -> dict[st
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as session:
         size = "SELECT sum(pg_database_size(oid)) FROM pg_database"
         before = (await (await session.execute(size)).fetchone() or (0,))[0]
+        ends = time.monotonic() + seconds
         for number in range(count):
+            if time.monotonic() > ends:
+                plane.say(f"{level}: {seconds:.0f} s are over after {number} of {count}")
+                break
             limit.append(await by_hand(server, dsn, session, level))
             ours.append(await by_paybill(server, level))
             if number % 100 == 99:
                 plane.say(f"{level}: {number + 1} of {count}, {1000 * sum(ours[-100:]) / 100:.1f} ms each")
         after = (await (await session.execute(size)).fetchone() or (0,))[0]
+    count = len(ours)
     part = max(1, min(100, count // 4))
     return {
         "tenants": count,
@@ -138,7 +143,7 @@ async def level_run(server: Server, dsn: str, level: str, count: int) -> dict[st
     }
 
 
-async def run(levels: tuple[str, ...], count: int) -> dict[str, Any]:
+async def run(levels: tuple[str, ...], count: int, seconds: float) -> dict[str, Any]:
     """Every level on one fresh server."""
     async with plane.control_plane() as instance:
         dsn = make_conninfo(instance.postgres_dsn, sslmode="disable")
@@ -146,7 +151,7 @@ async def run(levels: tuple[str, ...], count: int) -> dict[str, Any]:
         try:
             # The groups that all levels share exist before anything is timed.
             await ensure_pool(server, dataclasses.replace(pool_for("Schema", new_id()), name="pb_pool_000000000000"))
-            return {level: await level_run(server, dsn, level, count) for level in levels}
+            return {level: await level_run(server, dsn, level, count, seconds) for level in levels}
         finally:
             await server.close()
 
@@ -154,10 +159,11 @@ async def run(levels: tuple[str, ...], count: int) -> dict[str, Any]:
 @click.command()
 @click.option("--tenants", default=1000, show_default=True)
 @click.option("--level", "levels", multiple=True, type=click.Choice(LEVELS), help="Only these.  [default: all]")
+@click.option("--at-most", "seconds", default=1200.0, show_default=True, help="Seconds for each level.")
 @click.option("--json", "as_json", is_flag=True)
-def main(*, tenants: int, levels: tuple[str, ...], as_json: bool) -> None:
+def main(*, tenants: int, levels: tuple[str, ...], seconds: float, as_json: bool) -> None:
     """What a tenant costs in Postgres, against the same SQL by hand."""
-    found = asyncio.run(run(levels or LEVELS, tenants))
+    found = asyncio.run(run(levels or LEVELS, tenants, seconds))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
