@@ -40,6 +40,18 @@ async def test_both_slots_are_open_and_may_the_same(acme):
     assert acme.sql("SELECT count(*) FROM more", "app_a") == [(0,)], "what either makes belongs to the tenant"
 
 
+async def test_each_slot_has_the_whole_limit_while_both_are_open(acme):
+    """A pooler holds them to one (test_pooler.py); the server cannot, and whoever has the old Secret needs its own."""
+    await acme.ensure(connections=2)
+    await fill(acme, **BOTH)
+    with contextlib.ExitStack() as sessions:
+        for slot in ("app_a", "app_a", "app_b", "app_b"):
+            sessions.enter_context(acme.connect(slot))
+        for slot in ("app_a", "app_b"):
+            with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+                acme.connect(slot)
+
+
 async def test_the_old_slot_goes_with_its_sessions_and_its_password(at, acme):
     await fill(acme, **BOTH)
     old, new = acme.connect("app_a"), acme.connect("app_b")
