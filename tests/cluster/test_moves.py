@@ -142,19 +142,28 @@ CREATE POLICY pb_allow ON app.log FOR ALL TO pb_tenants
 """
 
 
-async def test_a_plan_change_takes_it_out_of_shared_tables_while_it_writes(
-    api: Api, customers: Customers, postgres: Postgres, name: str
-) -> None:
-    servers = [samples.server("rows-1", "Rows"), samples.server("databases-1", "Databases")]
+async def in_shared_tables(
+    api: Api, customers: Customers, postgres: Postgres, name: str, other: str
+) -> tuple[Customer, Writer]:
+    """A customer at level Rows that writes, in a Cell with a server of another kind beside."""
+    servers = [samples.server("rows-1", "Rows"), samples.server("other-1", other)]
     await api.apply(samples.cell(name, servers))
     await customers.plan(name, database="Rows")
     customer = await customers.onboard(plan=name, spec={"cellRef": {"name": name}})
-    before = await customers.binding(customer)
-    shared = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=before["database"])
+    database = (await customers.binding(customer))["database"]
+    shared = make_conninfo(postgres.info.dsn, password=postgres.info.password, dbname=database)
     async with await psycopg.AsyncConnection.connect(shared, autocommit=True) as admin:
-        await admin.execute(f"SET ROLE {before['database']}_mig; {FENCED}")  # type: ignore[arg-type]
+        await admin.execute(f"SET ROLE {database}_mig; {FENCED}")  # type: ignore[arg-type]
     writer = Writer(customers, customer, "INSERT INTO log (id) VALUES (%s)")
     await writer.more()
+    return customer, writer
+
+
+async def test_a_plan_change_takes_it_out_of_shared_tables_while_it_writes(
+    api: Api, customers: Customers, postgres: Postgres, name: str
+) -> None:
+    customer, writer = await in_shared_tables(api, customers, postgres, name, "Databases")
+    before = await customers.binding(customer)
 
     await api.edit("Plan", name, {"spec": DATABASE})
     found = await at(customers, name, "Database")
@@ -168,7 +177,27 @@ async def test_a_plan_change_takes_it_out_of_shared_tables_while_it_writes(
     assert provider["mig-uri"], "its tables are its own to migrate now"
     await customers.quiet()
     await api.edit("Plan", name, {"spec": {"isolation": {**SCHEMA["isolation"], "database": "Rows"}}})
-    assert "into tables that are shared" in await customers.stalled(name, "MoveNotSupported")
+    assert "Database to Schema and then to Rows" in await customers.stalled(name, "MoveNotSupported")
+
+
+@pytest.mark.exhaustive
+async def test_it_goes_back_into_shared_tables_with_all_that_it_wrote_since(
+    api: Api, customers: Customers, postgres: Postgres, name: str
+) -> None:
+    customer, writer = await in_shared_tables(api, customers, postgres, name, "Schemas")
+    await api.edit("Plan", name, {"spec": SCHEMA})
+    await at(customers, name, "Schema")
+    await writer.more()
+
+    await api.edit("Plan", name, {"spec": {"isolation": {**SCHEMA["isolation"], "database": "Rows"}}})
+    found = await at(customers, name, "Rows")
+    await writer.more()
+    await writer.stop()
+
+    assert "row security" in found["status"]["move"]["because"]
+    assert "a pause of about" in found["status"]["move"]["because"]
+    assert set(writer.committed) <= await logged(customers, customer)
+    await customers.quiet()
 
 
 LONG = pytest.mark.exhaustive

@@ -141,3 +141,19 @@ async def attacker(at, server, schemas):
 async def victim(at, server, schemas):
     """Its neighbour, with a secret."""
     return await _keep(at, server, schemas, "victim")
+
+
+@pytest.fixture
+async def home(server):
+    """The database of the server that its tenants' own ones are looked at from."""
+    where = replace(pool("Databases"), holds="Schemas")
+    await ensure_pool(server, where)
+    return where
+
+
+@pytest.fixture
+async def crowded(red):
+    """The tenant of the shared tables with some hundred rows."""
+    red.sql("INSERT INTO customers (id, email) SELECT g, 'c' || g FROM generate_series(2, 300) g")
+    red.sql("INSERT INTO orders (id, customer_id, previous) SELECT g, g, g - 1 FROM generate_series(2, 300) g")
+    return red

@@ -15,7 +15,7 @@ from paybill.databases.credentials import new_password
 from paybill.databases.tenants import ensure
 from paybill.desired.database import PoolDatabase
 from paybill.desired.sql_names import tenant_database
-from paybill.moves import archive, closing, leaving, replication, shape, shared, target, verification
+from paybill.moves import archive, closing, leaving, replication, shape, target, verification
 from paybill.moves.job import Job, Place, are_one
 from tests.databases.tenancy import INSTALLATION, Tenant, quick_verifier
 
@@ -152,16 +152,16 @@ async def switch_over(job: Job, mode, definition: bytes, prepared: str) -> verif
     assert await verification.unchanged(job, prepared)
     await verification.complete(job, mode, definition)
     done = await verification.verify(job)
-    if job.rows:
-        await shared.settle(job)
+    await verification.settle(job)
     return done
 
 
 async def open_target(job: Job, tenant: Tenant) -> Tenant:
     """What the operator's ordinary reconcile does after the switch."""
-    for login in job.target.desired.login_names:  # in shared tables nobody migrates
+    logins = job.target.desired.login_names
+    for login in logins:  # in shared tables nobody migrates
         tenant.passwords.setdefault(login, new_password())
-    verifiers = {login: quick_verifier(password) for login, password in tenant.passwords.items()}
+    verifiers = {login: quick_verifier(tenant.passwords[login]) for login in logins}
     await ensure(job.target.server, job.target.pool, job.target.desired, passwords=verifiers)
     return Tenant(tenant.at, job.target.server, job.target.pool, job.target.desired, tenant.passwords)
 

@@ -19,7 +19,7 @@ from paybill.moves import archive, closing, large_objects, leaving, logins, repl
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
 from tests.databases.servers import HBA, TestServer, start
-from tests.databases.tenancy import pool, quick_verifier
+from tests.databases.tenancy import quick_verifier
 from tests.databases.test_moves import left
 
 
@@ -27,13 +27,6 @@ from tests.databases.test_moves import left
 def at():
     """The one kind of server where rows are copied while they are used, whatever they are."""
     return start("Superuser", 18)
-
-
-@pytest.fixture
-async def home(server):
-    where = dataclasses.replace(pool("Databases"), holds="Schemas")
-    await ensure_pool(server, where)
-    return where
 
 
 LONG = pytest.mark.exhaustive

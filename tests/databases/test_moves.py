@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import psycopg
 import pytest
 
-from paybill.databases.pools import ensure_pool
 from paybill.moves import leaving
 from tests.databases.moving import Writer, fill, job_to, logged, move, own
-from tests.databases.tenancy import pool
-
-
-@pytest.fixture
-async def home(server):
-    """The database of the server that its tenants' own ones are looked at from."""
-    where = dataclasses.replace(pool("Databases"), holds="Schemas")
-    await ensure_pool(server, where)
-    return where
 
 
 async def test_a_schema_becomes_a_database_and_goes_back_while_its_tenant_writes(at, server, schemas, home, acme):

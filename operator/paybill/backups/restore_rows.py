@@ -92,15 +92,23 @@ async def exchange(source: Session, session: Session, known: Manifest, tenant: s
     Both sessions are in transactions; nothing is committed here. Raises ``Blocked("RestoreUnfit")`` when foreign keys
     let no order work.
     """
-    tables = await _referenced_first(session, [table.name for table in known.ledger.tables])
+    tables = [table.name for table in known.ledger.tables]
+    return await exchange_tables(source, session, known.schema_name, tables, tenant)
+
+
+async def exchange_tables(
+    source: Session, session: Session, schema: str, tables: Sequence[str], tenant: str
+) -> tuple[Table, ...]:
+    """The same with the rows of ``tables`` in a schema of ``source``."""
+    tables = await _referenced_first(session, list(tables))
     with session.patiently(ledger.LONGEST), source.patiently(ledger.LONGEST):
         await _in_turns(session, [_deleting(session, name, tenant) for name in reversed(tables)], tenant)
         turns: list[Turn] = []
         for name in tables:
             turns += [_inserting(session, name, columns, text, tenant)
-                      for columns, text in await _batches(source, known.schema_name, name)]  # fmt: skip
+                      for columns, text in await _batches(source, schema, name)]  # fmt: skip
         await _in_turns(session, turns, tenant)
-        return tuple([await _expected(source, session, known.schema_name, name, tenant) for name in sorted(tables)])
+        return tuple([await expected(source, session, schema, name, tenant) for name in sorted(tables)])
 
 
 async def _referenced_first(session: Session, tables: list[str]) -> list[str]:
@@ -169,8 +177,8 @@ async def _batches(source: Session, schema: str, table: str) -> list[tuple[list[
     return [(columns, text) for (text,) in found]
 
 
-async def _expected(source: Session, session: Session, schema: str, table: str, tenant: str) -> Table:
-    """The count and the sum of the backup's rows, as they are when they are ``tenant``'s."""
+async def expected(source: Session, session: Session, schema: str, table: str, tenant: str) -> Table:
+    """The count and the sum of the source's rows, as they are when they are ``tenant``'s in the shared table."""
     columns = await _rows(session, _COLUMNS.replace("AND a.attgenerated = ''", ""), [f'"{ROWS_SCHEMA}"."{table}"'])
     listed = SQL(", ").join(Literal(tenant) if name == "tenant_id" else Identifier(name) for (name,) in columns)
     query = SQL("SELECT count(*), COALESCE(sum(hashtextextended(ROW({})::text, 0)::numeric), 0)::text FROM {}").format(

@@ -20,7 +20,7 @@ CARRIED_OUT = frozenset(
     for level in ("Schema", "Database", "Server")
     for to_level in ("Schema", "Database", "Server")
     if (level, to_level) != ("Server", "Server")
-) | {("Rows", "Database"), ("Rows", "Schema")}
+) | {("Rows", "Database"), ("Rows", "Schema"), ("Schema", "Rows")}
 """The ways, by database level, that this version goes; the two of one level lead to another server."""
 ATTEMPTS = 6
 """After so many that failed a move is left to a person."""
@@ -118,8 +118,8 @@ def refusal(has: tuple[str, str], wants: tuple[str, str]) -> str | None:
         return f"compute cannot go from {compute} to {to_compute}: that is no move of data; make a new Tenant"
     if (level, to_level) in CARRIED_OUT:
         return None
-    if to_level == "Rows":
-        return f"this version moves nobody from {level} to Rows, into tables that are shared: make a new Tenant"
     if level == to_level:
-        return "a server of the tenant's own is made by its stack, and stays where that is"
-    return f"nobody moves from {level} to {to_level} at once. The way is {level} to Database and then to {to_level}"
+        why = "made by its stack" if level == "Server" else "numbered by their server"
+        return f"nobody moves from {level} to {to_level}: what a tenant has there is {why}, and stays where that is"
+    by = "Schema" if to_level == "Rows" else "Database"
+    return f"nobody moves from {level} to {to_level} at once. The way is {level} to {by} and then to {to_level}"

@@ -18,7 +18,7 @@ from paybill.backups import programs, tools
 from paybill.backups.programs import Login
 from paybill.backups.tools import Tools
 from paybill.desired import sql_names as names
-from paybill.moves import large_objects, logins, shared
+from paybill.moves import into_shared, large_objects, logins, shared
 from paybill.moves.job import Job, Mode
 
 LONGEST: Final = 6 * 3600.0
@@ -47,6 +47,9 @@ async def put_first(job: Job, archive: bytes, mode: Mode) -> None:
 
 async def put_rows(job: Job) -> None:
     """Copy all rows, and what sequences gave out, while nobody may change them."""
+    if job.into_rows:
+        await into_shared.put(job)
+        return
     client = await _tools(job)
     source = shared.opened(job, backup_logins.DUMPS) if job.rows else logins.opened(job, job.source, "read")
     more = await shared.dumped(job) if job.rows else ()

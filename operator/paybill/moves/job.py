@@ -51,6 +51,11 @@ class Job:
         return self.source.pool.holds == "Rows"
 
     @property
+    def into_rows(self) -> bool:
+        """Whether it goes into shared tables."""
+        return self.target.pool.holds == "Rows"
+
+    @property
     def schema(self) -> str:
         """Where its tables are, in both, as long as it moves."""
         return names.ROWS_SCHEMA if self.rows else names.schema(self.tenant)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
-from paybill.moves import shared
+from paybill.moves import into_shared, shared
 from paybill.moves.job import Job, Place
 
 _SHAPE: Final = """
@@ -171,6 +171,10 @@ async def look(job: Job) -> Findings:
             f"{relations} tables, indexes and sequences, more than the {most} locks that its servers hold at a time:"
             " raise max_locks_per_transaction"
         )
+    if job.into_rows:
+        ours = await lines(job.target, names.ROWS_SCHEMA)
+        refusals += into_shared.refusals(job, shape, ours, size)
+        offline.append("its rows being inserted behind row security, which replication would pass by")
     if foreign:
         refusals.append(f"{foreign} foreign tables, whose servers the target does not know: remove them")
     if unidentified:

@@ -28,7 +28,7 @@ from paybill.databases.tenants import ensure
 from paybill.databases.transactions import run
 from paybill.desired import sql_names as names
 from paybill.desired.database import wanted
-from paybill.moves import archive, replication, shared
+from paybill.moves import archive, into_shared, replication, shared
 from paybill.moves.job import Job, Mode
 
 _SCHEMA: Final = """
@@ -59,6 +59,10 @@ async def make(
     await clear(job)
     target = job.target
     await ensure_pool(target.server, target.pool)
+    if job.into_rows:
+        if not job.same_server:
+            await ensure(target.server, target.pool, replace(target.desired, access="None"), passwords=verifiers)
+        return
     epoch = target.server.epoch
     if target.own and epoch is not None and await announce(target.server, target.pool, epoch) != epoch:
         raise Blocked("EpochLost", f"database {target.pool.name} has seen a newer leader than epoch {epoch}")
@@ -81,7 +85,12 @@ async def clear(job: Job) -> None:
         if target.own:
             await drop_database(target.server, target.home, target.pool, job.tenant, fence=_held(job))
         else:
-            await drop(target.server, target.pool, job.tenant, target.desired.uid, fence=_held(job), has_rows=False)
+            await drop(
+                target.server, target.pool, job.tenant, target.desired.uid, fence=_held(job), has_rows=job.into_rows
+            )
+        return
+    if job.into_rows:
+        await into_shared.clear(job)
         return
     if target.own:
         name = Identifier(target.pool.name)
@@ -135,7 +144,7 @@ async def _refuse_foreign(job: Job) -> None:
             row = await (await admin.execute(_DATABASE, [target.pool.name])).fetchone()
         if row is not None and row[0] != target.pool.mark and (row[0] or row[1] != names.ADMIN):
             said = f"database {target.pool.name} is marked {row[0]!r}, not {target.pool.mark!r}"
-    else:
+    elif not job.into_rows:
         own = names.schema(job.tenant)
         async with target.server.session(target.pool.name) as admin:
             row = await (await admin.execute(_SCHEMA, [own])).fetchone()

@@ -17,11 +17,11 @@ from paybill.api.failures import Blocked
 from paybill.backups import ledger
 from paybill.backups.logins import COUNTS
 from paybill.backups.logins import session as login_session
-from paybill.backups.manifest import Ledger
+from paybill.backups.manifest import Ledger, Table
 from paybill.backups.programs import Login
 from paybill.databases.places import Session
 from paybill.desired import sql_names as names
-from paybill.moves import archive, large_objects, logins, shape, shared
+from paybill.moves import archive, into_shared, large_objects, logins, shape, shared
 from paybill.moves.job import Job, Mode, Place
 
 _SEQUENCES: Final = """
@@ -52,6 +52,8 @@ async def unchanged(job: Job, prepared: str) -> bool:
 
 async def complete(job: Job, mode: Mode, definition: bytes) -> None:
     """Put the last objects in place, and let the sequences stand where the source's do."""
+    if job.into_rows:  # all but rows is there, and is everybody's
+        return
     theirs, ours = await asyncio.gather(shape.lines(job.source, job.schema), shape.lines(job.target, job.schema))
     missing = set(theirs) - set(ours)
     late = _LATE_SHARED if job.rows else _LATE
@@ -92,6 +94,8 @@ async def _stands(session: Session, schema: str, name: str) -> tuple[int, bool]:
 
 async def verify(job: Job) -> Verified:
     """Compare both sides to the last row; raises ``Blocked("MoveDiffers")``, which says what is not the same."""
+    if job.into_rows:
+        return _verified(await into_shared.verify(job))
     there, here = await _both(job)
     await large_objects.compare(job)
     differing = list(ledger.differences(there, here))
@@ -108,8 +112,20 @@ async def verify(job: Job) -> Verified:
             "MoveDiffers",
             f"the target of the move of tenant {job.tenant} is not as the source: {'; '.join(differing[:_FEW])}{more}",
         )
-    sums = tuple(f"{table.name} {table.rows} {table.checksum}" for table in there.tables)
-    return Verified(tables=len(there.tables), rows=there.rows, checksum=shape.digest(sums))
+    return _verified(there.tables)
+
+
+def _verified(tables: tuple[Table, ...]) -> Verified:
+    sums = tuple(f"{table.name} {table.rows} {table.checksum}" for table in tables)
+    return Verified(tables=len(tables), rows=sum(table.rows for table in tables), checksum=shape.digest(sums))
+
+
+async def settle(job: Job) -> None:
+    """What is left to do right before the switch, where shared tables are on either side."""
+    if job.rows:
+        await shared.settle(job)
+    if job.into_rows:
+        await into_shared.settle(job)
 
 
 def _carried(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -123,8 +123,8 @@ async def cut_over(moving: Moving) -> None:
         await moving.take(rest)
         compare = Step(action="move.verify", target=moving.target, act=lambda: verification.verify(job))
         verified = await moving.take(compare)
-        if job.rows:
-            await moving.take(Step(action="move.settle", target=moving.target, act=lambda: shared.settle(job)))
+        if job.rows or job.into_rows:
+            await moving.take(Step(action="move.settle", target=moving.target, act=lambda: verification.settle(job)))
         assert isinstance(verified, verification.Verified)  # noqa: S101 - what the act returns
         await _switch(moving, verified, place)
     except Failure as failure:

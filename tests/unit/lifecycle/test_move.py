@@ -66,8 +66,9 @@ def test_pauses_grow_and_end():
         (("Namespace", "Server"), ("Namespace", "Server"), "stays where that is"),
         (("Namespace", "Rows"), ("Namespace", "Schema"), None),
         (("Namespace", "Rows"), ("Namespace", "Database"), None),
-        (("Namespace", "Schema"), ("Namespace", "Rows"), "into tables that are shared"),
-        (("Namespace", "Rows"), ("Namespace", "Rows"), "into tables that are shared"),
+        (("Namespace", "Schema"), ("Namespace", "Rows"), None),
+        (("Namespace", "Database"), ("Namespace", "Rows"), "Database to Schema and then to Rows"),
+        (("Namespace", "Rows"), ("Namespace", "Rows"), "numbered by their server"),
     ],
 )
 def test_which_moves_there_are(has, wants, says):
