@@ -38,6 +38,8 @@ def new_shop(at):
     """The name of a new database with the shop's tables in it."""
     name = f"shop_{secrets.token_hex(4)}"
     at.run(ROLES)
+    for (other,) in at.run("SELECT datname FROM pg_database WHERE datallowconn"):
+        at.run(f'REVOKE CONNECT ON DATABASE "{other}" FROM PUBLIC')
     at.run(f"CREATE DATABASE {name}")
     try:
         at.run(

@@ -125,7 +125,13 @@ async def scan(session: Session, tenant: str, agent: str, schema: str, database:
     facts = await introspect(session, database, schema, tenant)
     state["tables"] = facts.schema_.digest
     around = facts.surroundings
-    open_ = [*around.open_functions, *around.open_catalogs, *around.open_definers, *around.open_schemas]
+    open_ = [
+        *around.open_databases,
+        *around.open_functions,
+        *around.open_catalogs,
+        *around.open_definers,
+        *around.open_schemas,
+    ]
     state["what PUBLIC may do"] = digest({"open": open_})
     return state
 

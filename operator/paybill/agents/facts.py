@@ -118,6 +118,8 @@ class Surroundings(Fact):
     """Role and member, where an agent's role is one of them: there should be none."""
     insiders: tuple[str, ...] = ()
     """Who may connect beside agents: they keep what is taken from PUBLIC."""
+    open_databases: tuple[str, ...] = ()
+    """Other databases of the server that PUBLIC may connect to: a login is known in all of them."""
     open_schemas: tuple[str, ...] = ()
     """Schemas that PUBLIC may use."""
     open_functions: tuple[str, ...] = ()

@@ -148,6 +148,7 @@ def _decimal(modifier: int) -> tuple[int | None, int | None]:
 async def _surroundings(session: Session, values: Mapping[str, Any]) -> Surroundings:
     [(version, superuser, roles, insiders)] = await _rows(session, queries.SERVER, values)
     memberships = await _rows(session, queries.MEMBERSHIPS, values)
+    databases = await _rows(session, queries.OPEN_DATABASES, values)
     schemas = await _rows(session, queries.OPEN_SCHEMAS, values)
     functions = await _rows(session, queries.OPEN_FUNCTIONS, {"closed": f"^({'|'.join(FUNCTIONS)})$"})
     catalogs = await _rows(session, queries.OPEN_CATALOGS, {"closed": list(CATALOGS)})
@@ -158,6 +159,7 @@ async def _surroundings(session: Session, values: Mapping[str, Any]) -> Surround
         roles=tuple(roles),
         memberships=tuple((role, member) for role, member in memberships),
         insiders=tuple(insiders),
+        open_databases=tuple(name for (name,) in databases),
         open_schemas=tuple(name for (name,) in schemas),
         open_functions=tuple(name for (name,) in functions),
         open_catalogs=tuple(name for (name,) in catalogs),

@@ -75,6 +75,12 @@ SELECT c.relname::text, pg_get_userbyid(c.relowner)::text, c.relrowsecurity,
  ORDER BY 1
 """
 
+OPEN_DATABASES: Final = """
+SELECT d.datname::text FROM pg_database d
+ WHERE d.datallowconn AND d.datname <> current_database() AND has_database_privilege('public', d.oid, 'CONNECT')
+ ORDER BY 1
+"""
+
 OPEN_SCHEMAS: Final = """
 SELECT nspname::text FROM pg_namespace
  WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND has_schema_privilege('public', oid, 'USAGE')

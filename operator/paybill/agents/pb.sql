@@ -139,7 +139,7 @@ BEGIN
   END IF;
 
   SELECT * INTO v_run FROM pb.run r
-   WHERE r.id::text = current_setting('pb.run', true) AND r.role = session_user FOR NO KEY UPDATE;
+   WHERE r.id = nullif(current_setting('pb.run', true), '')::uuid AND r.role = session_user FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   IF NOT FOUND OR v_run.closed_time IS NOT NULL OR v_run.deadline <= v_now
      OR v_run.policy_hash <> v_agent.policy_hash OR v_run.schema_hash <> v_agent.schema_hash THEN
@@ -184,8 +184,9 @@ BEGIN
 END $$;
 
 -- After every statement of an agent that writes: the digest is of the rows as they became, not of what it said.
-CREATE OR REPLACE FUNCTION pb.on_write() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION pb.on_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
 DECLARE
   v_rows bigint;
   v_effect text;

@@ -95,6 +95,9 @@ def _safe(policy: AgentPolicySpec, facts: Facts) -> None:
         wrong.append(f"Postgres {major}.{minor}: {why}; update to {major}.{floor} or newer")
     if not around.superuser:
         wrong.append("the administrator is no superuser, so what PUBLIC may do cannot be closed")
+    if not around.insiders:
+        wrong.append("nobody but PUBLIC may connect: grant CONNECT to the tenant's own logins before it is taken away")
+    wrong += [f"PUBLIC may connect to database {name}, so an agent could too" for name in around.open_databases]
     wrong += [f"PUBLIC may call {name}, which acts with its owner's rights" for name in around.open_definers]
     wanted = {one.name for one in policy.collections}
     for guarded in around.guarded:

@@ -79,6 +79,8 @@ def test_a_name_is_quoted_wherever_it_stands() -> None:
         (around(version=180004), "update to 18.6"),
         (around(version=150018), "update to 15.19"),
         (around(superuser=False), "no superuser"),
+        (around(insiders=()), "nobody but PUBLIC may connect"),
+        (around(open_databases=("template1",)), "connect to database template1"),
         (around(open_definers=("t_shop0001.leak()",)), "acts with its owner's rights"),
         (
             around(guarded=(Guarded(collection="orders", owner="o", row_security=False, grantees=("",)),)),
