@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -351,3 +352,38 @@ async def test_a_person_pauses_a_rollout_lets_it_go_on_and_rolls_it_back(
 
 async def _allow(api: Api, customers: list[Customer], pods: str) -> bool:
     return await allowed_everywhere(api, customers) == [pods] * len(customers)
+
+
+async def test_another_plan_comes_after_payment_or_with_the_period_and_the_old_one_serves_until_then(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    await customers.plan(f"{name}-big", **MORE)
+    (made,) = await several(customers, 1)
+    paid = samples.moment(days=-10)
+    await api.edit("Subscription", made.name, {"spec": {"payment": {"paidUntilTime": paid}}})
+
+    big = {"planRef": {"name": f"{name}-big"}, "planChange": "AfterPayment"}
+    await api.edit("Subscription", made.name, {"spec": big})
+    found = await customers.until(made.name, lambda one: "pendingChange" in one["status"], kind="Subscription")
+    assert found["status"]["pendingChange"]["plan"] == f"{name}-big"
+    tenant = await api.get("Tenant", made.name)
+    assert condition(tenant, "PlanCurrent")["reason"] == "ChangePending"
+    assert holds(tenant, "Ready")
+    assert await pods_allowed(api, made) == "40"
+    await api.edit("Subscription", made.name, {"spec": {"payment": {"paidUntilTime": samples.moment(days=-40)}}})
+    await until(lambda: _allow(api, [made], "50"))
+    await customers.until(made.name, lambda one: "pendingChange" not in one["status"], kind="Subscription")
+
+    small = {"planRef": {"name": name}, "planChange": "AtPeriodEnd"}
+    await api.edit("Subscription", made.name, {"spec": small})
+    found = await customers.until(made.name, lambda one: "pendingChange" in one["status"], kind="Subscription")
+    when = found["status"]["pendingChange"]["time"]
+    # Renewed meanwhile: the change comes with the period that was paid when it was asked for.
+    await api.edit("Subscription", made.name, {"spec": {"payment": {"paidUntilTime": samples.FAR}}})
+    await customers.quiet()
+    found = await api.get("Subscription", made.name) or {}
+    assert found["status"]["pendingChange"]["time"] == when
+    assert await pods_allowed(api, made) == "50"
+    operator.clock.offset = timedelta(days=40, minutes=1)
+    operator.look_at("Tenant", made.name)
+    await until(lambda: _allow(api, [made], "40"))

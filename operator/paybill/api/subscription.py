@@ -21,6 +21,7 @@ SubscriptionPhase = Literal[
     "Pending", "AwaitingPayment", "Trialing", "Active", "PastDue", "Restricted", "Suspended", "Ended", "Archived",
     "Deleted", "Abandoned",
 ]  # fmt: skip
+PlanChange = Literal["Immediately", "AfterPayment", "AtPeriodEnd"]
 PaymentProvider = Literal["Manual", "Stripe"]
 
 ProviderId = Annotated[str, Field(min_length=1, max_length=255, pattern="^[-_.A-Za-z0-9]+$")]
@@ -97,6 +98,9 @@ class SubscriptionSpec(ApiModel):
     """The Tenant. Cannot be changed."""
     plan_ref: PlanReference
     """The Plan of type Base, and one revision of it if it is to be pinned."""
+    plan_change: PlanChange = "Immediately"
+    """When another Plan in planRef takes effect: at once, when more was paid than when it was written, or with the end
+    of the period that was paid then. What is owed blocks a change in any case."""
     quantity: Quantity = 1
     """How many units are sold, such as seats."""
     add_ons: tuple[AddOn, ...] = Field(
@@ -189,6 +193,17 @@ class Next(ApiModel):
     """Why."""
 
 
+class PendingChange(ApiModel):
+    """Another Plan that was asked for and has not taken effect."""
+
+    plan: str
+    """The Plan."""
+    since_time: Time
+    """When it was asked for."""
+    time: Time | None = None
+    """When it takes effect; absent where that is not a matter of time."""
+
+
 class SubscriptionStatus(ApiModel):
     """Where the contract stands."""
 
@@ -206,6 +221,8 @@ class SubscriptionStatus(ApiModel):
     """Holds that the operator set."""
     next: Next | None = None
     """The next transition, if nothing changes before."""
+    pending_change: PendingChange | None = None
+    """Another Plan that was asked for and has not taken effect."""
     entitlements: tuple[Feature, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
     """What the tenant is entitled to, resolved."""
     conditions: Conditions = ()

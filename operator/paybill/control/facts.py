@@ -28,6 +28,7 @@ class Facts:
     ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation. ``start_time``
     is when the contract began where its spec does not say so: its object may be made anew, the contract is not.
     ``noticed_time`` is when its people were told that its data goes, ``deleted_time`` when the last backup went.
+    ``change_plan``: another Plan that was asked for at ``change_asked_time``, paid until ``change_period_time`` then.
     """
 
     subscription_uid: str
@@ -44,6 +45,9 @@ class Facts:
     start_time: datetime | None = None
     noticed_time: datetime | None = None
     deleted_time: datetime | None = None
+    change_plan: str | None = None
+    change_asked_time: datetime | None = None
+    change_period_time: datetime | None = None
     updated_time: datetime | None = None
 
 

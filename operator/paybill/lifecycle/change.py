@@ -34,12 +34,20 @@ class Change:
     moves_to: PlanPoint | None = None
 
 
-def choose(has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitted: bool) -> Change:
-    """The point to be on; ``admitted`` says whether the rollout's wave includes this Tenant now."""
+def choose(
+    has: PlanPoint | None, wanted: PlanPoint, *, held: str | None, admitted: bool, later: str | None = None
+) -> Change:
+    """The point to be on.
+
+    ``admitted`` says whether the rollout's wave includes this Tenant now, ``later`` what another Plan waits for.
+    """
     if has is None or (has.name, has.revision) == (wanted.name, wanted.revision):
         return Change(point=wanted)
     if held is not None:
         return Change(point=has, reason="ChangeHeld", message=f"stays on Plan {has.name} {has.revision}: {held}")
+    if later is not None and has.name != wanted.name:
+        stays = f"stays on Plan {has.name} {has.revision} until it gets Plan {wanted.name}: {later}"
+        return Change(point=has, reason="ChangePending", message=stays)
     if has.name == wanted.name and not admitted:
         return Change(
             point=has,

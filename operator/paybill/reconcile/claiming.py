@@ -13,7 +13,7 @@ from paybill.desired.database import pool_database_name
 from paybill.lifecycle import change as changes
 from paybill.lifecycle import placement
 from paybill.lifecycle.tenant import changes_held
-from paybill.reconcile import contract
+from paybill.reconcile import contract, pending_change
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
@@ -102,7 +102,8 @@ async def plan_to_be_on(world: World, current: Pass, wanted: changes.PlanPoint |
     # A pin is one person's decision for one tenant: it waits for no wave.
     pinned = standing.subscription.spec.plan_ref.revision is not None
     admitted = pinned or (revision == wanted.revision and claim.id in members)
-    current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted)
+    later = await pending_change.waits(world, current, claim, wanted.name)
+    current.change = chosen = changes.choose(has, wanted, held=held, admitted=admitted, later=later)
     if (claim.plan_name, claim.plan_revision) != (chosen.point.name, chosen.point.revision):
         world.ready[claim.id] = False
         for counted in {claim.plan_name, chosen.point.name} - {None}:

@@ -22,6 +22,7 @@ from paybill.lifecycle.billed import Sold, comparable, differences
 from paybill.lifecycle.binding import Binding, Candidate
 from paybill.lifecycle.entitlements import Entitlement, resolve
 from paybill.lifecycle.known import Known
+from paybill.lifecycle.pending import Pending
 from paybill.lifecycle.phases import EFFECTS, Phase
 from paybill.lifecycle.provider import Snapshot
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
@@ -56,6 +57,8 @@ class Standing:
     """Why the payment provider's word is missing."""
     unbilled: tuple[str, ...] | None = None
     """What is sold and billed differently; None where that cannot be compared."""
+    pending: Pending | None = None
+    """Another Plan that was asked for and has not taken effect."""
     trouble: Failure | None = None
     """What is wrong with the contract without keeping its phase from being acted on."""
 

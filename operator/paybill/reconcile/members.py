@@ -54,7 +54,8 @@ def _looked(world: World, claim: Claim, before: dict[str, Known]) -> Known:
         revision=claim.plan_revision or "",
         ready=ready if ready is not None else tenant is not None and READY in tenant.true,
         failed=tenant is not None and STALLED in tenant.true,
-        pinned=subscription is not None and subscription.pinned is not None,
+        pinned=subscription is not None
+        and (subscription.pinned is not None or claim.plan_name not in subscription.plans),
         held=_held(tenant, facts),
     )
     return values, member

@@ -43,6 +43,7 @@ from paybill.lifecycle.change import Change
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.phases import OVER, Access, Phase
 from paybill.lifecycle.tenant import Course
+from paybill.reconcile import pending_change
 from paybill.reconcile.contract import Standing
 
 GUARDED = "Guarded"
@@ -283,6 +284,7 @@ def subscription_status(
         ),
         anchors=_anchors(standing),
         next=_next(standing),
+        pending_change=pending_change.shown(subscription, standing),
         entitlements=_features(subscription, standing),
         conditions=apply_facts(subscription.status.conditions, facts, generation, now),
     )

@@ -32,6 +32,7 @@ from paybill.reconcile import (
     metrics,
     move,
     own_database,
+    pending_change,
     provision,
     report,
     rotation,
@@ -210,5 +211,12 @@ def _wake(world: World, current: Pass) -> datetime | None:
     infra, moves = infrastructure.wake(world, current.claim), move.wake(world, current)
     grace = current.storage.until if current.storage is not None else None
     retained = archiving.wake(world, current)
-    others = (grace, retained, backup_schedule.wake(world, current.claim), *rotation_report.wakes(world, current))
+    changes = pending_change.wake(current.standing)
+    others = (
+        grace,
+        retained,
+        changes,
+        backup_schedule.wake(world, current.claim),
+        *rotation_report.wakes(world, current),
+    )
     return schedule.wake_at(world.now(), resync, deadline, infra, moves, *others)

@@ -81,3 +81,15 @@ def test_the_point_a_tenant_is_on(has, wanted, held, admitted, point, reason):
     found = choose(has, wanted, held=held, admitted=admitted)
     assert (found.point, found.reason) == (point, reason)
     assert bool(found.message) is (reason is not None)
+
+
+def test_another_plan_waits_for_its_time_and_an_edit_of_the_same_does_not():
+    later = "it changes with the next payment"
+    waiting = choose(HAS, OTHER, held=None, admitted=True, later=later)
+    assert (waiting.point, waiting.reason) == (HAS, "ChangePending")
+    assert later in waiting.message
+    assert choose(HAS, OTHER, held="debt", admitted=True, later=later).reason == "ChangeHeld"
+    assert choose(HAS, NEWER, held=None, admitted=True, later=later).point == NEWER
+    assert choose(None, OTHER, held=None, admitted=False, later=later).point == OTHER, (
+        "a new tenant has none to stay on"
+    )
