@@ -93,7 +93,7 @@ class Scene:
         """A session with a stolen password: whatever SQL one likes."""
         return psycopg.connect(
             host="127.0.0.1", port=self.at.port, dbname=self.database, user=role or self.role, password=password,
-            autocommit=True, connect_timeout=10, **more,
+            autocommit=True, connect_timeout=60, **more,
         )  # fmt: skip
 
     async def carry_out(self, policy):
