@@ -27,7 +27,8 @@ class OrderWriter(Writer):
         with session.transaction():
             session.execute("INSERT INTO orders (id, customer_id) VALUES (%s, 1)", [1000 + self.number])
             session.execute("UPDATE customers SET email = %s WHERE id = 1", [f"{self.number}@example.org"])
-            session.execute("DELETE FROM orders WHERE id = %s AND id < 1000", [self.number])
+            # From the end of a row of orders, each of which names the one before it.
+            session.execute("DELETE FROM orders WHERE id = %s AND id > 1", [301 - self.number])
         self.committed.append(1000 + self.number)
 
 
