@@ -17,9 +17,10 @@ from typing import Any
 
 from paybill import handlers, watching
 from paybill.api.conditions import READY
-from paybill.api.failures import Failure, Retry
+from paybill.api.failures import Failure, Invalid, Retry
 from paybill.api.kinds import KINDS
 from paybill.audit.log import AuditLog
+from paybill.billing.delivery import Endpoint
 from paybill.billing.stripe_api import StripeApi
 from paybill.cluster.breaker import ApiBreaker
 from paybill.cluster.children import Children
@@ -37,12 +38,14 @@ from paybill.control.inbox import Inbox, let_in
 from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
+from paybill.control.outbox import Outbox
 from paybill.control.registry import Registry
 from paybill.control.usage import latest_bytes, write_usage
 from paybill.desired.resource import Key
 from paybill.doors import Doors
 from paybill.health import served
 from paybill.reconcile import (
+    announcing,
     backup_metrics,
     cell,
     fencing,
@@ -57,6 +60,7 @@ from paybill.reconcile import (
     servers,
     worker,
 )
+from paybill.reconcile.announcing import Announcing
 from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.backup_metrics import BackupCollector
 from paybill.reconcile.brakes import Brakes
@@ -174,6 +178,7 @@ async def _lead(
                 tasks.append(group.create_task(worker.run(world, settings.workers)))
                 tasks.append(group.create_task(watching.run(world, stop)))
                 tasks.append(group.create_task(payments.run(world)))
+                tasks.append(group.create_task(announcing.run(world)))
                 tasks.append(group.create_task(world.operations.run(world)))
                 leading.set()
                 metrics.LEADING.set(1)
@@ -252,6 +257,7 @@ async def _world(
             api=_stripe(settings),
             poll=timedelta(seconds=settings.stripe_poll_seconds),
         ),
+        announcing=Announcing(outbox=Outbox(control, settings.installation), endpoint=_endpoint(settings)),
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )
@@ -261,6 +267,15 @@ async def _world(
     )  # fmt: skip
     registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")
     return world
+
+
+def _endpoint(settings: Settings) -> Endpoint | None:
+    """Where messages go; raises Invalid where they could not be signed."""
+    if not settings.events_url:
+        return None
+    if settings.events_secret_file is None:
+        raise Invalid("BadEventsSecret", "PAYBILL_EVENTS_URL is set without PAYBILL_EVENTS_SECRET_FILE: set both")
+    return Endpoint(settings.events_url, settings.events_secret_file, f"/paybill/{settings.installation}")
 
 
 def _stripe(settings: Settings) -> StripeApi | None:

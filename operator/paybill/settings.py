@@ -80,6 +80,12 @@ class Settings:
     stripe_poll_seconds: float = 300.0
     """How often Stripe is asked for events that did not come by the webhook."""
 
+    events_url: str = ""
+    """Where each transition of a contract is sent to, as a CloudEvent; absent: nobody is told, and nothing is kept."""
+
+    events_secret_file: Path | None = None
+    """A file with the secret that those messages are signed by: whsec_ and base64."""
+
     webhook_role: str = ""
     """The role of `paybill webhook` in the control database; it is granted to add to the inbox, and nothing else."""
 

@@ -148,6 +148,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
         "stripe": {"existingSecret": "stripe", "account": "acct_1", "pollSeconds": 60},
+        "events": {"url": "https://crm.example.com/paybill"},
         "webhook": {"database": {"role": "inbox"}},
     }  # fmt: skip
     env = {entry["name"]: entry.get("value") for entry in container(helm.template(values))["env"]}
@@ -171,6 +172,8 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         stripe_key_file=Path("/var/run/secrets/paybill.dev/stripe/key"),
         stripe_account="acct_1",
         stripe_poll_seconds=60.0,
+        events_url="https://crm.example.com/paybill",
+        events_secret_file=Path("/var/run/secrets/paybill.dev/events/secret"),
         webhook_role="inbox",
         metrics_port=9090,
         metrics_host="::",

@@ -17,8 +17,10 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from paybill.api.failures import Retry
+from paybill.control import outbox
 from paybill.control.database import ControlDatabase
 from paybill.control.epoch import FENCED, assert_epoch
+from paybill.lifecycle.announcement import Message
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class Facts:
     change_period_time: datetime | None = None
     updated_time: datetime | None = None
 
+
+Tell = Callable[[Facts | None, Facts], Message]
+"""Makes the message of a transition, of the facts before and after."""
 
 EPISODES = (
     "suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time", "noticed_time",
@@ -111,17 +116,18 @@ class FactStore:
         """Leave out facts that are another Subscription's now."""
         self._facts.pop(subscription_uid, None)
 
-    async def put(self, facts: Facts, *, epoch: int) -> Facts:
+    async def put(self, facts: Facts, *, epoch: int, tell: Tell | None = None) -> Facts:
         """Keep ``facts`` and return what stands now; writes nothing when it stands already.
 
         The contract's start and the trial's never change; the other times do not change while they are set, only by
-        being cleared. What the provider said stays as it is known: ``note`` alone changes that.
+        being cleared. What the provider said stays as it is known: ``note`` alone changes that. ``tell`` makes the
+        message of another phase, which is written with it.
         """
         async with self._lock(facts.subscription_uid):
             stored = self._facts.get(facts.subscription_uid)
             if stored is not None:
                 facts = replace(facts, last_known=stored.last_known, holds=stored.holds)
-            return await self._put(facts, epoch)
+            return await self._put(facts, epoch, tell)
 
     async def note(self, unknown: Facts, change: Callable[[Facts], Facts], *, epoch: int) -> Facts:
         """Change what is known of a subscription by what its provider said; ``unknown``: where nothing is known yet.
@@ -135,7 +141,7 @@ class FactStore:
         """One per subscription, for as long as somebody uses it."""
         return self._locks.setdefault(subscription_uid, asyncio.Lock())
 
-    async def _put(self, facts: Facts, epoch: int) -> Facts:
+    async def _put(self, facts: Facts, epoch: int, tell: Tell | None = None) -> Facts:
         stored = self._facts.get(facts.subscription_uid)
         standing = replace(_settled(stored, facts), updated_time=stored.updated_time if stored else None)
         if standing == stored:
@@ -143,12 +149,17 @@ class FactStore:
         values = [getattr(standing, column) for column in _COLUMNS]
         values[_COLUMNS.index("last_known")] = None if standing.last_known is None else Jsonb(dict(standing.last_known))
         values[_COLUMNS.index("holds")] = Jsonb([dict(hold) for hold in standing.holds])
-        async with self._db.session() as connection:
+        turned = stored is None or stored.phase != standing.phase
+        message = tell(stored, standing) if tell is not None and turned else None
+        # A statement of its own is one round trip; with a message there are two, and both count or none.
+        async with self._db.session() if message is None else self._db.transaction() as connection:
             cursor = await connection.execute(FENCED + _PUT, (self._shard, epoch, self._installation, *values))
             row = await cursor.fetchone()
             if row is None:
                 await assert_epoch(connection, epoch, self._shard)
                 raise Retry("RegistryConflict", "the epoch was taken, and given back, while facts were written")
+            if message is not None:
+                await outbox.add(connection, self._installation, message)
         written = replace(standing, updated_time=row[0])
         self._facts[written.subscription_uid] = written
         return written

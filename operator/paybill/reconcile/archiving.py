@@ -15,7 +15,7 @@ from paybill.api.failures import Blocked
 from paybill.api.tenant_restore import TenantRestore
 from paybill.cluster.events import News
 from paybill.control.claims import Claim
-from paybill.control.facts import Facts
+from paybill.control.facts import Facts, Tell
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
@@ -28,6 +28,7 @@ from paybill.reconcile.dropping import End
 from paybill.reconcile.paying import operator_hold
 from paybill.reconcile.queue import Work
 from paybill.reconcile.steps import Scope, Step, take
+from paybill.reconcile.telling import telling
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -129,6 +130,16 @@ def _facts(world: World, current: Pass) -> Facts | None:
     return world.facts.get(claim.subscription_uid) if claim is not None and claim.subscription_uid else None
 
 
+def _telling(world: World, claim: Claim, because: str) -> Tell | None:
+    return telling(
+        world,
+        subscription=claim.subscription_name or "",
+        tenant=claim.tenant_name,
+        plan=claim.plan_name or "",
+        because=because,
+    )
+
+
 def _scope(claim: Claim, cause: str) -> Scope:
     return Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
 
@@ -185,7 +196,9 @@ async def _gone(world: World, current: Pass, claim: Claim) -> Claim:
     now, facts = world.now(), _facts(world, current)
     if facts is not None:
         await world.facts.put(
-            replace(facts, phase=str(Phase.ARCHIVED), archived_time=facts.archived_time or now), epoch=world.epoch
+            replace(facts, phase=str(Phase.ARCHIVED), archived_time=facts.archived_time or now),
+            epoch=world.epoch,
+            tell=_telling(world, claim, "retention is over"),
         )
     written = await world.registry.update(
         claim.id, epoch=world.epoch, archived_time=now, ready_time=None, binding_uid=None, binding_version=None,
@@ -214,7 +227,9 @@ async def _delete(world: World, current: Pass, claim: Claim) -> None:
         if found is not None and found.metadata.deletion_timestamp is None:
             key, metadata = Key("TenantBackup", "", backup), found.metadata
             await world.cluster.delete(key, uid=metadata.uid, resource_version=metadata.resource_version)
-        await world.facts.put(replace(facts, phase=str(Phase.DELETED), deleted_time=world.now()), epoch=world.epoch)
+        deleted = replace(facts, phase=str(Phase.DELETED), deleted_time=world.now())
+        tell = _telling(world, claim, "its days in the archive are over")
+        await world.facts.put(deleted, epoch=world.epoch, tell=tell)
         current.claim = await world.registry.update(claim.id, epoch=world.epoch, archive=None)
 
     step = Step(

@@ -14,6 +14,7 @@ from paybill.control.claims import Claim
 from paybill.control.facts import Facts
 from paybill.lifecycle.binding import Binding, Candidate, bind
 from paybill.lifecycle.phases import OVER, Phase
+from paybill.reconcile.telling import telling
 from paybill.reconcile.world import World
 
 
@@ -66,7 +67,14 @@ async def cancel(world: World, subscription: Subscription) -> None:
         return
     phase, ended = (facts.phase, facts.ended_time) if _over(facts) else (str(Phase.ENDED), asked)
     changed = replace(facts, requested_end_time=asked, phase=phase, ended_time=ended)
-    await world.facts.put(changed, epoch=world.epoch)
+    tell = telling(
+        world,
+        subscription=subscription.metadata.name,
+        tenant=subscription.spec.tenant_ref.name,
+        plan=subscription.spec.plan_ref.name,
+        because="its Subscription was deleted",
+    )
+    await world.facts.put(changed, epoch=world.epoch, tell=tell)
 
 
 def _over(facts: Facts | None) -> bool:

@@ -28,6 +28,7 @@ from paybill.lifecycle.provider import Snapshot
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
 from paybill.lifecycle.terms import terms
 from paybill.reconcile.paying import Trouble, by_stripe, last_known, operator_hold
+from paybill.reconcile.telling import telling
 from paybill.reconcile.world import World
 
 NOTHING_YET = EffectTimes()
@@ -59,6 +60,8 @@ class Standing:
     """What is sold and billed differently; None where that cannot be compared."""
     pending: Pending | None = None
     """Another Plan that was asked for and has not taken effect."""
+    untold: int = 0
+    """How many messages on it nobody took."""
     trouble: Failure | None = None
     """What is wrong with the contract without keeping its phase from being acted on."""
 
@@ -84,7 +87,7 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
     if world.brakes.halt.observing:
         times = contract.times
     verdict = _without_moving_deadline(verdict, times)
-    await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
+    await keep(world, facts, tenant, subscription, verdict, times)
     return Standing(
         phase=verdict.phase,
         because=verdict.because,
@@ -97,6 +100,7 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         holds=contract.holds,
         entitlements=entitlements,
         trouble=trouble,
+        untold=world.announcing.dead.get(subscription.metadata.uid, 0),
         **_of_provider(world, subscription, name, plan),
     )
 
@@ -180,15 +184,20 @@ def _snapshot(world: World, subscription: Subscription, facts: Facts) -> Snapsho
     return found.snapshot if found is not None else None
 
 
-async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times: EffectTimes) -> Facts:
-    """Write the facts of a Subscription if they changed; nothing while the installation only looks on."""
+async def keep(
+    world: World, facts: Facts, tenant: Tenant, subscription: Subscription, verdict: Verdict, times: EffectTimes
+) -> Facts:
+    """Write the facts of a Subscription if they changed; nothing while the installation only looks on.
+
+    Another phase is told to other systems: its message is written with it.
+    """
     if world.brakes.halt.observing:
         return facts
     return await world.facts.put(
         replace(
             facts,
-            tenant_uid=tenant_uid,
-            phase=str(phase),
+            tenant_uid=tenant.metadata.uid,
+            phase=str(verdict.phase),
             trial_start_time=times.ready,
             suspended_time=times.suspended,
             ended_time=times.ended,
@@ -198,6 +207,13 @@ async def keep(world: World, facts: Facts, tenant_uid: str, phase: Phase, times:
             requested_end_time=times.requested_end,
         ),
         epoch=world.epoch,
+        tell=telling(
+            world,
+            subscription=subscription.metadata.name,
+            tenant=tenant.metadata.name,
+            plan=subscription.spec.plan_ref.name,
+            because=verdict.because,
+        ),
     )
 
 
@@ -217,7 +233,7 @@ async def start_trial(world: World, tenant: Tenant, standing: Standing, ready: d
     facts = replace(facts, trial_start_time=ready)
     verdict = decide(read(world, subscription, plan, tenant, facts), world.now())
     times = replace(standing.times, ready=ready)
-    await keep(world, facts, tenant.metadata.uid, verdict.phase, times)
+    await keep(world, facts, tenant, subscription, verdict, times)
     return replace(standing, verdict=verdict, phase=verdict.phase, because=verdict.because, times=times)
 
 

@@ -58,6 +58,12 @@ STRIPE_HINTS = Counter("paybill_stripe_hints", "Hints by what became of them.", 
 STRIPE_CHANGES = Counter("paybill_stripe_changes", "Answers of Stripe's that changed a contract.", registry=REGISTRY)
 BACKUPS = Counter("paybill_backups", "TenantBackups that ended, by result.", ["result"], registry=REGISTRY)
 RESTORES = Counter("paybill_restores", "TenantRestores that ended, by result.", ["result"], registry=REGISTRY)
+MESSAGES = Counter(
+    "paybill_outbox_messages", "Attempts to send a message, by what became of it.", ["outcome"], registry=REGISTRY
+)
+OUTBOX_WAITING = Gauge("paybill_outbox_waiting", "Messages that were not taken yet.", registry=REGISTRY)
+OUTBOX_DEAD = Gauge("paybill_outbox_dead", "Messages that are not sent any more.", registry=REGISTRY)
+OUTBOX_OLDEST = Gauge("paybill_outbox_oldest_seconds", "How long the oldest one waits.", registry=REGISTRY)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

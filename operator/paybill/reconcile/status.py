@@ -62,6 +62,7 @@ PLAN_CURRENT = "PlanCurrent"
 PAYMENT_CURRENT = "PaymentCurrent"
 PROVIDER_REACHABLE = "ProviderReachable"
 BILLED_AS_DECLARED = "BilledAsDeclared"
+ANNOUNCED = "Announced"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
 STORAGE_WITHIN_LIMIT = "StorageWithinLimit"
@@ -267,6 +268,7 @@ def subscription_status(
             )
         )
         facts.extend(_provider_facts(standing))
+        facts.append(_announced(standing))
     return SubscriptionStatus(
         observed_generation=generation,
         phase=phase,
@@ -305,6 +307,11 @@ def _provider_facts(standing: Standing) -> Iterable[Fact]:
         yield Fact(type=BILLED_AS_DECLARED, status=c.FALSE, reason="BilledDifferently", message="; ".join(unbilled))
     else:
         yield Fact(type=BILLED_AS_DECLARED, status=c.TRUE, reason="BilledAsSold")
+
+
+def _announced(standing: Standing) -> Fact:
+    letters = f"{standing.untold} messages on it were not taken for days: paybill outbox list, paybill outbox retry"
+    return Fact(type=ANNOUNCED, status=c.FALSE if standing.untold else None, reason="DeadLetters", message=letters)
 
 
 def _heard(known: Known | None) -> str:

@@ -35,6 +35,7 @@ from paybill.reconcile.servers import Servers
 from paybill.settings import Settings
 
 if TYPE_CHECKING:
+    from paybill.reconcile.announcing import Announcing
     from paybill.reconcile.migration_sources import Sources
     from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
     from paybill.reconcile.pooler import Pooling
@@ -74,6 +75,7 @@ class World:
     epoch: int
     fence: Fence
     payments: Payments
+    announcing: Announcing
     write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
     """Keeps what tenants used; fenced by our epoch."""
     assert_leading: Callable[[], None]
