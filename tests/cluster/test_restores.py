@@ -110,6 +110,13 @@ async def test_in_place_all_is_as_it_was_once_its_name_is_said_again(
     assert [one.what for one in journal.writes()] == []
     await api.delete("TenantRestore", f"{name}-r")
     await until(lambda: gone(api, "TenantRestore", f"{name}-r"))
+    # Applied anew, as GitOps does in a new cluster, it takes nothing away; under another name it is another request.
+    await run(customers, customer, "DELETE FROM notes WHERE id > 7")
+    await api.apply(restore(f"{name}-r", name, confirm=customer.name))
+    await failed(customers, f"{name}-r", "AlreadyRestored")
+    assert await run(customers, customer, "SELECT count(*) FROM notes") == [(7,)]
+    await api.apply(restore(f"{name}-again", name, confirm=customer.name))
+    await restored(customers, f"{name}-again")
 
 
 def stored(operator: Operator, backup: Object) -> Path:

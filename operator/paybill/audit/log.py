@@ -118,6 +118,14 @@ class AuditLog:
         except psycopg.Error as error:
             raise unavailable(error) from error
 
+    async def destroyed_by(self, tenant_id: str, target: str, inputs_digest: str) -> datetime | None:
+        """When a destructive step with these very inputs was first begun for a tenant on behalf of ``target``."""
+        try:
+            async with self._pool.connection(PATIENCE) as connection:
+                return await store.destroyed_by(connection, tenant_id, target, inputs_digest)
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+
     async def close(self, *, patience: float = 5.0) -> None:
         """Write what waits for at most ``patience`` seconds, publish the chain's head and stop."""
         await self._writer.close(patience)

@@ -27,6 +27,10 @@ BEGUN = """
     WHERE destructive AND kind = 'intent' AND action = %s AND cell = %s AND time >= %s
     GROUP BY coalesce(tenant_id, object)
 """
+DESTROYED = """
+    SELECT min(time) FROM paybill.audit_log
+    WHERE tenant_id = %s AND object = %s AND inputs_digest = %s AND destructive AND kind = 'intent'
+"""
 _TYPES = {
     "seq": "bigint", "writer": "uuid", "n": "bigint", "time": "timestamptz", "epoch": "bigint", "step": "uuid",
     "destructive": "boolean", "prev_hash": "bytea", "hash": "bytea",
@@ -102,3 +106,11 @@ async def begun_destructive(
     """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell``."""
     rows = await (await connection.execute(BEGUN, (action, cell, since))).fetchall()
     return {str(who): time for who, time in rows}
+
+
+async def destroyed_by(
+    connection: AsyncConnection[TupleRow], tenant_id: str, target: str, inputs_digest: str
+) -> datetime | None:
+    """When a destructive step with these very inputs was first begun for a tenant on behalf of ``target``."""
+    row = await (await connection.execute(DESTROYED, (tenant_id, target, inputs_digest))).fetchone()
+    return row[0] if row is not None else None

@@ -85,6 +85,8 @@ async def _go_on(world: World, asked: TenantRestore, cause: str) -> datetime | N
     found = await wanted(world, asked)
     if asked.spec.dry_run:
         return await _begin(world, asked, restore_steps.looking(found), _status(world, asked, found, "Preparing"))
+    if asked.status.stage is None:
+        await restore_steps.refuse_again(world, asked, found)
     await report.hold(world, asked)
     if asked.status.stage in ("Prepared", "Switching"):
         switching = asked.status.model_copy(update={"stage": "Switching"})

@@ -24,7 +24,7 @@ from paybill.lifecycle.budget import DELETIONS
 from paybill.reconcile import own_place
 from paybill.reconcile.backup_jobs import Progress
 from paybill.reconcile.restore_plan import Wanted, place_of
-from paybill.reconcile.steps import Scope, Step, take
+from paybill.reconcile.steps import Scope, Step, digest, take
 from paybill.reconcile.world import World
 
 Act = Callable[[Restore], Awaitable[Any]]
@@ -78,14 +78,34 @@ def switching(world: World, asked: TenantRestore, found: Wanted, cause: str) -> 
     budget = DELETIONS if found.restore.target.rows else None
     action = budget.action if budget is not None else "restore.switch"
 
+    inputs = _exchanged(found)
+
     def step(act: Callable[[], Awaitable[Any]]) -> Step:
-        inputs = {"backup": found.known.id, "to": found.claim.id}
         due = asked.metadata.creation_timestamp
         return Step(
             action=action, target=_target(asked), act=act, inputs=inputs, destructive=True, budget=budget, due=due
         )
 
     return _job(world, found, cause, step, restoring.switch)
+
+
+async def refuse_again(world: World, asked: TenantRestore, found: Wanted) -> None:
+    """Raise Blocked when one of this name has put this backup there already, and its object was lost and applied anew.
+
+    What it replaced then is gone, and what the tenant has written since is not what anybody meant.
+    """
+    time = await world.audit.destroyed_by(found.claim.id, _target(asked), digest(_exchanged(found)))
+    if time is not None:
+        raise Blocked(
+            "AlreadyRestored",
+            f"a TenantRestore of this name began to put this backup into Tenant {found.claim.tenant_name} at"
+            f" {time:%Y-%m-%d %H:%M} UTC: if it is to be done again, write it under another name",
+        )
+
+
+def _exchanged(found: Wanted) -> dict[str, str]:
+    """What an exchange is told by in the audit log."""
+    return {"backup": found.known.id, "to": found.claim.id}
 
 
 async def finishing(world: World, asked: TenantRestore, cause: str) -> StageJob:
