@@ -90,12 +90,10 @@ async def _go_on(world: World, backup: TenantBackup, cause: str) -> datetime | N
     if not await own_place.connected(world, claim):
         raise Retry("NothingToBackUp", f"Tenant {claim.tenant_name} has no database yet", after=30.0)
     attached = world.servers.of(claim)
-    if not world.jobs.room((claim.cell, claim.server), backup_store.declared(world, claim.cell).jobs_per_server):
+    place, limit = (claim.cell, claim.server), backup_store.declared(world, claim.cell).jobs_per_server
+    if not world.jobs.room(place, claim.id, limit):
         raise Retry("BackupWaits", f"another backup or restore runs on server {claim.server}", after=ROOM_AGAIN)
     refuse_unless_acting(world, "backup.take", cell=claim.cell)
-    await report.hold(world, backup)
-    begun = _begun(backup, claim, attached, world.now())
-    await _tell(world, backup, Retry("BackupRunning", "Beginning"), begun)
     source = Source(
         server=attached.server,
         pool=attached.pool,
@@ -124,7 +122,11 @@ async def _go_on(world: World, backup: TenantBackup, cause: str) -> datetime | N
         taken: Manifest = (await take(world, Scope(cause=cause, tenant_id=claim.id, cell=claim.cell), [step]))[0]
         return taken
 
-    world.jobs.begin(work, (claim.cell, claim.server), run)
+    with world.jobs.reserved(work, place, claim.id):
+        await report.hold(world, backup)
+        begun = _begun(backup, claim, attached, world.now())
+        await _tell(world, backup, Retry("BackupRunning", "Beginning"), begun)
+        world.jobs.begin(work, place, claim.id, run)
     return world.now() + TOLD_EVERY
 
 

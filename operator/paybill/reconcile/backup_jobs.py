@@ -8,7 +8,8 @@ after a crash its object says that it is not done, and it is begun again from th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ class Job:
     """One job: where it works, and how far it is."""
 
     place: tuple[str, str]
+    tenant: str
     step: str = ""
     done: int = 0
     task: asyncio.Task[Any] | None = None
@@ -38,6 +40,7 @@ class BackupJobs:
 
     queue: Queue
     _jobs: dict[Work, Job] = field(default_factory=dict)
+    _reserved: dict[Work, Job] = field(default_factory=dict)
 
     def running(self, work: Work) -> Job | None:
         """The job of an object while it runs."""
@@ -52,13 +55,26 @@ class BackupJobs:
         del self._jobs[work]
         return job.task
 
-    def room(self, place: tuple[str, str], limit: int) -> bool:
-        """Whether another job may begin on this (cell, server)."""
-        return sum(1 for work, job in self._jobs.items() if job.place == place and self.running(work)) < limit
+    def room(self, place: tuple[str, str], tenant: str, limit: int) -> bool:
+        """Whether another job may begin on this (cell, server), for this tenant.
 
-    def begin(self, work: Work, place: tuple[str, str], run: Callable[[Progress], Awaitable[Any]]) -> None:
+        One tenant has one at a time, whatever the limit: they would open the same logins with other passwords.
+        """
+        busy = [job for work, job in self._jobs.items() if self.running(work)] + list(self._reserved.values())
+        return all(job.tenant != tenant for job in busy) and sum(job.place == place for job in busy) < limit
+
+    @contextlib.contextmanager
+    def reserved(self, work: Work, place: tuple[str, str], tenant: str) -> Iterator[None]:
+        """Keep the room that was found while the status is written that says so, until the job begins in here."""
+        self._reserved[work] = Job(place=place, tenant=tenant)
+        try:
+            yield
+        finally:
+            del self._reserved[work]
+
+    def begin(self, work: Work, place: tuple[str, str], tenant: str, run: Callable[[Progress], Awaitable[Any]]) -> None:
         """Begin a job; its object is looked at when it ends."""
-        job = Job(place=place)
+        job = Job(place=place, tenant=tenant)
         job.task = asyncio.create_task(_awaited(run, job), name=f"job {work.kind}/{work.name}")
         job.task.add_done_callback(lambda _: self.queue.add(work, "its job ended"))
         self._jobs[work] = job

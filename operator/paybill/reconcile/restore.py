@@ -125,14 +125,15 @@ async def _begin(
 ) -> datetime | None:
     """Begin the job of a stage, once its server has room and the status says so."""
     work, (cell, server) = Work("TenantRestore", asked.metadata.name), job.place
-    if not world.jobs.room(job.place, _limit(world, cell)):
+    if not world.jobs.room(job.place, job.tenant, _limit(world, cell)):
         raise Retry("RestoreWaits", f"another backup or restore runs on server {server}", after=ROOM_AGAIN)
     refuse_unless_acting(world, "restore.prepare", cell=cell)
-    await tell(world, asked, Retry("Restoring", f"{status.stage}: beginning"), status)
-    latest = world.declared.restores.get(asked.metadata.name)
-    if latest is None or latest.status.stage != status.stage:
-        raise Retry("Conflict", f"the status of TenantRestore {asked.metadata.name} was not taken up", after=1.0)
-    world.jobs.begin(work, job.place, job.run)
+    with world.jobs.reserved(work, job.place, job.tenant):
+        await tell(world, asked, Retry("Restoring", f"{status.stage}: beginning"), status)
+        latest = world.declared.restores.get(asked.metadata.name)
+        if latest is None or latest.status.stage != status.stage:
+            raise Retry("Conflict", f"the status of TenantRestore {asked.metadata.name} was not taken up", after=1.0)
+        world.jobs.begin(work, job.place, job.tenant, job.run)
     return world.now() + TOLD_EVERY
 
 

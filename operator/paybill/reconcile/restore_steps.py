@@ -43,9 +43,10 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class StageJob:
-    """The job of a stage, and the (cell, server) that it works on."""
+    """The job of a stage, and the (cell, server) and the tenant that it works on."""
 
     place: tuple[str, str]
+    tenant: str
     run: Callable[[Progress], Awaitable[Ended]]
 
 
@@ -60,7 +61,7 @@ def looking(found: Wanted) -> StageJob:
             return Ended(failure=failure)
         return Ended(proof=proof_of(found.known))
 
-    return StageJob(place=(found.claim.cell, found.claim.server), run=run)
+    return StageJob(place=(found.claim.cell, found.claim.server), tenant=found.claim.id, run=run)
 
 
 def preparing(world: World, asked: TenantRestore, found: Wanted, cause: str) -> StageJob:
@@ -125,7 +126,7 @@ async def finishing(world: World, asked: TenantRestore, cause: str) -> StageJob:
             return Ended(failure=failure)
         return Ended()
 
-    return StageJob(place=(claim.cell, claim.server), run=run)
+    return StageJob(place=(claim.cell, claim.server), tenant=claim.id, run=run)
 
 
 async def clear(world: World, asked: TenantRestore, cause: str) -> None:
@@ -198,7 +199,7 @@ def _job(
             ended.failure = failure
         return ended
 
-    return StageJob(place=(found.claim.cell, found.claim.server), run=run)
+    return StageJob(place=(found.claim.cell, found.claim.server), tenant=found.claim.id, run=run)
 
 
 def _target(asked: TenantRestore) -> str:
