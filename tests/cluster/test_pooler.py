@@ -11,11 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from paybill.databases import pooler as console
 from paybill.databases.credentials import scram_verifier
 from paybill.desired.pooler import files
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customer, Customers, secret
+from tests.cluster.running import Operator
 from tests.cluster.waiting import until
 from tests.databases.bouncer import CONSOLE, NEEDED, PASSWORD, Bouncer
 
@@ -165,3 +167,31 @@ async def test_rotated_logins_are_handed_out_when_the_pooler_knows_them(
     await until(direct)
     async with await client(await customers.binding(customer)):
         pass
+
+
+async def test_a_crash_leaves_nobody_paused_and_an_outage_takes_nothing_back(
+    api: Api, customers: Customers, operator: Operator, mount: Mount, name: str
+) -> None:
+    customer = await customers.onboard(spec={"cellRef": {"name": name}})
+    binding = await customers.binding(customer)
+    # As one leaves it that was killed after the pause and before the move's next step.
+    assert await console.pause(mount.bouncer.console, customer.id)
+    operator.restart()
+
+    async def serves() -> bool:
+        return not (await console.shown(mount.bouncer.console))[f"t_{customer.id}"].paused
+
+    await until(serves)
+    async with await client(binding) as session:
+        assert await (await session.execute("SELECT 1")).fetchone() == (1,)
+
+    mount.late = True  # its folder goes with it
+    mount.bouncer.stop()
+    operator.look_at("Pooler", name)
+    cell = await customers.until(name, lambda one: holds(one, "PoolerReady", status="False"), kind="Cell")
+    assert condition(cell, "PoolerReady")["reason"] == "PoolerUnreachable"
+    assert PASSWORD not in str(cell)
+    operator.look_at("Tenant", customer.name, deep=True)
+    await customers.quiet()
+    assert holds(await api.get("Tenant", customer.name), "Ready")
+    assert await customers.binding(customer) == binding
