@@ -32,6 +32,7 @@ COMMANDS = {
     "cell": "paybill.cli.cells:cell",
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
+    "onboard": "paybill.cli.onboard:onboard",
     "outbox": "paybill.cli.outbox:outbox",
     "entitlements": "paybill.cli.entitlements:entitlements",
     "migrations": "paybill.cli.migrations:migrations",
