@@ -11,6 +11,7 @@ import pytest
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, holds
 from tests.cluster.customers import Customer, Customers, connect, secret
+from tests.cluster.faults import Fault, Faults
 from tests.cluster.journal import Journal
 from tests.cluster.remains import gone, state, traces
 from tests.cluster.running import Operator
@@ -137,3 +138,33 @@ async def test_a_deleted_subscription_ends_in_the_archive_as_well_and_a_hold_kee
     await api.edit("Tenant", customer.name, {"spec": {"holds": []}})
     await customers.until(customer.name, lambda one: one["status"]["phase"] == "Archived", seconds=60)
     assert await traces(api, postgres, customer) == set()
+
+
+@pytest.mark.exhaustive
+async def test_who_pays_while_the_operator_is_killed_in_the_middle_of_it_gets_all_of_it_back(
+    api: Api, customers: Customers, control: Postgres, operator: Operator, name: str
+) -> None:
+    """Noted in the registry, nothing dropped yet: the worst moment for an operator that would build what is missing."""
+    faults = Faults(operator.end_soon)
+    operator.stop()
+    operator.doors = faults.doors
+    operator.start()
+    customer = await served(customers, name, "Schema")
+    await ended(api, customers, customer)
+    await customers.quiet()
+    faults.arm(Fault("control update paybill.tenants", 1, "after"))
+    operator.clock.offset += timedelta(days=5, minutes=1)
+    operator.look_at("Tenant", customer.name)
+    await until(lambda: bool(faults.happened), seconds=90)
+    operator.crash()
+    row = await (await control.execute("SELECT archive FROM paybill.tenants WHERE id = %s", (customer.id,))).fetchone()
+    assert row is not None
+    assert row[0], "it was noted"
+
+    await api.edit("Subscription", customer.name, PAID)
+    faults.arm()
+    operator.start()
+
+    await phase(customers, customer, "Active")
+    await customers.ready(customer.name, seconds=90)
+    assert await notes(customers, customer) == 50
