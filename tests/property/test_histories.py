@@ -46,8 +46,8 @@ def test_whatever_happens_every_rule_holds(first):
             escalates_by_what_was_said(story, told)
             a_hold_stops_whoever_pays(story, told)
             hears_the_same_in_any_order(story, told, number)
-            messages_alone_lead_there_too(story, number)
-            silence_is_no_news(story, number)
+            metamorphic = messages_alone_lead_there_too if number % 2 else silence_is_no_news
+            metamorphic(story, number)
             paying_brings_all_back(story, number)
         except AssertionError as broken:
             raise AssertionError(f"history {number}: {broken}\n" + "\n".join(map(str, told.happenings))) from broken
@@ -63,8 +63,8 @@ def broken_rules(numbers: range) -> set[str]:
             destroys_only_with_proofs(story, told)
             escalates_by_what_was_said(story, told)
             hears_the_same_in_any_order(story, told, number)
-            messages_alone_lead_there_too(story, number)
-            silence_is_no_news(story, number)
+            metamorphic = messages_alone_lead_there_too if number % 2 else silence_is_no_news
+            metamorphic(story, number)
             paying_brings_all_back(story, number)
         except AssertionError as one:
             broken.add(str(one).splitlines()[0])

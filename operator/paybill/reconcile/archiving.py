@@ -205,6 +205,7 @@ async def _gone(world: World, current: Pass, claim: Claim) -> Claim:
         credentials={},
     )  # fmt: skip
     world.ready.pop(claim.id, None)
+    world.verifiers.pop(claim.id, None)
     world.queue.add(Work("Tenant", claim.tenant_name), "it is archived")
     return written
 
