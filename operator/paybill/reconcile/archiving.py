@@ -90,8 +90,8 @@ async def advance(world: World, current: Pass) -> None:
     if wait is not None and wait.reason == "NoticeNotGiven":
         raise Blocked(
             "NoticeNotGiven",
-            f"Tenant {claim.tenant_name} is not archived: Cell {claim.cell} takes only a message for notice (spec.notices "
-            "Outbox), and this version has none that says when; with EventsOnly an Event is notice enough",
+            f"Tenant {claim.tenant_name} is not archived: Cell {claim.cell} takes only a message for notice "
+            "(spec.notices Outbox), and this version has none that says when; with EventsOnly an Event will do",
         )
 
 
