@@ -83,10 +83,6 @@ class StripeApi:
         async for page in self._pages(lambda v1, after: v1.events.list_async({**created, **after})):
             yield page
 
-    async def meter(self, event: JSON, key: str) -> None:
-        """Tell of usage; ``key`` makes that it counts once however often it is told."""
-        await self._asked(lambda v1: v1.billing.meter_events.create_async(event, {"idempotency_key": key}))
-
     async def close(self) -> None:
         """End its sessions."""
         if self._client is not None:
