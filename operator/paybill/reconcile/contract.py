@@ -101,18 +101,21 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         entitlements=entitlements,
         trouble=trouble,
         untold=world.announcing.dead.get(subscription.metadata.uid, 0),
-        **_of_provider(world, subscription, name, plan),
+        **_of_provider(world, subscription, name),
     )
 
 
-def _of_provider(world: World, subscription: Subscription, plan_name: str, plan: PlanSpec) -> dict[str, Any]:
+def _of_provider(world: World, subscription: Subscription, plan_name: str) -> dict[str, Any]:
     """What is shown of a payment provider that answers by itself."""
     if not by_stripe(subscription):
         return {}
     facts = world.facts.get(subscription.metadata.uid)
     known = last_known(subscription, facts)
     add_ons = [(one, world.declared.plans.get(one.plan_ref.name)) for one in subscription.spec.add_ons]
-    sold = [Sold(plan=plan_name, prices=_prices(plan), quantity=subscription.spec.quantity)]
+    # Prices are not part of what is kept of a Plan: they change nobody.
+    base = world.declared.plans.get(plan_name)
+    prices = _prices(base.spec) if base is not None else frozenset[str]()
+    sold = [Sold(plan=plan_name, prices=prices, quantity=subscription.spec.quantity)]
     sold += [
         Sold(plan=found.metadata.name, prices=_prices(found.spec), quantity=one.quantity)
         for one, found in add_ons
