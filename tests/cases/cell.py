@@ -130,6 +130,13 @@ CASES = (
                 statementTimeout="1h", lockTimeout="500ms"),
     _migrations("migrations from a ConfigMap", None, {"configMapRef": {"name": "app"}}),
     _migrations("no source", "write exactly one of", {"directory": None}),
+    _migrations("Git and a folder", "write exactly one of", {"directory": "/m", "git": {"url": "https://g.example/a"}}),
+    *(_migrations(f"Git at {url!r}", "must be an http or https URL without a login", {"git": {"url": url}})
+      for url in ("ssh://g.example/a", "https://me:secret@g.example/a", "https://g.example", "/a", "file:///a")),
+    *(_migrations(f"Git ref {ref!r}", "must be the name of a branch or a tag",
+                  {"git": {"url": "https://g.example/a", "ref": ref}}) for ref in ("", "-x", "a..b", "a b")),
+    *(_migrations(f"Git path {path!r}", "must be the path of a folder in the repository",
+                  {"git": {"url": "https://g.example/a", "path": path}}) for path in ("/a", "a/", "../a", "a//b")),
     _migrations("two sources", "write exactly one of", {"directory": "/m", "configMapRef": {"name": "app"}}),
     *(_migrations(f"folder {path!r}", "must be the absolute path of a folder", {"directory": path})
       for path in ("migrations", "/m/../etc", "/m;x", "/")),

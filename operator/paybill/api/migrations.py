@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from paybill.api.base import ApiModel
+from paybill.api.engine import Credentials
 from paybill.api.fields import Duration, Name
 from paybill.api.policies import CountOrPercent
 from paybill.api.rules import checks, rule, ruled
@@ -19,13 +20,62 @@ class ConfigMapReference(ApiModel):
     """The ConfigMap's metadata.name."""
 
 
+class GitSource(ApiModel):
+    """A folder of a Git repository, as its branch or tag is now."""
+
+    url: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            json_schema_extra=checks(
+                rule(
+                    "self.matches('^https?://[^ @/?#]+/[^ @?#]+$')",
+                    'must be an http or https URL without a login, such as "https://git.example.com/app.git"',
+                )
+            ),
+        ),
+    ]
+    """The repository's URL."""
+    ref: Annotated[
+        str,
+        Field(
+            max_length=255,
+            json_schema_extra=checks(
+                rule(
+                    "self.matches('^[A-Za-z0-9]([-._A-Za-z0-9/]*[A-Za-z0-9])?$') && !self.contains('..')",
+                    "must be the name of a branch or a tag",
+                )
+            ),
+        ),
+    ] = "main"
+    """The branch; or, where there is none of that name, the tag."""
+    path: (
+        Annotated[
+            str,
+            Field(
+                max_length=1024,
+                json_schema_extra=checks(
+                    rule(
+                        "self.matches('^[-._A-Za-z0-9]+(/[-._A-Za-z0-9]+)*$') && !self.contains('..')",
+                        "must be the path of a folder in the repository, without a slash at its ends",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    """The folder of the files; absent: the repository's root."""
+    credentials: Credentials | None = None
+    """A Secret in the operator's own namespace with username and password (a token); absent: nobody's login."""
+
+
 class MigrationSource(ApiModel):
-    """Where the files are: a folder that the operator sees, or a ConfigMap. What is in Git or OCI is mounted there."""
+    """Where the files are: a folder that the operator sees, a ConfigMap, or Git. What is in OCI is mounted."""
 
     model_config = ruled(
         rule(
-            "has(self.directory) != has(self.configMapRef)",
-            "write exactly one of directory and configMapRef",
+            "[has(self.directory), has(self.configMapRef), has(self.git)].filter(one, one).size() == 1",
+            "write exactly one of directory, configMapRef and git",
         )
     )
 
@@ -47,6 +97,8 @@ class MigrationSource(ApiModel):
     """A folder on the operator's machine, such as a mounted volume."""
     config_map_ref: ConfigMapReference | None = None
     """A ConfigMap whose keys are the files' names."""
+    git: GitSource | None = None
+    """A Git repository."""
 
 
 class Migrations(ApiModel):
@@ -73,6 +125,8 @@ class MigrationsStatus(ApiModel):
     """The name of the last file."""
     digest: str | None = None
     """Tells these files from any others."""
+    commit: str | None = None
+    """What the branch or tag named when the files were read, where they are in Git."""
     stage: str | None = None
     """Canaries, Waves, Done or Stopped."""
     subjects: int = 0

@@ -130,6 +130,7 @@ def _status(world: World, source: Source, decided: Turn) -> MigrationsStatus:
     return MigrationsStatus(
         latest=newest.file_name if newest is not None else None,
         digest=source.files.digest,
+        commit=source.commit,
         stage="Stopped" if source.failure is not None else decided.stage,
         subjects=decided.total,
         current=decided.current,
@@ -148,6 +149,8 @@ def _fact(world: World, source: Source, decided: Turn) -> Fact:
         said += "; failed: " + ", ".join(_name(world, one) for one in decided.failed[:NAMED_AT_MOST])
     if decided.held:
         said += f"; {decided.held} are held"
+    if source.away:
+        said += f"; {source.away}, so these are the files of commit {source.commit}"
     if decided.stage == "Stopped":
         said += "; nobody else is migrated: see each one's MigrationsCurrent, then `paybill migrations retry`"
         return Fact(type=MIGRATIONS_CURRENT, status=c.FALSE, reason="MigrationBudgetSpent", message=said)
