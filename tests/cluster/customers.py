@@ -60,13 +60,13 @@ class Customers:
             name, lambda one: one.get("status", {}).get("observedGeneration") == generation, kind="Plan"
         )
 
-    async def ready(self, name: str, *, seconds: float = 20.0) -> Customer:
+    async def ready(self, name: str, *, seconds: float = 45.0) -> Customer:
         """Wait until a Tenant is Ready as it is declared now."""
         found = await self.until(name, lambda tenant: holds(tenant, "Ready"), seconds=seconds)
         status = found["status"]
         return Customer(name, status["id"], status["namespace"], status["plan"]["name"])
 
-    async def until(self, name: str, good: Any, *, kind: str = "Tenant", seconds: float = 20.0) -> Object:
+    async def until(self, name: str, good: Any, *, kind: str = "Tenant", seconds: float = 45.0) -> Object:
         """Wait until an object is as a test wants it; returns it."""
         last: list[Any] = [None]
 
@@ -76,12 +76,12 @@ class Customers:
 
         return await until(look, seconds=seconds, otherwise=lambda: (last[0] or {}).get("status"))  # type: ignore[return-value]
 
-    async def stalled(self, name: str, reason: str, *, kind: str = "Tenant", seconds: float = 20.0) -> str:
+    async def stalled(self, name: str, reason: str, *, kind: str = "Tenant", seconds: float = 45.0) -> str:
         """Wait until an object is Stalled for a reason; returns the message."""
         found = await self.until(name, lambda one: holds(one, "Stalled", reason), kind=kind, seconds=seconds)
         return str(condition(found, "Stalled")["message"])
 
-    async def phase(self, name: str, phase: str, *, seconds: float = 20.0) -> Object:
+    async def phase(self, name: str, phase: str, *, seconds: float = 45.0) -> Object:
         """Wait until a Subscription is in a phase and its Tenant has settled."""
         return await self.until(
             name, lambda one: one.get("status", {}).get("phase") == phase, kind="Subscription", seconds=seconds

@@ -20,6 +20,7 @@ import yaml
 
 from paybill import health
 from paybill.api.failures import Invalid
+from paybill.api.kinds import KINDS
 from paybill.cluster.client import Cluster
 from paybill.cluster.session import open_session
 from paybill.desired import names
@@ -230,17 +231,16 @@ async def test_cve_2026_22872_the_operator_makes_nothing_cluster_scoped_but_name
     """Capsule < 0.13.0: objects written raw into a TenantResource were applied with cluster-admin, of any scope.
 
     Paybill applies nothing that a user wrote: its builders make every object. And for all that the API server serves,
-    its account may create nothing outside of namespaces but namespaces themselves, and the record of a backup.
+    its account may create nothing outside of namespaces but namespaces themselves, and the records of a backup and of a
+    restore.
     """
     async with user(installed.operator_kubeconfig) as operator:
         allowed = [one async for one in _may_write(api, operator)]
-    statuses = {
-        f"{kind}/status" for kind in ("approvals", "cells", "plans", "subscriptions", "tenants", "tenantbackups")
-    }
+    kinds = {kind.plural for kind in KINDS}
     creatable = {resource for resource, verb in allowed if verb == "create"}
-    assert creatable == {"namespaces", "tenantbackups"}
+    assert creatable == {"namespaces", "tenantbackups", "tenantrestores"}
     changed = {resource for resource, verb in allowed if verb in {"patch", "update"}}
-    assert changed <= {"namespaces", "plans", "cells", "subscriptions", "tenants", "tenantbackups"} | statuses
+    assert changed <= {"namespaces"} | kinds | {f"{kind}/status" for kind in kinds}
 
 
 async def _may_write(admin: Api, operator: Api) -> AsyncIterator[tuple[str, str]]:

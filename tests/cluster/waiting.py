@@ -13,7 +13,7 @@ T = TypeVar("T")
 PAUSE = 0.04
 
 
-async def until(look: Callable[[], T | Awaitable[T]], *, seconds: float = 20.0, otherwise: Any = "") -> T:
+async def until(look: Callable[[], T | Awaitable[T]], *, seconds: float = 45.0, otherwise: Any = "") -> T:
     """The first true answer of ``look``; fails with the last answer when there is none within ``seconds``."""
     ends = time.monotonic() + seconds
     while True:

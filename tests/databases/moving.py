@@ -89,7 +89,7 @@ class Writer:
         self.committed.append(self.number)
         self.times.append((begun, time.monotonic()))
 
-    def wait_for(self, more: int, seconds: float = 20.0) -> None:
+    def wait_for(self, more: int, seconds: float = 45.0) -> None:
         """Until it has committed some more."""
         wanted, ends = len(self.committed) + more, time.monotonic() + seconds
         while len(self.committed) < wanted:
