@@ -160,3 +160,44 @@ async def test_a_body_that_was_changed_on_the_way_is_not_what_was_signed(custome
     headers, body = listener.got[0]
     with pytest.raises(WebhookVerificationError):
         Webhook(SECRET).verify(body.replace(b"Active", b"Ended!"), headers)
+
+
+async def test_a_notice_counts_from_when_it_was_taken_and_nothing_is_archived_before(
+    customers, operator, api, control, listener, name
+):
+    backup = {"store": {"type": "Directory"}, "keySecretRef": {"name": "paybill-backup-key", "key": "current"}}
+    await api.apply(samples.cell(name, notices="Outbox", backup=backup))
+    ladder = {"graceDays": 1, "endAfterDays": 2, "retainDays": 5, "archiveDays": 6}
+    await customers.plan(name, payment=ladder)
+    await customers.onboard(plan=name, spec={"cellRef": {"name": name}})
+    await until(lambda: listener.turns(name))
+    listener.always = 500
+    await api.edit("Subscription", name, {"spec": {"payment": {"paidUntilTime": samples.moment(days=90)}}})
+    await customers.phase(name, "Ended")
+
+    operator.clock.offset += timedelta(days=5, minutes=1)
+    operator.look_at("Tenant", name)
+    found = await customers.until(name, lambda one: condition(one, "Ready").get("reason") == "NoticeNotGiven")
+    assert "paybill outbox list" in condition(found, "Ready")["message"]
+
+    listener.always = None
+    # As `paybill outbox retry` does it: for our clock the message is older than any is tried.
+    await control.execute(
+        "UPDATE paybill.outbox SET state = 'Waiting', settled_time = NULL, due_time = now() WHERE subject = %s"
+        " AND state <> 'Acknowledged'",
+        (name,),
+    )
+    operator.call(lambda world: world.announcing.breaker.__init__(world.announcing.breaker._pauses, lambda: 0.5))
+    await until(lambda: "dev.paybill.subscription.archiveScheduled.v1" in listener.turns(name))
+    (notice,) = {event.get_id(): event for event in listener.of(name) if "archive" in event.get_type()}.values()
+    assert notice.get_data()["archiveTime"] > notice.get_data()["endedTime"]
+    assert notice.get_data()["archiveDays"] == 6
+    await until(lambda: _archived(operator, api, name), seconds=60)
+
+
+async def _archived(operator: Any, api: Any, tenant: str) -> bool:
+    """Whether its contract is archived; the Tenant is looked at until it is."""
+    operator.look_at("Tenant", tenant)
+    await asyncio.sleep(0.3)
+    found = await api.get("Subscription", tenant)
+    return bool(found["status"]["phase"] == "Archived")

@@ -41,6 +41,7 @@ SELECT count(*) FILTER (WHERE state = 'Waiting'), count(*) FILTER (WHERE state =
 FROM paybill.outbox WHERE installation = %s AND state <> 'Acknowledged'
 """
 _DEAD = "SELECT about, count(*) FROM paybill.outbox WHERE installation = %s AND state = 'Dead' GROUP BY about"
+_SETTLED = "SELECT state, settled_time FROM paybill.outbox WHERE installation = %s AND id = %s"
 _PRUNE = """
 DELETE FROM paybill.outbox WHERE seq IN
   (SELECT seq FROM paybill.outbox WHERE state = 'Acknowledged' AND settled_time < %s ORDER BY seq LIMIT %s)
@@ -102,6 +103,18 @@ class Outbox:
     async def died(self, one: Waiting, answer: str, *, epoch: int) -> None:
         """Note that it is not sent any more."""
         await self._answered(one, "Dead", one.created, answer, epoch)
+
+    async def write(self, message: Message, *, epoch: int) -> None:
+        """Write a message that tells of no change of facts; one that is there already stays as it is."""
+        async with self._db.transaction() as connection:
+            await assert_epoch(connection, epoch, self._shard)
+            await add(connection, self._installation, message)
+
+    async def settled(self, message_id: str) -> tuple[str, datetime | None] | None:
+        """How a message stands (Waiting, Acknowledged, Dead) and since when; None when it was never written."""
+        async with self._db.session() as connection:
+            row: Any = await (await connection.execute(_SETTLED, (self._installation, message_id))).fetchone()
+        return None if row is None else (row[0], row[1])
 
     async def standing(self) -> Standing:
         """How much waits."""

@@ -1,4 +1,5 @@
-"""What other systems are told of a contract: one message per transition of its phase, by the words of CloudEvents.
+"""What other systems are told of a contract, by the words of CloudEvents: one message per transition of its phase, and
+one before its data is archived.
 
 The id is made of what the transition is, not of when it was sent: told twice it is the same message, and who receives
 it can drop the second one.
@@ -61,6 +62,26 @@ def transition(parties: Parties, before: Phase | None, after: Phase, *, because:
             "to": after.value,
             "because": because,
             "access": EFFECTS[after].app_access,
+        },
+    )
+
+
+def archive_scheduled(parties: Parties, ended: datetime, due: datetime, archive_days: int, now: datetime) -> Message:
+    """The notice of one end: from ``due`` on the data is kept in its last backup only, for ``archive_days``."""
+    return Message(
+        id=f"{parties.subscription_uid}/archiveScheduled/{day(ended)}",
+        type="dev.paybill.subscription.archiveScheduled.v1",
+        subject=parties.tenant,
+        about=parties.subscription_uid,
+        time=now,
+        data={
+            "tenant": parties.tenant,
+            "subscription": parties.subscription,
+            "subscriptionUID": parties.subscription_uid,
+            "plan": parties.plan,
+            "endedTime": day(ended),
+            "archiveTime": day(due),
+            "archiveDays": archive_days,
         },
     )
 

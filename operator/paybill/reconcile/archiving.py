@@ -11,13 +11,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from paybill.api.failures import Blocked
+from paybill.api.failures import Blocked, Retry
 from paybill.api.tenant_restore import TenantRestore
 from paybill.cluster.events import News
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts, Tell
 from paybill.desired import names
 from paybill.desired.resource import Key
+from paybill.lifecycle.announcement import Parties, archive_scheduled
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.contract import FOREVER, Contract, day
 from paybill.lifecycle.phases import EFFECTS, Phase
@@ -34,6 +35,8 @@ from paybill.reconcile.world import World
 
 MANAGER = f"{names.MANAGER}-restores"
 """Writes what a TenantRestore asks for; the usual one owns its finalizer."""
+NOTICE_AGAIN = 60.0
+"""Seconds until it is asked again whether a notice was taken, where nothing else is missing."""
 
 
 async def settle(world: World, current: Pass) -> None:
@@ -88,11 +91,20 @@ async def advance(world: World, current: Pass) -> None:
         if wait is None:
             await _archive(world, current, claim, name, archive_due(contract))
     if wait is not None and wait.reason == "NoticeNotGiven":
-        raise Blocked(
+        raise _unnoticed(world, claim)
+
+
+def _unnoticed(world: World, claim: Claim) -> Blocked | Retry:
+    """Why nobody was told that the data will be archived, where its Cell takes only a message for notice."""
+    said = f"Tenant {claim.tenant_name} is not archived: Cell {claim.cell} takes only a message for notice"
+    if world.announcing.endpoint is None:
+        return Blocked(
             "NoticeNotGiven",
-            f"Tenant {claim.tenant_name} is not archived: Cell {claim.cell} takes only a message for notice "
-            "(spec.notices Outbox), and this version has none that says when; with EventsOnly an Event will do",
+            f"{said} (spec.notices Outbox), and nobody is told anything: set PAYBILL_EVENTS_URL, or EventsOnly",
         )
+    return Retry(
+        "NoticeNotGiven", f"{said}, and it was not taken yet: `paybill outbox list` shows why", after=NOTICE_AGAIN
+    )
 
 
 def wake(world: World, current: Pass) -> datetime | None:
@@ -145,27 +157,64 @@ def _scope(claim: Claim, cause: str) -> Scope:
 
 
 async def _notice(world: World, current: Pass, claim: Claim, contract: Contract, facts: Facts) -> Facts:
-    """Tell, once for each end, when the data will be archived; where its Cell takes an Event for notice."""
-    ended, cell = contract.times.ended, world.declared.cells.get(claim.cell)
-    told = facts.noticed_time is not None and ended is not None and facts.noticed_time >= ended
-    due = archive_due(contract)
-    if told or due is None or cell is None or cell.spec.notices != "EventsOnly":
+    """Tell, once for each end, when the data will be archived, in the way that its Cell takes for notice."""
+    ended, due, cell = contract.times.ended, archive_due(contract), world.declared.cells.get(claim.cell)
+    if ended is None or due is None or cell is None:
         return facts
+    if facts.noticed_time is not None and facts.noticed_time >= ended:
+        return facts
+    if cell.spec.notices == "EventsOnly":
+        return await _event(world, current, claim, contract, facts)
+    return await _message(world, current, claim, contract, facts)
+
+
+async def _event(world: World, current: Pass, claim: Claim, contract: Contract, facts: Facts) -> Facts:
     message = (
-        f"its contract is over: on {day(due)} at the earliest its data is backed up for the last time and its database "
-        f"deleted; the backup is kept for {contract.policy.archive_days} days. Paying until then brings all back"
+        f"its contract is over: on {day(archive_due(contract) or FOREVER)} at the earliest its data is backed up for "
+        f"the last time and its database deleted; the backup is kept for {contract.policy.archive_days} days. Paying "
+        "until then brings all back"
     )
 
     async def act() -> Facts:
-        # What was told of another end is cleared first: a time that is set does not move.
-        await world.facts.put(replace(facts, noticed_time=None), epoch=world.epoch)
-        kept = await world.facts.put(replace(facts, noticed_time=world.now()), epoch=world.epoch)
+        kept = await _noticed(world, facts, world.now())
         world.events.post(News(about=current.tenant, reason="ArchiveScheduled", message=message, warning=True))
         return kept
 
     step = Step(action="subscription.notice", target=f"Tenant/{claim.tenant_name}", act=act, inputs=message)
     kept: Facts = (await take(world, _scope(claim, current.cause), [step]))[0]
     return kept
+
+
+async def _message(world: World, current: Pass, claim: Claim, contract: Contract, facts: Facts) -> Facts:
+    """Notice by a message counts from when it was taken, not from when it was written."""
+    outbox, ended, due = world.announcing.outbox, contract.times.ended, archive_due(contract)
+    if world.announcing.endpoint is None or ended is None or due is None:
+        return facts
+    parties = Parties(
+        subscription=claim.subscription_name or "",
+        subscription_uid=facts.subscription_uid,
+        tenant=claim.tenant_name,
+        plan=claim.plan_name or "",
+    )
+    message = archive_scheduled(parties, ended, due, contract.policy.archive_days, world.now())
+    known = await outbox.settled(message.id)
+    if known is None:
+        step = Step(
+            action="subscription.notice",
+            target=f"Tenant/{claim.tenant_name}",
+            act=lambda: outbox.write(message, epoch=world.epoch),
+            inputs=message.data,
+        )
+        await take(world, _scope(claim, current.cause), [step])
+        return facts
+    state, taken = known
+    return await _noticed(world, facts, taken) if state == "Acknowledged" and taken is not None else facts
+
+
+async def _noticed(world: World, facts: Facts, time: datetime) -> Facts:
+    """Note since when its people know; what was told of another end is cleared first: a time that is set stays."""
+    await world.facts.put(replace(facts, noticed_time=None), epoch=world.epoch)
+    return await world.facts.put(replace(facts, noticed_time=time), epoch=world.epoch)
 
 
 async def _archive(world: World, current: Pass, claim: Claim, backup: str, due: datetime | None) -> None:
