@@ -77,6 +77,8 @@ class Kubelet:
 
     @staticmethod
     def _field(entry: Object, spec: Object) -> str:
+        if "valueFrom" not in entry:
+            return ""  # the API server leaves an empty value out
         known = {"metadata.namespace": NAMESPACE, "spec.serviceAccountName": spec["serviceAccountName"]}
         return str(known[entry["valueFrom"]["fieldRef"]["fieldPath"]])
 

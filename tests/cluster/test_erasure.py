@@ -82,6 +82,9 @@ async def test_a_tenant_that_stands_goes_with_its_backups_and_without_another(
     assert files_of(operator, customer) == []
     done = await control.execute("SELECT action FROM paybill.audit_log WHERE tenant_id = %s", (customer.id,))
     assert {"tenant.delete", "tenantBackup.delete", "backup.remove"} <= {row[0] for row in await done.fetchall()}
+    for one in await api.list("Approval"):
+        if one["spec"]["subject"]["name"] == customer.name:
+            await api.delete("Approval", one["metadata"]["name"])
 
 
 async def test_what_waits_for_its_retention_goes_at_once_and_only_with_the_right_word(

@@ -274,14 +274,14 @@ async def test_another_isolation_is_refused_and_nothing_is_disturbed(
     await customers.plan(name)
     customer = await customers.onboard(plan=name)
     binding = await customers.binding(customer)
-    other = name if how == "edit" else f"{name}-rows"
-    await api.apply(samples.plan(other, "Namespace", "Rows", **MORE))
+    other = name if how == "edit" else f"{name}-shared"
+    await api.apply(samples.plan(other, "Shared", "Schema", **MORE))
     if how != "edit":
         await api.edit("Subscription", name, {"spec": {"planRef": {"name": other}}})
 
     message = await customers.stalled(name, "MoveNotSupported")
 
-    assert "Namespace/Rows" in message
+    assert "Shared/Schema" in message
     assert "Namespace/Schema" in message
     found = await api.get("Tenant", name)
     assert found is not None

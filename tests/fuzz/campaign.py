@@ -194,9 +194,16 @@ class Campaign:
     async def _clear_the_way(self, obj: Object) -> None:
         """Nobody else's finalizer, no pause, and no backup that this version cannot make."""
         annotations = {names.PAUSED_ANNOTATION: None, "paybill.dev/allow-delete": obj["metadata"]["name"]}
-        finalizers = [one for one in obj["metadata"].get("finalizers", []) if one == names.FINALIZER]
-        metadata = {"annotations": annotations, "ownerReferences": None, "finalizers": finalizers}
-        await self._patch(_at(obj), {"metadata": metadata})
+        found: Object | None = obj
+        for _ in range(5):
+            # The operator takes its own off meanwhile, and one that is gone may not be put on again.
+            if found is None:
+                return
+            finalizers = [one for one in found["metadata"].get("finalizers", []) if one == names.FINALIZER]
+            metadata = {"annotations": annotations, "ownerReferences": None, "finalizers": finalizers}
+            if await self._patch(_at(obj), {"metadata": metadata}) < 400:
+                break
+            found = await self._found(_at(obj))
         if obj["kind"] == "Tenant" and obj["spec"].get("deletionPolicy") == "Snapshot":
             await self._patch(_at(obj), {"spec": {"deletionPolicy": "Delete"}})
 
