@@ -122,8 +122,48 @@ async def take(
         parts=(part,),
         key=keyring.current,
     )
-    await store.put(f"{folder(pool.installation, source.tenant, backup)}/{FILE}", _once(written.written(keyring)))
+    await write_manifest(store, keyring, written)
     return written
+
+
+async def write_manifest(store: Store, keyring: Keyring, known: Manifest) -> None:
+    """Say what is in a backup, in place of what was said of it before."""
+    where = folder(known.installation, known.tenant, known.id)
+    await store.put(f"{where}/{FILE}", programs.once(known.written(keyring)))
+
+
+async def write_part(
+    store: Store,
+    keyring: Keyring,
+    key: str,
+    where: str,
+    name: str,
+    content: AsyncIterator[bytes],
+    told: Callable[[int], None],
+) -> Part:
+    """Seal ``content`` as the part ``name`` of the backup in the folder ``where``, and put it there.
+
+    ``told`` hears how many bytes of the content were taken so far.
+    """
+    digest, plain, size = hashlib.sha256(), 0, 0
+
+    async def taken() -> AsyncIterator[bytes]:
+        nonlocal plain
+        async for piece in content:
+            plain += len(piece)
+            told(plain)
+            yield piece
+
+    async def stored() -> AsyncIterator[bytes]:
+        nonlocal size
+        backup = where.rpartition("/")[2]
+        async for piece in sealed(taken(), keyring.key(key), sealed_as(backup, name)):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
+    await store.put(f"{where}/{name}", stored())
+    return Part(name=name, size=size, content=plain, sha256=digest.hexdigest())
 
 
 async def read_manifest(store: Store, keyring: Keyring, installation: str, tenant: str, backup: str) -> Manifest:
@@ -186,25 +226,11 @@ async def _dump(
     longest: timedelta,
 ) -> Part:
     argv = [client.program("pg_dump"), *_arguments(source, snapshot, counted)]
-    digest, plain, size = hashlib.sha256(), 0, 0
-
-    async def dumped() -> AsyncIterator[bytes]:
-        nonlocal plain
-        async with aclosing(programs.output(argv, login.environment(), longest.total_seconds())) as pieces:
-            async for piece in pieces:
-                plain += len(piece)
-                progress("Dumping", plain)
-                yield piece
-
-    async def stored() -> AsyncIterator[bytes]:
-        nonlocal size
-        async for piece in sealed(dumped(), keyring.key(keyring.current), sealed_as(backup, DATA)):
-            digest.update(piece)
-            size += len(piece)
-            yield piece
-
-    await store.put(f"{folder(source.pool.installation, source.tenant, backup)}/{DATA}", stored())
-    return Part(name=DATA, size=size, content=plain, sha256=digest.hexdigest())
+    where = folder(source.pool.installation, source.tenant, backup)
+    async with aclosing(programs.output(argv, login.environment(), longest.total_seconds())) as dumped:
+        return await write_part(
+            store, keyring, keyring.current, where, DATA, dumped, lambda size: progress("Dumping", size)
+        )
 
 
 def _arguments(source: Source, snapshot: str, counted: Ledger) -> list[str]:
@@ -274,7 +300,3 @@ async def _refuse_large_objects(source: Source) -> None:
 def sealed_as(backup: str, part: str) -> str:
     """What a part is sealed as: none can be passed off as another."""
     return f"backup {backup}/{part}"
-
-
-async def _once(whole: bytes) -> AsyncIterator[bytes]:
-    yield whole

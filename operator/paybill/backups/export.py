@@ -7,7 +7,6 @@ table, and ``export.json``, which says how many rows belong into each.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -22,9 +21,9 @@ from paybill.api.failures import Blocked
 from paybill.backups import backup as backups
 from paybill.backups import logins, programs, proof, tools
 from paybill.backups.backup import LONGEST, Progress, silent
-from paybill.backups.manifest import EXPORT, FILE, Manifest, Part, Table
+from paybill.backups.manifest import EXPORT, Manifest, Table
 from paybill.backups.programs import Login
-from paybill.backups.sealing import Keyring, sealed
+from paybill.backups.sealing import Keyring
 from paybill.backups.store import Store
 from paybill.databases.places import Session
 from paybill.databases.server import Server
@@ -50,45 +49,19 @@ async def add(
     async with proof.restored(
         server, store, keyring, known, job=f"export {known.id}", progress=progress, longest=longest
     ) as login:
-        part = await _stored(server, login, store, keyring, known, progress, longest)
+        content = _zipped(server, login, store, keyring, known, longest)
+        where = backups.folder(known.installation, known.tenant, known.id)
+        part = await backups.write_part(
+            store, keyring, known.key, where, EXPORT, content, lambda size: progress("Exporting", size)
+        )
     listed = known.model_copy(update={"parts": (*known.parts, part)})
-    where = backups.folder(known.installation, known.tenant, known.id)
-    await store.put(f"{where}/{FILE}", _once(listed.written(keyring)))
+    await backups.write_manifest(store, keyring, listed)
     return listed
 
 
 def file_of(table: str) -> str:
     """The name in the zip file of a table's rows; a table may be called ``../x``, a file below a folder may not."""
     return f"tables/{quote(table, safe='')}.csv"
-
-
-async def _stored(
-    server: Server,
-    login: Login,
-    store: Store,
-    keyring: Keyring,
-    known: Manifest,
-    progress: Progress,
-    longest: timedelta,
-) -> Part:
-    digest, plain, size = hashlib.sha256(), 0, 0
-
-    async def written() -> AsyncIterator[bytes]:
-        nonlocal plain
-        async for piece in _zipped(server, login, store, keyring, known, longest):
-            plain += len(piece)
-            progress("Exporting", plain)
-            yield piece
-
-    async def stored() -> AsyncIterator[bytes]:
-        nonlocal size
-        async for piece in sealed(written(), keyring.key(known.key), backups.sealed_as(known.id, EXPORT)):
-            digest.update(piece)
-            size += len(piece)
-            yield piece
-
-    await store.put(f"{backups.folder(known.installation, known.tenant, known.id)}/{EXPORT}", stored())
-    return Part(name=EXPORT, size=size, content=plain, sha256=digest.hexdigest())
 
 
 async def _zipped(
@@ -170,7 +143,3 @@ class _Pipe(io.RawIOBase):
         self._sent += len(piece)
         self._held.clear()
         return piece
-
-
-async def _once(whole: bytes) -> AsyncIterator[bytes]:
-    yield whole

@@ -66,6 +66,11 @@ class Login:
         }
 
 
+async def once(whole: bytes) -> AsyncIterator[bytes]:
+    """What is in memory already, as a stream."""
+    yield whole
+
+
 async def output(
     argv: Sequence[str], environment: Mapping[str, str], deadline: float, stdin: AsyncIterator[bytes] | None = None
 ) -> AsyncGenerator[bytes, None]:

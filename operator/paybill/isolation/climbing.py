@@ -132,7 +132,7 @@ async def restore_trap(
                 client.program("pg_restore"), "--no-password", "--no-owner", "--no-privileges", "--exit-on-error",
                 f"--dbname={login.database}",
             ]  # fmt: skip
-            await programs.fed(argv, login.environment(), SECONDS, _once(archive))
+            await programs.fed(argv, login.environment(), SECONDS, programs.once(archive))
 
     trap = (
         _CLIMB,
@@ -196,10 +196,6 @@ async def _dumped(canary: Canary, client: tools.Tools, form: str) -> AsyncIterat
     argv = [client.program("pg_dump"), form, "--no-password", f"--schema={canary.desired.schema}"]
     async for piece in programs.output(argv, login.environment(), SECONDS):
         yield piece
-
-
-async def _once(whole: bytes) -> AsyncIterator[bytes]:
-    yield whole
 
 
 ON_OPERATOR: Final[tuple[Attempt, ...]] = (

@@ -76,7 +76,7 @@ async def _put(job: Job, archive: bytes, options: tuple[str, ...], *, late: bool
         chosen = Path(folder) / "list"
         chosen.write_text("".join(f"{line}\n" for line in wanted), encoding="utf-8")
         async with logins.opened(job, job.target, "write") as login:
-            await _restore(job, client, login, _once(archive), (f"--use-list={chosen}", *options))
+            await _restore(job, client, login, programs.once(archive), (f"--use-list={chosen}", *options))
 
 
 async def _tools(job: Job) -> Tools:
@@ -94,7 +94,7 @@ async def _dumped(job: Job, client: Tools, login: Login, *more: str) -> AsyncIte
 
 async def _listed(client: Tools, archive: bytes) -> AsyncIterator[str]:
     argv = [client.program("pg_restore"), "--list"]
-    said = b"".join([piece async for piece in programs.output(argv, {}, LONGEST, _once(archive))])
+    said = b"".join([piece async for piece in programs.output(argv, {}, LONGEST, programs.once(archive))])
     for line in said.decode().splitlines():
         yield line
 
@@ -114,7 +114,3 @@ async def _restore(job: Job, client: Tools, login: Login, archive: AsyncIterator
         f"--role={names.role(job.tenant, 'owner')}", f"--dbname={login.database}", *more,
     ]  # fmt: skip
     await programs.fed(argv, login.environment(), LONGEST, archive)
-
-
-async def _once(whole: bytes) -> AsyncIterator[bytes]:
-    yield whole

@@ -12,15 +12,14 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
-from paybill.api.failures import Failure, Retry
 from paybill.billing.delivery import Answer, Endpoint
 from paybill.breaker import Breaker, Pauses
 from paybill.control.outbox import Outbox, Waiting
 from paybill.reconcile import metrics
+from paybill.reconcile.looking import carefully
 from paybill.reconcile.queue import Work
-from paybill.reconcile.servers import FENCED
-from paybill.reconcile.worker import LeadershipLost
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -58,24 +57,15 @@ async def run(world: World) -> None:
     try:
         while True:
             if not world.brakes.halt.observing:
-                await _carefully(world)
+                await carefully(logger, "outbox", partial(_look, world))
             await asyncio.sleep(TURN)
     finally:
         await announcing.endpoint.close()
 
 
-async def _carefully(world: World) -> None:
-    try:
-        await _count(world)
-        await turn(world)
-    except Retry as failure:
-        logger.info("outbox: %s", failure)
-    except Failure as failure:
-        if failure.reason in FENCED:
-            raise LeadershipLost(str(failure)) from failure
-        logger.warning("outbox: %s", failure)
-    except Exception:
-        logger.exception("outbox: unexpected error")
+async def _look(world: World) -> None:
+    await _count(world)
+    await turn(world)
 
 
 async def turn(world: World) -> None:

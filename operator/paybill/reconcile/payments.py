@@ -14,9 +14,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from paybill.api.failures import Failure, Retry
 from paybill.api.subscription import Subscription
 from paybill.billing.stripe_api import StripeApi
 from paybill.billing.stripe_words import OWING, dispute_hold, is_for, known, meant
@@ -27,10 +27,9 @@ from paybill.lifecycle.hints import STRIPE, Hint, matters, stripe_hint
 from paybill.lifecycle.known import Known, newer, read, wire
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile import metrics
+from paybill.reconcile.looking import carefully
 from paybill.reconcile.paying import Trouble, by_stripe, named_by
 from paybill.reconcile.queue import Work
-from paybill.reconcile.servers import FENCED
-from paybill.reconcile.worker import LeadershipLost
 from paybill.reconcile.world import World
 
 logger = logging.getLogger(__name__)
@@ -58,27 +57,14 @@ async def run(world: World) -> None:
     try:
         while True:
             if not world.brakes.halt.observing:
-                await _carefully(world)
+                await carefully(logger, "Stripe", partial(turn, world))
+                metrics.STRIPE_REACHABLE.set(0 if payments.api.away else 1)
             payments.woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN):
                     await payments.woken.wait()
     finally:
         await payments.api.close()
-
-
-async def _carefully(world: World) -> None:
-    try:
-        await turn(world)
-    except Retry as failure:
-        logger.info("Stripe: %s", failure)
-    except Failure as failure:
-        if failure.reason in FENCED:
-            raise LeadershipLost(str(failure)) from failure
-        logger.warning("Stripe: %s", failure)
-    except Exception:
-        logger.exception("Stripe: unexpected error")
-    metrics.STRIPE_REACHABLE.set(0 if world.payments.api is not None and world.payments.api.away else 1)
 
 
 async def turn(world: World) -> None:
