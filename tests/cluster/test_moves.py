@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any, LiteralString
 
 import psycopg
@@ -213,16 +214,8 @@ POINTS = (
 )
 
 
-@pytest.mark.parametrize(("module", "act"), POINTS, ids=lambda one: one if isinstance(one, str) else "")
-async def test_an_operator_that_is_killed_behind_any_act_goes_on(
-    api: Api,
-    customers: Customers,
-    operator: Operator,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    module: Any,
-    act: str,
-) -> None:
+def killed_behind(operator: Operator, monkeypatch: pytest.MonkeyPatch, module: Any, act: str) -> Callable[[], bool]:
+    """The operator ends right behind the first time that an act is done; what this returns says whether it has."""
     usual, killed = getattr(module, act), []
 
     async def kill(*args: Any, **kwargs: Any) -> Any:
@@ -234,10 +227,21 @@ async def test_an_operator_that_is_killed_behind_any_act_goes_on(
         return answer
 
     monkeypatch.setattr(module, act, kill)
-    customer, writer = await begun(customers, api, name)
+    return lambda: bool(killed) and not operator.running
 
-    async def dead() -> bool:
-        return bool(killed) and not operator.running
+
+@pytest.mark.parametrize(("module", "act"), POINTS, ids=lambda one: one if isinstance(one, str) else "")
+async def test_an_operator_that_is_killed_behind_any_act_goes_on(
+    api: Api,
+    customers: Customers,
+    operator: Operator,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    act: str,
+) -> None:
+    dead = killed_behind(operator, monkeypatch, module, act)
+    customer, writer = await begun(customers, api, name)
 
     await until(dead, seconds=60.0)
     operator.crash()

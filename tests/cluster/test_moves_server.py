@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.cluster.api import Api, condition, holds
 from tests.cluster.customers import Customer, Customers, may_connect
 from tests.cluster.remains import state, traces
 from tests.cluster.running import Operator
-from tests.cluster.test_moves import DATABASE, Writer, at, logged, tables
+from tests.cluster.test_moves import DATABASE, Writer, at, killed_behind, logged, tables
 from tests.cluster.test_silo import operations, processes_of, server_of
 from tests.cluster.waiting import until
 from tests.conftest import LocalThread
@@ -116,21 +115,8 @@ async def test_an_operator_that_is_killed_meanwhile_goes_on(
     api: Api, customers: Customers, operator: Operator, control: Postgres, name: str, monkeypatch: pytest.MonkeyPatch,
     module: Any, act: str,
 ) -> None:  # fmt: skip
-    usual, killed = getattr(module, act), []
-
-    async def kill(*args: Any, **kwargs: Any) -> Any:
-        answer = await usual(*args, **kwargs)
-        if not killed:
-            killed.append(act)
-            operator.end_soon()
-            await asyncio.sleep(30)  # it is cancelled in here
-        return answer
-
-    monkeypatch.setattr(module, act, kill)
+    dead = killed_behind(operator, monkeypatch, module, act)
     customer, writer = await begun(customers, api, name)
-
-    async def dead() -> bool:
-        return bool(killed) and not operator.running
 
     await until(dead, seconds=SECONDS)
     operator.crash()
