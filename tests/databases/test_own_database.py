@@ -182,6 +182,21 @@ async def test_a_foreign_database_of_that_name_is_not_taken_over(at, server, hom
         at.run(f"DROP DATABASE {where.name}")
 
 
+@pytest.mark.parametrize("open_still", [False, True])
+async def test_a_drop_that_was_cut_short_is_completed(at, wayne, home, open_still):
+    """Postgres marks the database invalid before it removes its files, and refuses to alter it from then on."""
+    where = [wayne.pool.name]
+    at.run("UPDATE pg_database SET datallowconn = %s, datconnlimit = -2 WHERE datname = %s", "postgres",
+           [open_still, *where])  # fmt: skip
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="invalid database"):
+        at.run(f"ALTER DATABASE {wayne.pool.name} ALLOW_CONNECTIONS false")
+
+    assert not await exists(wayne.server, wayne.pool)
+    assert f"drop database {wayne.pool.name}" in (await dropped(wayne, home)).changed
+
+    assert left(wayne) == []
+
+
 async def test_what_was_cut_short_is_completed(at, server, home):
     """CREATE DATABASE, its mark and its opening are no transaction: a crash may leave each of these."""
     tenant_id = new_id()

@@ -56,7 +56,7 @@ async def drop_database(
         refuse_elsewhere(observed, pool)
         changed = await close(session, server.traits, observed, fence)
         if there is not None:
-            await _drop(server, session, pool, fence)
+            await _drop(server, session, pool, there, fence)
             changed += (f"drop database {pool.name}",)
         changed += await _drop_roles(server, session, roles, fence)
     return Outcome(changed)
@@ -80,15 +80,17 @@ async def _roles(session: Session, tenant: str) -> list[str]:
     return [name for (name,) in await (await session.execute(query, [wanted])).fetchall()]
 
 
-async def _drop(server: Server, session: Session, pool: PoolDatabase, fence: Fence) -> None:
+async def _drop(server: Server, session: Session, pool: PoolDatabase, there: _Found, fence: Fence) -> None:
     # A managed administrator may not end a superuser's session; and no tenant's is left.
     drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)" if server.traits.superuser else "DROP DATABASE IF EXISTS {}")
     name = Identifier(pool.name)
     await server.forget(pool.name)
     async with session.transaction(), server.session() as other:
         await fence(session)
-        # From here on nobody can connect; whoever still is has no login any more.
-        await other.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        # From here on nobody can connect; whoever still is has no login any more. What is closed already may be what
+        # a drop that was cut short has left, which Postgres refuses to alter.
+        if there.open:
+            await other.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         await other.execute(SQL("SET statement_timeout = {}").format(f"{LONGEST:.0f}s"))
         try:
             with other.patiently(LONGEST + 60):

@@ -11,9 +11,10 @@ SELECT r.rolname::text, COALESCE(shobj_description(r.oid, 'pg_authid'), ''),
   FROM pg_roles r WHERE r.rolname = ANY(%s)
 """
 
+# A drop that was cut short leaves a database with a limit of -2: it can neither be opened nor altered, only dropped.
 DATABASE: Final = """
-SELECT pg_get_userbyid(d.datdba)::text, COALESCE(shobj_description(d.oid, 'pg_database'), ''), d.datallowconn,
-       d.datistemplate
+SELECT pg_get_userbyid(d.datdba)::text, COALESCE(shobj_description(d.oid, 'pg_database'), ''),
+       d.datallowconn AND d.datconnlimit <> -2, d.datistemplate
   FROM pg_database d WHERE d.datname = %s
 """
 
