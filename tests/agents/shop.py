@@ -2,7 +2,7 @@
 
 import copy
 
-from paybill.agents.policy import AgentPolicySpec
+from paybill.api.agent_policy import AgentPolicySpec
 
 TENANT = "shop0001"
 SCHEMA = f"t_{TENANT}"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paybill.agents.interpreter import ATTEMPTS, Await, Call, Done, Event, Expire, Next, Run, following, parted
-from paybill.agents.workflow import AgentWorkflowSpec
+from paybill.api.agent_workflow import AgentWorkflowSpec
 from paybill.api.failures import Invalid
 
 OPENED = datetime(2026, 11, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from paybill.agents.drift import drifted, scan
 from paybill.agents.facts import Facts
 from paybill.agents.plan import Plan, plan
-from paybill.agents.policy import AgentPolicySpec
+from paybill.api.agent_policy import AgentPolicySpec
 from paybill.api.failures import Blocked
 from paybill.databases.failures import as_failure
 from paybill.databases.server import Session

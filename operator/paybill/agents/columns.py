@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from psycopg.sql import SQL, Identifier
 
 from paybill.agents.facts import Collection
-from paybill.agents.policy import CollectionPolicy
+from paybill.api.agent_policy import CollectionPolicy
 from paybill.databases.statement import Statement, listed
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from paybill.agents.facts import Collection, Schema
-from paybill.agents.policy import AgentPolicySpec, CollectionPolicy, RowRule
+from paybill.api.agent_policy import AgentPolicySpec, CollectionPolicy, RowRule
 from paybill.api.failures import Invalid
 
 _TABLES = ("r", "p")

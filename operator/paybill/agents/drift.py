@@ -15,11 +15,11 @@ from psycopg.sql import SQL, Identifier
 
 from paybill.agents import names
 from paybill.agents.introspection import introspect
+from paybill.api.canonical import digest
 from paybill.api.failures import Blocked
 from paybill.databases.failures import as_failure
 from paybill.databases.server import Session
 from paybill.databases.sessions import end_sessions
-from paybill.desired.approval import digest
 from paybill.desired.database_facts import ServerTraits
 
 _ROLES: Final = """

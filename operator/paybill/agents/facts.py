@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from paybill.desired.approval import digest
+from paybill.api.canonical import digest
 
 ColumnKind = Literal[
     "Boolean", "Date", "Decimal", "Enum", "Float", "Integer", "Json", "Text", "Time", "Timestamp", "Uuid", "Opaque"

@@ -14,7 +14,7 @@ from typing import Final
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from paybill.agents.facts import Collection
-from paybill.agents.policy import CollectionPolicy
+from paybill.api.agent_policy import CollectionPolicy
 from paybill.databases.statement import Statement, listed
 
 _LOSSY: Final = ("Decimal",)

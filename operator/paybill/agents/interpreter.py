@@ -14,10 +14,10 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
-from paybill.agents.workflow import AgentWorkflowSpec, Compensation, Step, When
 from paybill.api import duration
+from paybill.api.agent_workflow import AgentWorkflowSpec, Compensation, Step, When
+from paybill.api.canonical import digest
 from paybill.api.failures import Invalid
-from paybill.desired.approval import digest
 
 Values = Mapping[str, Any]
 Ending = Literal["Succeeded", "Failed", "Denied", "Expired"]

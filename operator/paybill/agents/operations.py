@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from paybill.agents.compatible import check
 from paybill.agents.facts import Collection, Column, Schema
-from paybill.agents.policy import AgentPolicySpec, CollectionPolicy
 from paybill.agents.values import python_type
-from paybill.desired.approval import digest
+from paybill.api.agent_policy import AgentPolicySpec, CollectionPolicy
+from paybill.api.canonical import digest
 
 Operation = Literal["get", "list", "aggregate", "create", "update", "delete"]
 

@@ -20,14 +20,14 @@ from paybill.agents.columns import grants
 from paybill.agents.compatible import check
 from paybill.agents.facts import Facts
 from paybill.agents.hardening import LANGUAGES, hardening
-from paybill.agents.policy import AgentPolicySpec, CollectionPolicy
 from paybill.agents.rows import passing, row_security
 from paybill.agents.triggers import triggers
 from paybill.api import duration
+from paybill.api.agent_policy import AgentPolicySpec, CollectionPolicy
+from paybill.api.canonical import digest
 from paybill.api.failures import Blocked
 from paybill.databases.statement import Statement, listed
 from paybill.databases.versions import WARNED_BELOW
-from paybill.desired.approval import digest
 
 _CREATED: Final = 1
 """Rows that one statement may make."""

@@ -13,8 +13,8 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.agents import names
 from paybill.agents.facts import Facts
-from paybill.agents.policy import AgentPolicySpec
 from paybill.api import quantity
+from paybill.api.agent_policy import AgentPolicySpec
 from paybill.databases.statement import Statement
 
 

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from paybill.agents import names
 from paybill.agents.facts import Collection, Guarded
-from paybill.agents.policy import CollectionPolicy, Condition, RowRule
+from paybill.api.agent_policy import CollectionPolicy, Condition, RowRule
 from paybill.databases.statement import Statement, listed
 
 _OPERATORS: Final[Mapping[str, str]] = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

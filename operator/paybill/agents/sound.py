@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from paybill.agents.facts import Collection, Schema
-from paybill.agents.policy import AgentPolicySpec, CollectionPolicy
-from paybill.agents.workflow import AgentWorkflowSpec, Step
+from paybill.api.agent_policy import AgentPolicySpec, CollectionPolicy
+from paybill.api.agent_workflow import AgentWorkflowSpec, Step
 from paybill.api.failures import Invalid
 
 _PLAIN = ("Boolean", "Date", "Decimal", "Enum", "Float", "Integer", "Time", "Timestamp", "Uuid")

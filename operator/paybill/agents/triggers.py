@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.agents import names
 from paybill.agents.facts import Collection
-from paybill.agents.policy import CollectionPolicy
+from paybill.api.agent_policy import CollectionPolicy
 from paybill.databases.statement import Statement
 
 _TRANSITIONS: Final = {

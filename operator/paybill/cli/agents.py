@@ -25,8 +25,8 @@ from paybill.agents.journal import verify as check
 from paybill.agents.operations import Tool, tools, tools_digest
 from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
-from paybill.agents.policy import AgentPolicy, AgentPolicySpec
 from paybill.agents.reading import entries
+from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
 from paybill.cli.output import JSON, document, reported, text_output

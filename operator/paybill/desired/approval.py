@@ -6,20 +6,12 @@ is about to do: anything else than what was shown has another digest.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from paybill.api.approval import Approval, SubjectKind
+from paybill.api.canonical import digest
 from paybill.lifecycle.adoption import Adoption
-
-
-def digest(content: dict[str, Any]) -> str:
-    """``sha256:`` and the hash of ``content`` as JSON with sorted keys and without spaces, in UTF-8."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def adoption(tenant_id: str, tenant_uid: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from paybill.agents.operations import tools, tools_digest
-from paybill.agents.policy import AgentPolicySpec
+from paybill.api.agent_policy import AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.api.schema import structural
 from tests.agents import shop

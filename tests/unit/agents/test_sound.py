@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paybill.agents.sound import check
-from paybill.agents.workflow import AgentWorkflowSpec
+from paybill.api.agent_workflow import AgentWorkflowSpec
 from paybill.api.failures import Invalid
 from paybill.api.schema import structural
 from tests.agents import shop

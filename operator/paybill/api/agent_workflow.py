@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from paybill.agents.policy import Constant, Operator
+from paybill.api.agent_policy import Constant, Operator
 from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource
+from paybill.api.canonical import digest
 from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Duration
 from paybill.api.rules import checks, list_map, list_set, rule, ruled
-from paybill.desired.approval import digest
 
 StepName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z][a-z0-9-]*$")]
 """A step, as lower-case letters, digits and dashes."""

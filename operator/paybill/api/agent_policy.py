@@ -2,7 +2,6 @@
 
 What is not granted is not there: a field that is not named cannot be read, filtered by, sorted by or written. The
 values of rules are constants, because rows are told apart by who is logged in and by nothing that a session can set.
-The model makes the CRD when the controller of the kind is there; until then it is read from files (`paybill agents`).
 """
 
 from __future__ import annotations
