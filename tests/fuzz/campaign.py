@@ -122,7 +122,7 @@ class Campaign:
         return answer if code == 200 and answer.get("kind") == step.kind else None  # a name may lead elsewhere
 
     async def come_to_rest(self, seconds: float) -> str:
-        """Wait until nothing is written and no key is looked at over and over; says what goes on if it does not."""
+        """Wait until nothing is written, worked on, or looked at over and over; says what goes on if it does not."""
         ends = time.monotonic() + seconds
         while True:
             since = self.journal.mark
@@ -131,10 +131,15 @@ class Campaign:
             await _pass(QUIET_SECONDS)
             writes = Counter(one.what + " " + one.name for one in self.journal.writes())
             self.journal.mark, busy = since, {key: n for key, n in self.looks.items() if n > TOO_OFTEN}
-            if not writes and not busy:
+            # A look at a server that does not answer may take longer than that, and has not said anything yet.
+            works = self.operator.running and not self.operator.call(lambda world: world.queue.idle)
+            if not writes and not busy and not works:
                 return ""
             if time.monotonic() > ends:
-                return f"it does not come to rest: in {QUIET_SECONDS} s it wrote {dict(writes)} and looked at {busy}"
+                return (
+                    f"it does not come to rest: in {QUIET_SECONDS} s it wrote {dict(writes)} and looked at {busy}"
+                    + (", and works still" if works else "")
+                )
 
     async def all(self) -> list[Object]:
         """Every object of ours that exists."""

@@ -55,11 +55,11 @@ async def test_nothing_breaks_it(
             if number % AT_ONCE == 0:
                 await campaign.breathe()
 
-        problems = [f"restless: {one}" for one in [await campaign.come_to_rest(60)] if one]
+        problems = [f"restless: {one}" for one in [await campaign.come_to_rest(120)] if one]
         problems += [f"silent: {one}" for one in await campaign.unexplained()]
         problems += [f"shown: {one}" for one in await campaign.secrets_shown()]
         problems += [f"stuck: {one}" for one in await campaign.take_all_away(30)]
-        problems += [f"restless at the end: {one}" for one in [await campaign.come_to_rest(60)] if one]
+        problems += [f"restless at the end: {one}" for one in [await campaign.come_to_rest(120)] if one]
         problems += [f"answer: {one}" for one in campaign.problems_in_answers()]
         problems += [f"log: {one}" for one in campaign.problems_in_log()]
         problems += [] if operator.running else [f"the operator has ended: {operator.failure}"]
