@@ -113,7 +113,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --quiet 
 lock: $(READY) ## Renew the lock files from pyproject.toml (needs uv): the widest first, the others agree with it
 	@$(LOCK) --upgrade --extra local --extra dev --extra engines --output-file requirements-engines.lock
 	@$(LOCK) --constraint requirements-engines.lock --extra local --extra dev --output-file requirements.lock
-	@$(LOCK) --constraint requirements-engines.lock --output-file requirements-runtime.lock
+	@$(LOCK) --constraint requirements-engines.lock --extra agents --output-file requirements-runtime.lock
 
 .PHONY: hooks
 hooks: ## Run the checks at every commit (needs pre-commit)

@@ -18,6 +18,7 @@ from paybill.api.kinds import BY_KIND
 from paybill.billing import receiver
 from paybill.cluster.breaker import ApiBreaker
 from paybill.engines import pod
+from paybill.gateway import metrics as gateway_metrics
 from paybill.lifecycle.phases import Phase
 from paybill.reconcile import infrastructure_report, jobs, metrics, move_report, runners, servers, status
 from paybill.reconcile.backup_metrics import BackupCollector, BackupSample
@@ -167,6 +168,7 @@ def families() -> Iterator[Metric]:
     sample = metrics.TenantSample(phase="Active", compute="Namespace", database="Schema", ready=True)
     yield from metrics.REGISTRY.collect()
     yield from receiver.REGISTRY.collect()
+    yield from gateway_metrics.REGISTRY.collect()
     stacks = metrics.StackSample(waiting=0, running=0, drifted=0, looked_seconds=0.0)
     logins = metrics.LoginSample(login="app", oldest_seconds=0.0, replaced=0)
     used = metrics.UsageSample(tenant="acme", bytes=1, rows=1, transactions=1, connections=1)
@@ -182,7 +184,7 @@ def families() -> Iterator[Metric]:
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels() -> None:
-    everywhere = [*vars(metrics).values(), *vars(receiver).values()]
+    everywhere = [*vars(metrics).values(), *vars(receiver).values(), *vars(gateway_metrics).values()]
     kept = [value for value in everywhere if hasattr(value, "_labelnames")]
     labels = {value.describe()[0].name: value._labelnames for value in kept}
     labels |= {family.name: tuple(family.samples[0].labels) for family in families() if family.name not in labels}

@@ -162,14 +162,19 @@ def _create(gate: Gate) -> _Function:
     query = _query("INSERT INTO {} (%s) VALUES (%s) RETURNING jsonb_build_object({})", gate.table, key)
     body = SQL("""
 DECLARE
+  v_request text := pb.digest(jsonb_build_array({}, given)::text);
   v_parts record;
-  v_key jsonb;
+  v_key jsonb := pb.answered(v_request);
 BEGIN
+  IF v_key IS NOT NULL THEN
+    RETURN v_key;
+  END IF;
   PERFORM pb.assignments(given, {});
   v_parts := pb.assignments(given || {}, {});
   EXECUTE format({}, v_parts.columns, v_parts.given) INTO v_key;
+  PERFORM pb.remember(v_request, v_key);
   RETURN v_key;
-END""").format(_types(gate, granted.fields), Literal(fixed), types, query)
+END""").format(_asked(gate, "create"), _types(gate, granted.fields), Literal(fixed), types, query)
     return ("given jsonb",), "jsonb", body
 
 
@@ -184,9 +189,13 @@ def _update(gate: Gate) -> _Function:
         matched = SQL("format({}, matched)").format(_query("{} = %L::{}", Identifier(match), spelled))
     body = SQL("""
 DECLARE
+  v_request text := pb.digest(jsonb_build_array({}, key, given, matched)::text);
   v_parts record;
-  v_rows bigint;
+  v_rows bigint := pb.answered(v_request) #>> '{{}}';
 BEGIN
+  IF v_rows IS NOT NULL THEN
+    RETURN v_rows;
+  END IF;
   v_parts := pb.assignments(given, {});
   IF v_parts.changes IS NULL OR ({} AND matched IS NULL) THEN
     RAISE EXCEPTION 'an update says what changes, and what was read' USING ERRCODE = 'PA006';
@@ -196,8 +205,16 @@ BEGIN
   IF v_rows = 0 THEN
     RAISE EXCEPTION 'there is no such row as it was read' USING ERRCODE = 'PA007';
   END IF;
+  PERFORM pb.remember(v_request, to_jsonb(v_rows));
   RETURN v_rows;
-END""").format(_types(gate, granted.fields), Literal(match is not None), query, _key(gate), matched)
+END""").format(
+        _asked(gate, "update"),
+        _types(gate, granted.fields),
+        Literal(match is not None),
+        query,
+        _key(gate),
+        matched,
+    )
     return ("key jsonb", "given jsonb", "matched text DEFAULT NULL"), "bigint", body
 
 
@@ -205,15 +222,20 @@ def _delete(gate: Gate) -> _Function:
     query = _query("DELETE FROM {} WHERE %s", gate.table)
     body = SQL("""
 DECLARE
-  v_rows bigint;
+  v_request text := pb.digest(jsonb_build_array({}, key)::text);
+  v_rows bigint := pb.answered(v_request) #>> '{{}}';
 BEGIN
+  IF v_rows IS NOT NULL THEN
+    RETURN v_rows;
+  END IF;
   EXECUTE format({}, pb.key(key, {}));
   GET DIAGNOSTICS v_rows = ROW_COUNT;
   IF v_rows = 0 THEN
     RAISE EXCEPTION 'there is no such row' USING ERRCODE = 'PA007';
   END IF;
+  PERFORM pb.remember(v_request, to_jsonb(v_rows));
   RETURN v_rows;
-END""").format(query, _key(gate))
+END""").format(_asked(gate, "delete"), query, _key(gate))
     return ("key jsonb",), "bigint", body
 
 
@@ -234,6 +256,11 @@ def _query(template: str, *parts: Composable) -> Composable:
 
 def _types(gate: Gate, names: Iterable[str]) -> Composable:
     return Literal(json.dumps({name: gate.collection.by_name[name].type for name in names}))
+
+
+def _asked(gate: Gate, operation: str) -> Composable:
+    """What is asked, as the first part of what a request is known by."""
+    return Literal(f"{gate.collection.name}.{operation}")
 
 
 def _key(gate: Gate) -> Composable:

@@ -85,6 +85,16 @@ CREATE TABLE IF NOT EXISTS pb.journal (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS journal_once ON pb.journal (run, step, key) WHERE key IS NOT NULL;
 
+-- What a write answered, so that who asks again with the same key is told the same; a key of its row, never more.
+CREATE TABLE IF NOT EXISTS pb.answer (
+  run uuid NOT NULL REFERENCES pb.run,
+  step text NOT NULL,
+  key text NOT NULL CHECK (length(key) BETWEEN 1 AND 200),
+  request text NOT NULL,
+  answer jsonb NOT NULL,
+  PRIMARY KEY (run, step, key)
+);
+
 -- One more row of a run's chain; whoever calls it has locked the run. agents/journal.py reads the same bytes.
 CREATE OR REPLACE FUNCTION pb.append(
   p_run uuid, p_kind text, p_step text, p_collection text, p_operation text, p_rows bigint, p_digest text, p_key text
@@ -182,6 +192,30 @@ BEGIN
     RAISE EXCEPTION 'this was done already' USING ERRCODE = 'PA005';
   END;
 END $$;
+
+-- What was answered to the same request under the key of this session; NULL when it was not made yet. A key that stood
+-- for another request is refused: the agent would be told that something was done which was not.
+CREATE OR REPLACE FUNCTION pb.answered(p_request text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_answer pb.answer;
+BEGIN
+  SELECT a.* INTO v_answer FROM pb.answer a JOIN pb.run r ON r.id = a.run AND r.role = session_user
+   WHERE a.run = nullif(current_setting('pb.run', true), '')::uuid AND a.step = current_setting('pb.step', true)
+     AND a.key = current_setting('pb.key', true);
+  IF v_answer.request <> p_request THEN
+    RAISE EXCEPTION 'this key stands for another request' USING ERRCODE = 'PA008';
+  END IF;
+  RETURN v_answer.answer;
+END $$;
+
+-- Called by the gates after the trigger charged the write, so the run is one of this login's.
+CREATE OR REPLACE FUNCTION pb.remember(p_request text, p_answer jsonb) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO pb.answer SELECT r.id, current_setting('pb.step'), current_setting('pb.key'), p_request, p_answer
+    FROM pb.run r WHERE r.id = current_setting('pb.run')::uuid AND r.role = session_user
+     AND nullif(current_setting('pb.key', true), '') IS NOT NULL
+$$;
 
 -- After every statement of an agent that writes: the digest is of the rows as they became, not of what it said.
 CREATE OR REPLACE FUNCTION pb.on_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

@@ -229,6 +229,6 @@ def _gate_schema(schema: str, keeper: str, owner: str, login: str) -> Iterator[S
 
 _USED: Final = (
     "charge(text, text, bigint, text)", "digest(text)", "clauses(jsonb, jsonb, text[])", "key(jsonb, jsonb)",
-    "sorting(jsonb, text[], text)", "assignments(jsonb, jsonb)",
+    "sorting(jsonb, text[], text)", "assignments(jsonb, jsonb)", "answered(text)", "remember(text, jsonb)",
 )  # fmt: skip
 """What the gates call."""

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from paybill.api.failures import Blocked
 from paybill.databases.server import Session
+
+FREE: Final = "*"
+"""The step of a run that no workflow leads: the agent chooses its calls. No step of a workflow can be named so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,11 @@ UPDATE pb.agent SET read_day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
        read_ceiling = COALESCE(pg_sequence_last_value(format('pb.%%I', reads)::regclass), 0) + rows_read_per_day
  WHERE role = %s AND read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date RETURNING 1
 """
-_FORGET = "DELETE FROM pb.usage WHERE role = %s AND start < clock_timestamp() - interval '2 days'"
+_FORGET = """
+WITH answers AS (DELETE FROM pb.answer a USING pb.run r
+                  WHERE r.id = a.run AND r.role = %(role)s AND r.closed_time < clock_timestamp() - interval '2 days')
+DELETE FROM pb.usage WHERE role = %(role)s AND start < clock_timestamp() - interval '2 days'
+"""
 
 
 async def open_run(
@@ -112,5 +120,5 @@ async def open_day(session: Session, role: str) -> bool:
     """
     opened = (await session.execute(_OPEN_DAY.encode(), [role])).rowcount == 1
     if opened:
-        await session.execute(_FORGET, [role])
+        await session.execute(_FORGET.encode(), {"role": role})
     return opened

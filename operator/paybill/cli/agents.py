@@ -29,6 +29,7 @@ from paybill.agents.reading import entries
 from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
+from paybill.cli.agents_gateway import gateway
 from paybill.cli.output import JSON, document, reported, text_output
 from paybill.databases.failures import as_failure
 from paybill.databases.server import Session
@@ -43,6 +44,9 @@ _schema = click.option("--schema", "name", metavar="NAME", help="Its schema, if 
 @click.group()
 def agents() -> None:
     """What AI agents may do with a tenant's data, held by the database itself."""
+
+
+agents.add_command(gateway)
 
 
 @agents.command()
