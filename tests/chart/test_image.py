@@ -98,9 +98,14 @@ def test_what_runs_is_locked_as_what_is_tested() -> None:
 def test_what_runs_is_all_that_the_operator_needs_and_nothing_of_the_tests() -> None:
     runtime = set(locked("requirements-runtime.lock"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bare = {re.match(r"[A-Za-z0-9._-]+", one)[0].lower() for one in project["dependencies"]}  # type: ignore[index]
-    extras = {re.match(r"[A-Za-z0-9._-]+", one)[0].lower()  # type: ignore[index]
-              for extra in ("dev", "local") for one in project["optional-dependencies"][extra]}  # fmt: skip
+    optional = project["optional-dependencies"]
+
+    def named(requirements: list[str]) -> set[str]:
+        return {re.match(r"[A-Za-z0-9._-]+", one)[0].lower() for one in requirements}  # type: ignore[index]
+
+    # The gateway of agents is the same image.
+    bare = named(project["dependencies"]) | named(optional["agents"])
+    extras = named(optional["dev"]) | named(optional["local"])
     assert bare <= runtime
     assert not (extras - bare) & runtime
     assert {"psycopg-binary", "psycopg-pool"} <= runtime
