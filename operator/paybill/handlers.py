@@ -14,6 +14,7 @@ from typing import Any
 
 import kopf
 
+from paybill.api.base import keyed
 from paybill.api.kinds import KINDS
 from paybill.reconcile import mass_change
 from paybill.reconcile.queue import Work
@@ -50,7 +51,7 @@ def _handler(world: World, kind: str) -> Any:
 def take(world: World, kind: str, event: str | None, obj: dict[str, Any]) -> None:
     """One event of one object: remember it and mark what depends on it."""
     metadata = obj["metadata"]
-    name = metadata["name"]
+    name = keyed(metadata.get("namespace", ""), metadata["name"])
     work = Work("Tenant", obj["spec"]["tenantRef"]["name"]) if kind == "Subscription" else Work(kind, name)
     if event == "DELETED":
         world.declared.remove(kind, name, metadata["uid"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cases import approval, cell, plan, subscription, tenant, tenant_backup, tenant_restore
+from tests.cases import agent_policy, approval, cell, plan, subscription, tenant, tenant_backup, tenant_restore
 from tests.cases.model import Case, Change
 
 CASES: tuple[Case, ...] = (
@@ -13,6 +13,7 @@ CASES: tuple[Case, ...] = (
     *approval.CASES,
     *tenant_backup.CASES,
     *tenant_restore.CASES,
+    *agent_policy.CASES,
 )
 CHANGES: tuple[Change, ...] = (
     *cell.CHANGES,
@@ -22,4 +23,5 @@ CHANGES: tuple[Change, ...] = (
     *approval.CHANGES,
     *tenant_backup.CHANGES,
     *tenant_restore.CHANGES,
+    *agent_policy.CHANGES,
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-API_VERSION = "paybill.dev/v1alpha1"
+from paybill.api.kinds import BY_KIND
+
 Object = dict[str, Any]
 
 
@@ -34,4 +35,4 @@ class Change(NamedTuple):
 
 def named(kind: str, name: str, spec: Object) -> Object:
     """An object of ``kind``."""
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": BY_KIND[kind].api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paybill.api import crd
 from paybill.api.base import Resource
-from tests.cases.model import API_VERSION, Object
+from tests.cases.model import Object
 
 _TIMES = st.datetimes().map(lambda time: time.replace(microsecond=0).isoformat() + "Z")
 _QUANTITIES = st.one_of(st.integers(0, 10**9), st.from_regex("[1-9][0-9]{0,4}(m|k|M|G|Ki|Mi|Gi)?", fullmatch=True))
@@ -21,7 +21,7 @@ _QUANTITIES = st.one_of(st.integers(0, 10**9), st.from_regex("[1-9][0-9]{0,4}(m|
 def objects(kind: type[Resource], *, status: bool = False) -> st.SearchStrategy[Object]:
     """Objects of ``kind`` with any spec, and with any status if wanted."""
     parts = crd.schema(kind)["properties"]
-    head = {"apiVersion": API_VERSION, "kind": kind.kind, "metadata": {"name": "case"}}
+    head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "case"}}
     spec, state = values(parts["spec"]), values(parts["status"]) if status else st.just({})
     return st.builds(lambda spec, state: {**head, "spec": spec, "status": state}, spec, state)
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from paybill.api.kinds import BY_KIND
 from paybill.desired import names
 from paybill.local.bootstrap import Installed
+from tests.cases.agent_policy import policy as agent_policy
 from tests.cluster import samples
 from tests.cluster.admission_cases import (
     ACCOUNT,
@@ -107,7 +109,7 @@ async def build(everybody: dict[str, Path], scene: dict[str, str]) -> None:
 async def remove(everybody: dict[str, Path], scene: dict[str, str]) -> None:
     """Take it away."""
     async with user(everybody["admin"]) as admin:
-        for kind in ("TenantRestore", "TenantBackup", "Approval", "Subscription", "Tenant", "Plan", "Cell"):
+        for kind in reversed(BY_KIND):
             await admin.delete(kind, scene["any"])
         for name in TENANTS:
             await admin.delete("Tenant", scene[name])
@@ -164,6 +166,7 @@ def _objects(scene: dict[str, str]) -> list[Object]:
         samples.subscription("<any>", "<any>"),
         samples.ours("TenantBackup", "<any>", {"tenantRef": {"name": "<any>"}}),
         samples.ours("TenantRestore", "<any>", {"backupRef": {"name": "<any>"}}),
+        {**agent_policy(), "metadata": {"name": "<any>"}},
     ]
     quota = next(obj for obj in found if obj["kind"] == "ResourceQuota")
     quota["metadata"]["annotations"] = {"paybill.dev/pods": "stopped"}

@@ -16,6 +16,7 @@ from paybill.cluster.session import Session, open_session
 Object = dict[str, Any]
 
 OURS = "paybill.dev/v1alpha1"
+AGENTS = "agents.paybill.dev/v1alpha1"
 KINDS: dict[str, tuple[str, str, bool]] = {
     "Namespace": ("v1", "namespaces", False),
     "ResourceQuota": ("v1", "resourcequotas", True),
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "Approval": (OURS, "approvals", False),
     "TenantBackup": (OURS, "tenantbackups", False),
     "TenantRestore": (OURS, "tenantrestores", False),
+    "AgentPolicy": (AGENTS, "agentpolicies", True),
 }
 
 
@@ -132,11 +134,11 @@ class Api:
         accepted(status, answer)
         return True
 
-    async def strip(self, kind: str, name: str) -> None:
+    async def strip(self, kind: str, name: str, namespace: str = "") -> None:
         """Take every finalizer off, as somebody does who knows no better."""
-        if await self.get(kind, name) is not None:
+        if await self.get(kind, name, namespace) is not None:
             with contextlib.suppress(Refused):
-                await self.edit(kind, name, {"metadata": {"finalizers": None}})
+                await self.edit(kind, name, {"metadata": {"finalizers": None}}, namespace)
 
     async def watch(self, kind: str, since: str, namespace: str = "") -> AsyncIterator[tuple[str, Object]]:
         """Events from a resourceVersion on, until the caller leaves."""
@@ -164,6 +166,8 @@ async def user(kubeconfig: Path) -> AsyncIterator[Api]:
 def path(kind: str, namespace: str = "", name: str = "") -> str:
     """Where a collection or an object is."""
     version, plural, namespaced = KINDS[kind]
+    if version == AGENTS:
+        namespace = namespace or "default"  # where a test does not care
     parts = ["/api" if version == "v1" else "/apis", version]
     parts += ["namespaces", namespace] if namespaced and namespace else []
     return "/".join([*parts, plural, *([name] if name else [])])

@@ -31,7 +31,7 @@ from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
 ACCOUNT = "system:serviceaccount:paybill-system:paybill-operator"
-ORDER = ("TenantRestore", "Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
+ORDER = ("AgentPolicy", "TenantRestore", "Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +61,8 @@ def control_dsn(control_plane: LocalThread) -> str:
     name = f"control_{secrets.token_hex(4)}"
     with psycopg.connect(control_plane.postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        # Tenants are on this server as well: an agent's login would get in.
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     return make_conninfo(control_plane.postgres_dsn, dbname=name, sslmode="disable")
 
 
@@ -122,7 +124,7 @@ async def _tidy(api: Api) -> None:
 
 
 async def _gone(api: Api, reference: Reference) -> bool:
-    await api.strip(reference.kind, reference.name)
+    await api.strip(reference.kind, reference.name, reference.namespace)
     return await api.get(*reference) is None
 
 

@@ -66,19 +66,25 @@ class Customers:
         status = found["status"]
         return Customer(name, status["id"], status["namespace"], status["plan"]["name"])
 
-    async def until(self, name: str, good: Any, *, kind: str = "Tenant", seconds: float = 45.0) -> Object:
+    async def until(
+        self, name: str, good: Any, *, kind: str = "Tenant", namespace: str = "", seconds: float = 45.0
+    ) -> Object:
         """Wait until an object is as a test wants it; returns it."""
         last: list[Any] = [None]
 
         async def look() -> Object | None:
-            last[0] = found = await self.api.get(kind, name)
+            last[0] = found = await self.api.get(kind, name, namespace)
             return found if found is not None and good(found) else None
 
         return await until(look, seconds=seconds, otherwise=lambda: (last[0] or {}).get("status"))  # type: ignore[return-value]
 
-    async def stalled(self, name: str, reason: str, *, kind: str = "Tenant", seconds: float = 45.0) -> str:
+    async def stalled(
+        self, name: str, reason: str, *, kind: str = "Tenant", namespace: str = "", seconds: float = 45.0
+    ) -> str:
         """Wait until an object is Stalled for a reason; returns the message."""
-        found = await self.until(name, lambda one: holds(one, "Stalled", reason), kind=kind, seconds=seconds)
+        found = await self.until(
+            name, lambda one: holds(one, "Stalled", reason), kind=kind, namespace=namespace, seconds=seconds
+        )
         return str(condition(found, "Stalled")["message"])
 
     async def phase(self, name: str, phase: str, *, seconds: float = 45.0) -> Object:

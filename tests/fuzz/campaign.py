@@ -26,7 +26,7 @@ from tests.fuzz.steps import OTHERS_FINALIZER, Step
 QUIET_SECONDS = 3.0
 TOO_OFTEN = 8
 """Looks at one key within QUIET_SECONDS while nothing changes: more is a loop."""
-OURS_FIRST = ("Approval", "TenantRestore", "TenantBackup", "Subscription", "Tenant", "Plan")
+OURS_FIRST = ("AgentPolicy", "Approval", "TenantRestore", "TenantBackup", "Subscription", "Tenant", "Plan")
 
 
 @dataclass

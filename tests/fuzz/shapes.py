@@ -17,7 +17,7 @@ from paybill.api.base import Resource
 from paybill.api.kinds import BY_KIND, KINDS
 from paybill.api.plan import ADD_ON_FORBIDS
 from paybill.local import bootstrap
-from tests.cases.model import API_VERSION, Object
+from tests.cases.model import Object
 from tests.fuzz.mutation import mutated
 from tests.fuzz.values import QUANTITIES, Schema, Shapes, fitting
 
@@ -30,6 +30,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "Approval": ("approval-1", "approval-2"),
     "TenantBackup": ("backup-1", "backup-2", "b" * 63),
     "TenantRestore": ("restore-1", "restore-2", "r" * 63),
+    "AgentPolicy": ("policy-1", "policy-2", "p" * 63),
 }
 """A Subscription mostly has its Tenant's name."""
 
@@ -210,7 +211,7 @@ def statuses(kind: type[Resource]) -> st.SearchStrategy[Object]:
 
 def named(kind: str, name: str, spec: Any) -> Object:
     """An object of a kind."""
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": BY_KIND[kind].api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 assert set(BY_KIND) <= set(NAMES), "every kind is fuzzed: give a new one its names"

@@ -18,7 +18,7 @@ from tests.fuzz.shapes import NAMES, objects, specs, statuses
 Action = Literal["put", "mark", "hold", "release", "own", "status", "delete", "look"]
 
 OTHERS_FINALIZER = "example.com/hold"
-WEIGHTS = {"Tenant": 5, "Subscription": 6, "Plan": 2, "Cell": 1, "Approval": 1, "TenantBackup": 1, "TenantRestore": 1}
+WEIGHTS = {"Tenant": 5, "Subscription": 6, "Plan": 2}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from paybill.api.kinds import KINDS
 from paybill.desired.names import FINALIZER
 from paybill.local.bootstrap import Installed
 from paybill.local.certificates import ADMIN
+from tests.cases.agent_policy import policy as agent_policy
 from tests.cluster import samples
 from tests.cluster.admission_cases import approval
 from tests.cluster.api import Api, Object, condition, holds
@@ -81,6 +82,7 @@ async def test_our_finalizer_goes_whoever_put_it_there(kind: str, api: Api, oper
         "Subscription": samples.subscription(name, "no-such-plan"),
         "Approval": approval("Tenant", name, ADMIN.user),
         "TenantBackup": samples.ours("TenantBackup", name, {"tenantRef": {"name": name}}),
+        "AgentPolicy": agent_policy(),
         "TenantRestore": samples.ours("TenantRestore", name, {"backupRef": {"name": name}}),
     }[kind]  # fmt: skip
     obj: Object = {**made, "metadata": {"name": name, "finalizers": [FINALIZER, "example.com/hold"]}}

@@ -280,7 +280,11 @@ def test_argo_cd_is_told_about_every_kind() -> None:
     folder = ROOT / "manifests" / "argocd"
     health = yaml.safe_load((folder / "health.yaml").read_text(encoding="utf-8"))["data"]
     assert {name.rpartition("_")[2] for name in health} == set(BY_KIND)
-    assert all(name.startswith("resource.customizations.health.paybill.dev_") for name in health)
+    whole = {f"resource.customizations.health.{kind.group}_{name}" for name, kind in BY_KIND.items()}
+    assert set(health) == whole
     project = next(iter(yaml.safe_load_all((folder / "application.yaml").read_text(encoding="utf-8"))))
-    allowed = {(one["group"], one["kind"]) for one in project["spec"]["clusterResourceWhitelist"]}
-    assert allowed == {("paybill.dev", kind) for kind in BY_KIND}
+    for scope in ("cluster", "namespace"):
+        allowed = {(one["group"], one["kind"]) for one in project["spec"][f"{scope}ResourceWhitelist"]}
+        inside = scope == "namespace"
+        wanted = {(kind.group, kind.kind) for kind in BY_KIND.values() if (kind.scope == "Namespaced") is inside}
+        assert allowed == wanted

@@ -34,6 +34,8 @@ async def carry_out(
     schema = facts.schema_.name
     with as_failure(facts.database):
         if await _applied(session, wanted) and not await drifted(session, tenant, policy.agent, schema, facts.database):
+            if verifier is not None:
+                await _set_password(session, wanted.login, verifier)
             return ()
         async with session.transaction():
             await session.execute("SET LOCAL search_path = pg_catalog, pg_temp")
@@ -42,9 +44,7 @@ async def carry_out(
             for statement in wanted.all:
                 await session.execute(statement.sql)
             if verifier is not None:
-                await session.execute(
-                    SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(wanted.login), Literal(verifier))
-                )
+                await _set_password(session, wanted.login, verifier)
             state = await scan(session, tenant, policy.agent, schema, facts.database)
             if state["tables"] != wanted.schema:
                 raise Blocked(
@@ -52,8 +52,12 @@ async def carry_out(
                     f"database {facts.database}: its tables are not those that the plan of agent {policy.agent} is"
                     " for; make the plan again",
                 )
-            await _record(session, wanted, state)
+            await _record(session, wanted, state, facts)
     return tuple(statement.says for statement in wanted.all if statement.says)
+
+
+async def _set_password(session: Session, login: str, verifier: str) -> None:
+    await session.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(login), Literal(verifier)))
 
 
 async def _applied(session: Session, wanted: Plan) -> bool:
@@ -66,8 +70,8 @@ async def _applied(session: Session, wanted: Plan) -> bool:
     return row is not None and tuple(row) == (wanted.digest, bool(wanted.last))
 
 
-async def _record(session: Session, wanted: Plan, state: Mapping[str, str]) -> None:
+async def _record(session: Session, wanted: Plan, state: Mapping[str, str], facts: Facts) -> None:
     await session.execute(
-        "UPDATE pb.agent SET plan_hash = %s, state_hash = %s WHERE role = %s",
-        [wanted.digest, json.dumps(state), wanted.login],
+        "UPDATE pb.agent SET plan_hash = %s, state_hash = %s, tables = %s WHERE role = %s",
+        [wanted.digest, json.dumps(state), facts.schema_.model_dump_json(), wanted.login],
     )

@@ -6,9 +6,9 @@ next. An agent's name is a DNS label of at most 40 characters, so the longest na
 
 from typing import Final
 
-from paybill.desired.sql_names import tenant_id
+from paybill.desired.sql_names import AGENTS, tenant_id
 
-PREFIX: Final = "pba_"
+PREFIX: Final = AGENTS
 SCHEMA: Final = "pb"
 """Runs, grants of steps, budgets and the journal."""
 TRIGGER: Final = "pba_write"

@@ -17,6 +17,9 @@ CREATE TABLE IF NOT EXISTS pb.agent (
   read_ceiling bigint NOT NULL DEFAULT 0
 );
 
+-- The tables that the plan was made for: what of them changed can then be named.
+ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS tables jsonb;
+
 CREATE TABLE IF NOT EXISTS pb.permission (
   role text NOT NULL REFERENCES pb.agent ON DELETE CASCADE,
   collection text NOT NULL,

@@ -38,7 +38,7 @@ def attributes(policy: AgentPolicySpec, database: str, tenant: str) -> Iterator[
     login = Identifier(names.login(tenant, policy.agent))
     for role in (names.keeper(tenant), names.gate(tenant, policy.agent)):
         yield Statement(f"role {role}", SQL("ALTER ROLE {} NOLOGIN {}").format(Identifier(role), powers))
-    until = "infinity" if policy.not_after is None else policy.not_after.astimezone(UTC).isoformat()
+    until = "infinity" if policy.expires_time is None else policy.expires_time.astimezone(UTC).isoformat()
     yield Statement(
         f"role {names.login(tenant, policy.agent)}",
         SQL("ALTER ROLE {} NOLOGIN {} CONNECTION LIMIT {} VALID UNTIL {}").format(

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from paybill.api.base import AGE, READY, REASON, ApiModel, Column, NameReference, Resource
+from paybill.api.base import AGE, AGENTS_GROUP, READY, REASON, VERSION, ApiModel, Column, NameReference, Resource
 from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Duration, Name, Quantity, Time
 from paybill.api.rules import checks, list_map, list_set, rule, ruled
+from paybill.api.tenant import BindingReference
 
 _AGENT = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
@@ -250,7 +251,7 @@ class AgentPolicySpec(ApiModel):
     """What it may use at most."""
     enforcement: EnforcementSpec = Field(default_factory=EnforcementSpec)
     """Where limits are held."""
-    not_after: Time | None = None
+    expires_time: Time | None = None
     """When the login ends; absent: with the policy."""
     suspend: bool = False
     """Whether the login is closed."""
@@ -265,6 +266,14 @@ class AgentPolicyStatus(ApiModel):
     """The hash of the policy that was compiled."""
     schema_hash: str | None = None
     """The hash of the schema that it was compiled against."""
+    plan_hash: str | None = None
+    """The hash of what it comes to in the database."""
+    login: str | None = None
+    """What the agent logs in as."""
+    binding: BindingReference | None = None
+    """The Secret with its login, in the namespace of this object."""
+    open: bool = False
+    """Whether the login may log in now."""
     conditions: Conditions = ()
     """Ready, Reconciling and Stalled."""
 
@@ -272,15 +281,18 @@ class AgentPolicyStatus(ApiModel):
 class AgentPolicy(Resource):
     """What one agent may do with one tenant's data."""
 
-    group: ClassVar[str] = "agents.paybill.dev"
-    api_version: ClassVar[str] = "agents.paybill.dev/v1alpha1"
+    group: ClassVar[str] = AGENTS_GROUP
+    api_version: ClassVar[str] = f"{AGENTS_GROUP}/{VERSION}"
     kind: ClassVar[str] = "AgentPolicy"
     plural: ClassVar[str] = "agentpolicies"
     singular: ClassVar[str] = "agentpolicy"
+    short_names: ClassVar[tuple[str, ...]] = ("ap",)
+    selectable_fields: ClassVar[tuple[str, ...]] = (".spec.tenantRef.name", ".spec.agent")
     scope: ClassVar[str] = "Namespaced"
     columns: ClassVar[tuple[Column, ...]] = (
         Column(name="Agent", path=".spec.agent"),
         Column(name="Tenant", path=".spec.tenantRef.name"),
+        Column(name="Open", path=".status.open", type="boolean"),
         READY,
         REASON,
         AGE,

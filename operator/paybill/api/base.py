@@ -16,6 +16,7 @@ from paybill.api.fields import KeyName, Name, Revision, Time
 from paybill.api.rules import NAME_RULES, ruled
 
 GROUP = "paybill.dev"
+AGENTS_GROUP = "agents.paybill.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
@@ -83,6 +84,7 @@ class ObjectMeta(ApiModel):
     """The part of Kubernetes metadata that Paybill reads."""
 
     name: str
+    namespace: str = ""
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
@@ -91,6 +93,16 @@ class ObjectMeta(ApiModel):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     finalizers: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others of its kind: its name, behind its namespace where it has one."""
+        return keyed(self.namespace, self.name)
+
+
+def keyed(namespace: str, name: str) -> str:
+    """The key of an object: ``name``, or ``namespace/name``."""
+    return f"{namespace}/{name}" if namespace else name
 
 
 class Column(ApiModel):

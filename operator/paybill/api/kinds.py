@@ -1,7 +1,8 @@
-"""All control-plane kinds, in the order a person would apply them."""
+"""All kinds, in the order a person would apply them."""
 
 from __future__ import annotations
 
+from paybill.api.agent_policy import AgentPolicy
 from paybill.api.approval import Approval
 from paybill.api.base import Resource
 from paybill.api.cell import Cell
@@ -11,7 +12,9 @@ from paybill.api.tenant import Tenant
 from paybill.api.tenant_backup import TenantBackup
 from paybill.api.tenant_restore import TenantRestore
 
-KINDS: tuple[type[Resource], ...] = (Cell, Plan, Tenant, Subscription, Approval, TenantBackup, TenantRestore)
+KINDS: tuple[type[Resource], ...] = (
+    Cell, Plan, Tenant, Subscription, Approval, TenantBackup, TenantRestore, AgentPolicy
+)  # fmt: skip
 """Every kind that has a CRD."""
 
 BY_KIND: dict[str, type[Resource]] = {kind.kind: kind for kind in KINDS}

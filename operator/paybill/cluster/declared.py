@@ -1,5 +1,5 @@
 """What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells, Approvals, and what was asked
-of backups: TenantBackups, TenantRestores.
+of backups: TenantBackups, TenantRestores; and the AgentPolicies of tenants.
 
 The handlers feed it, reconciles read it. A reconcile therefore costs no read of the API server; what it decides
 on may be a moment old, which is harmless because the next event makes it look again. Tenants and Subscriptions, of
@@ -14,7 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from paybill.api.agent_policy import AgentPolicy
 from paybill.api.approval import Approval
+from paybill.api.base import keyed
 from paybill.api.cell import Cell
 from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
@@ -23,10 +25,12 @@ from paybill.api.tenant_backup import TenantBackup
 from paybill.api.tenant_restore import TenantRestore
 from paybill.cluster.glances import (
     BackupGlance,
+    PolicyGlance,
     RestoreGlance,
     SubscriptionGlance,
     TenantGlance,
     glance_at_backup,
+    glance_at_policy,
     glance_at_restore,
     glance_at_subscription,
     glance_at_tenant,
@@ -47,8 +51,10 @@ class Declared:
         self.approvals: Shelf[Approval, str] = Shelf(Approval, lambda approval: approval.spec.subject.name)
         self.backups: Shelf[TenantBackup, BackupGlance] = Shelf(TenantBackup, glance_at_backup)
         self.restores: Shelf[TenantRestore, RestoreGlance] = Shelf(TenantRestore, glance_at_restore)
+        self.policies: Shelf[AgentPolicy, PolicyGlance] = Shelf(AgentPolicy, glance_at_policy)
         kinds = (
-            self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups, self.restores
+            self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups, self.restores,
+            self.policies,
         )  # fmt: skip
         self._by_kind: dict[str, Shelf[Any, Any]] = {shelf.kind: shelf for shelf in kinds}
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)
@@ -56,6 +62,7 @@ class Declared:
         self._paid_by: dict[str, dict[str, None]] = defaultdict(dict)
         self._approvals_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._backups_of: dict[str, dict[str, None]] = defaultdict(dict)
+        self._policies_of: dict[str, dict[str, None]] = defaultdict(dict)
 
     def put(self, kind: str, obj: dict[str, Any]) -> bool:
         """Take up an object; False when it is no news (a write of ours that was taken up already, or older).
@@ -63,7 +70,7 @@ class Declared:
         What does not parse is logged and left out: admission refuses what the schema does not allow, so that
         happens only with an object stored under an older or newer schema.
         """
-        shelf, name = self._by_kind[kind], obj["metadata"]["name"]
+        shelf, name = self._by_kind[kind], keyed(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         # Versions of one kind compare as numbers; an object without one is older than any.
         before = shelf.entry(name)
         if before is not None and before.version >= int(obj["metadata"].get("resourceVersion") or 0):
@@ -84,6 +91,8 @@ class Declared:
                     self._paid_by[payer][name] = None
             case BackupGlance() as glance:
                 self._backups_of[glance.tenant][name] = None
+            case PolicyGlance() as glance:
+                self._policies_of[glance.tenant][name] = None
             case str(subject):
                 self._approvals_of[subject][name] = None
         return True
@@ -104,6 +113,11 @@ class Declared:
         """The TenantBackups that name this Tenant, at a glance, the newest first."""
         found = (self.backups.glance(name) for name in self._backups_of.get(tenant, ()))
         return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.name), reverse=True)
+
+    def policies_of(self, tenant: str) -> list[PolicyGlance]:
+        """The AgentPolicies that name this Tenant, at a glance, the oldest first."""
+        found = (self.policies.glance(key) for key in self._policies_of.get(tenant, ()))
+        return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.key))
 
     def restores_into(self, tenant: str, tenant_id: str | None) -> list[RestoreGlance]:
         """The TenantRestores whose data goes into this Tenant, the oldest first; there are few of them at all."""
@@ -137,6 +151,8 @@ class Declared:
                     _drop(self._paid_by, payer, name)
             case BackupGlance():
                 _drop(self._backups_of, glance.tenant, name)
+            case PolicyGlance():
+                _drop(self._policies_of, glance.tenant, name)
             case str():
                 _drop(self._approvals_of, glance, name)
 

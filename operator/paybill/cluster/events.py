@@ -21,7 +21,7 @@ from paybill.cluster.client import Cluster
 logger = logging.getLogger(__name__)
 
 BUFFER = 2000
-NAMESPACE = "default"  # where the API server wants the Events of cluster-scoped objects
+NAMESPACE = "default"  # where the API server wants the Events of cluster-scoped objects; others are beside them
 LONGEST = 1024
 AWAY = {"ApiServerBusy", "ApiServerUnreachable"}
 AGAIN = 1.0
@@ -81,14 +81,19 @@ class Events:
     def _event(self, news: News) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         about = news.about
+        namespace = about.metadata.namespace
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{about.metadata.name[:200]}.{secrets.token_hex(8)}", "namespace": NAMESPACE},
+            "metadata": {
+                "name": f"{about.metadata.name[:200]}.{secrets.token_hex(8)}",
+                "namespace": namespace or NAMESPACE,
+            },
             "involvedObject": {
                 "apiVersion": about.api_version,
                 "kind": about.kind,
                 "name": about.metadata.name,
+                **({"namespace": namespace} if namespace else {}),
                 "uid": about.metadata.uid,
                 "resourceVersion": about.metadata.resource_version,
             },

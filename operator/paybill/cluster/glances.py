@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from paybill.api.agent_policy import AgentPolicy
 from paybill.api.conditions import STALLED, TRUE, find_condition
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
@@ -169,4 +170,30 @@ def glance_at_restore(restore: TenantRestore) -> RestoreGlance:
         failed=(found.reason if found is not None else "Failed") if status.failed_time is not None else "",
         dry_run=spec.dry_run,
         deleting=restore.metadata.deletion_timestamp is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyGlance:
+    """An AgentPolicy at a glance: which agent of which Tenant it is about."""
+
+    key: str
+    uid: str
+    tenant: str
+    agent: str
+    namespace: str
+    created: datetime
+    deleting: bool
+
+
+def glance_at_policy(policy: AgentPolicy) -> PolicyGlance:
+    """The glance of an AgentPolicy as it is now."""
+    return PolicyGlance(
+        key=policy.metadata.key,
+        uid=policy.metadata.uid,
+        tenant=policy.spec.tenant_ref.name,
+        agent=policy.spec.agent,
+        namespace=policy.metadata.namespace,
+        created=policy.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC),
+        deleting=policy.metadata.deletion_timestamp is not None,
     )

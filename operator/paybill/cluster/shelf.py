@@ -34,7 +34,7 @@ class Entry(Generic[G]):
 
 
 class Shelf(Mapping[str, R], Generic[R, G]):
-    """Objects by name. Iterating over ``values`` parses every one: use ``glances`` where that is enough."""
+    """Objects by their keys (a name, or ``namespace/name``). Iterating over ``values`` parses every one."""
 
     def __init__(self, model: type[R], glance: Callable[[R], G]) -> None:
         self._model = model
@@ -81,7 +81,7 @@ class Shelf(Mapping[str, R], Generic[R, G]):
         parsed = self._model.model_validate(obj)
         metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
         text = to_json({**obj, "metadata": metadata})
-        name, version = parsed.metadata.name, int(parsed.metadata.resource_version or 0)
+        name, version = parsed.metadata.key, int(parsed.metadata.resource_version or 0)
         self._entries[name] = Entry(parsed.metadata.uid, version, text, self._glance(parsed))
         self._recent.pop(name, None)
         self._remember(name, parsed)

@@ -75,9 +75,11 @@ async def _found(session: Session, pool: PoolDatabase) -> _Found | None:
 
 
 async def _roles(session: Session, tenant: str) -> list[str]:
+    """All that are there, those of its agents too: what these hold was in its database."""
     wanted = sorted(names.role_names(tenant) | {names.tenant_database(tenant)})
-    query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
-    return [name for (name,) in await (await session.execute(query, [wanted])).fetchall()]
+    query = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) OR rolname LIKE %s ORDER BY 1"
+    found = await session.execute(query, [wanted, names.agents_pattern(tenant)])
+    return [name for (name,) in await found.fetchall()]
 
 
 async def _drop(server: Server, session: Session, pool: PoolDatabase, there: _Found, fence: Fence) -> None:

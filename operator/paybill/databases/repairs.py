@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from paybill.databases import grant_statements, role_statements
 from paybill.databases.statement import Statement
 from paybill.desired import sql_names as names
-from paybill.desired.database import comparable, wanted
+from paybill.desired.database import comparable, strangers, wanted
 from paybill.desired.database_facts import ObservedDatabase
 from paybill.desired.database_tenant import TenantDatabase
 
@@ -24,5 +24,5 @@ def repairs(desired: TenantDatabase, observed: ObservedDatabase, passwords: Mapp
         *grant_statements.schemas(want.schemas, seen.schemas, desired.mark),
         *grant_statements.grants(want.grants, seen.grants, names.role(desired.id, "owner")),
         *grant_statements.default_grants(want.default_grants, seen.default_grants),
-        *grant_statements.strays(observed.strays, desired.id, desired.database, observed.traits),
+        *grant_statements.strays(strangers(desired, observed), desired.id, desired.database, observed.traits),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from paybill.api.base import GROUP
+from paybill.api.base import AGENTS_GROUP, GROUP
 from paybill.api.kinds import KINDS
 from paybill.desired import names, permissions
 from paybill.desired.marks import GUARDRAIL_MARKS, NAMESPACE_MARKS
@@ -46,7 +46,7 @@ def _written(*tables: Iterable[permissions.Rule]) -> tuple[Match, ...]:
     """What the operator's rules let it write in namespaces, apart from the path of pods."""
     found: dict[str, set[str]] = {}
     for rule in (rule for table in tables for rule in table):
-        if rule.group != GROUP and "namespaces" not in rule.resources and WRITING & set(rule.verbs):
+        if rule.group not in (GROUP, AGENTS_GROUP) and "namespaces" not in rule.resources and WRITING & set(rule.verbs):
             found.setdefault(rule.group, set()).update(set(rule.resources) - POD_PATH)
     return tuple(Match(group=group, resources=tuple(sorted(some))) for group, some in sorted(found.items()) if some)
 
@@ -182,7 +182,14 @@ APPROVALS = Policy(
 STATUSES = Policy(
     name="paybill-statuses",
     reason="a status is the operator's word: delete protection and whoever reads it rely on that",
-    match=(Match(group=GROUP, resources=tuple(f"{kind.plural}/status" for kind in KINDS), operations=("UPDATE",)),),
+    match=tuple(
+        Match(
+            group=group,
+            resources=tuple(f"{kind.plural}/status" for kind in KINDS if kind.group == group),
+            operations=("UPDATE",),
+        )
+        for group in (GROUP, AGENTS_GROUP)
+    ),
     only_if=BY_OTHERS,
     checks=(Check(expression="false", says=f"{ASKED} + ' says what the operator saw{OURS_ONLY}'"),),
 )

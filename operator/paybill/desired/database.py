@@ -10,7 +10,7 @@ from paybill.desired import sql_names as names
 from paybill.desired.database_beyond import judged
 from paybill.desired.database_facts import DefaultGrant, Facts, Grant, Membership, ObservedDatabase, Role, Setting
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
-from paybill.desired.database_wanted import comparable, degraded, describe, wanted
+from paybill.desired.database_wanted import comparable, degraded, describe, strangers, wanted
 from paybill.desired.sql_names import pool_database_name
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "judged",
     "narrows",
     "pool_database_name",
+    "strangers",
     "wanted",
 ]
 
@@ -40,7 +41,7 @@ def differences(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[st
         *conflicts(desired, observed),
         *_roles(want, seen),
         *_others(want, seen),
-        *(str(stray) for stray in sorted(observed.strays)),
+        *(str(stray) for stray in sorted(strangers(desired, observed))),
         *_sessions(desired, observed),
         *_passwords(desired, observed),
     )

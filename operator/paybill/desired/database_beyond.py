@@ -14,7 +14,7 @@ from typing import TypeVar
 from paybill.desired import sql_names as names
 from paybill.desired.database_facts import DefaultGrant, Grant, Membership, ObservedDatabase
 from paybill.desired.database_tenant import TenantDatabase
-from paybill.desired.database_wanted import comparable, describe, wanted
+from paybill.desired.database_wanted import comparable, describe, strangers, wanted
 
 AnyGrant = TypeVar("AnyGrant", Grant, DefaultGrant)
 
@@ -37,7 +37,7 @@ def judged(desired: TenantDatabase, observed: ObservedDatabase) -> tuple[Observe
         default_grants=frozenset(defaults),
     )
     beyond = sorted([*map(describe, ties), *map(describe, more_grants), *map(describe, more_defaults)])
-    beyond += [str(stray) for stray in sorted(observed.strays)]
+    beyond += [str(stray) for stray in sorted(strangers(desired, observed))]
     return replace(observed, facts=facts, strays=frozenset()), tuple(beyond)
 
 

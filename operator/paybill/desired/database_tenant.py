@@ -64,6 +64,8 @@ class TenantDatabase:
     leaving: tuple[str, ...] = ()
     report_grants: bool = False
     """Privileges beyond what is declared are told and left, instead of taken back."""
+    agents: tuple[str, ...] = ()
+    """The agents that were let in: what their roles hold in its schema is their policies' business."""
 
     def __post_init__(self) -> None:
         names.tenant_id(self.id)
@@ -73,6 +75,11 @@ class TenantDatabase:
         for suffix in self.logins:
             if names.login_kind(suffix) in names.JOB_KINDS:
                 raise Invalid("BadRoleName", f"tenant {self.id}: the login of a job is opened by it only")
+
+    @property
+    def agent_roles(self) -> frozenset[str]:
+        """The roles of the agents that were let in."""
+        return frozenset(role for agent in self.agents for role in names.agent_roles(self.id, agent))
 
     @property
     def mark(self) -> str:

@@ -19,6 +19,7 @@ from paybill.desired.database_facts import (
     Schema,
     ServerTraits,
     Setting,
+    Stray,
 )
 from paybill.desired.database_tenant import TenantDatabase
 
@@ -38,7 +39,10 @@ def wanted(desired: TenantDatabase, traits: ServerTraits) -> Facts:
 
 
 def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
-    """What was seen, without what belongs to the logins of jobs: these alone open, fill and close them."""
+    """What was seen, without what others look after: the logins of jobs, which open, fill and close them, and agents.
+
+    An agent's grants are its policy's business (agents/drift.py) while there is one; then they are strays.
+    """
     jobs = {names.role(desired.id, f"{kind}_{slot}") for kind in names.JOB_KINDS for slot in names.SLOTS}
     seen = observed.facts
     return Facts(
@@ -46,9 +50,15 @@ def comparable(desired: TenantDatabase, observed: ObservedDatabase) -> Facts:
         memberships=frozenset(m for m in seen.memberships if m.member not in jobs),
         settings=frozenset(s for s in seen.settings if s.role not in jobs),
         schemas=seen.schemas,
-        grants=seen.grants,
+        grants=frozenset(g for g in seen.grants if g.grantee not in desired.agent_roles),
         default_grants=seen.default_grants,
     )
+
+
+def strangers(desired: TenantDatabase, observed: ObservedDatabase) -> frozenset[Stray]:
+    """The strays that are nobody's business here: what agents hold in the tenant's schema is their policies'."""
+    allowed = desired.agent_roles
+    return frozenset(one for one in observed.strays if not (one.inside and not one.owned and one.role in allowed))
 
 
 def describe(fact: Membership | Setting | Grant | DefaultGrant) -> str:

@@ -54,6 +54,9 @@ STORAGE_GRACE_ANNOTATION = "paybill.dev/storage-grace"
 ROTATE_ANNOTATION = "paybill.dev/rotate"
 """On a Tenant: a word of one's own, then perhaps kinds of login and ``suspected``; each new one asks for a rotation."""
 
+RENEW_ANNOTATION = "paybill.dev/renew"
+"""On an AgentPolicy whose database is not as its plan left it: the hash in its condition, once somebody has looked."""
+
 QUOTA = "paybill"
 LIMITS = "paybill"
 NETWORK_POLICY = "paybill"
@@ -95,6 +98,11 @@ def pool_namespace(cell: str) -> str:
 def binding(tenant_id: str) -> str:
     """The Secret that hands the database to the tenant's app (servicebinding.io)."""
     return f"t-{tenant_id}-db"
+
+
+def agent_binding(tenant_id: str, agent: str) -> str:
+    """The Secret that hands an agent's login to its gateway."""
+    return f"t-{tenant_id}-agent-{agent}"
 
 
 def pooler(cell: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from paybill.api.base import AGENTS_GROUP
 from paybill.desired import names
 from paybill.desired.rbac import RBAC
 
@@ -54,6 +55,18 @@ OPERATOR = (
         group="paybill.dev",
         resources=("tenantrestores",),
         verbs=APPLY,
+    ),
+    Rule(
+        reason="what agents may do is read; our finalizer is put on it and taken off",
+        group=AGENTS_GROUP,
+        resources=("agentpolicies",),
+        verbs=("get", "list", "patch", "watch"),
+    ),
+    Rule(
+        reason="whether the database holds an agent's limits is reported",
+        group=AGENTS_GROUP,
+        resources=("agentpolicies/status",),
+        verbs=("patch",),
     ),
     Rule(
         reason="what people approved is read, and our finalizer taken off; its spec cannot be changed by anybody",
@@ -224,6 +237,8 @@ OWNER = (
     # Ingresses yes, NetworkPolicies only to look at: policies add up, so an allow-all would undo ours.
     Rule(reason="being reached", group="networking.k8s.io", resources=("ingresses",), verbs=_WORK),
     Rule(reason="looking", group="networking.k8s.io", resources=("networkpolicies",), verbs=_LOOK),
+    # What agents may do with a tenant's data is the provider's to write: it is carried out by a superuser.
+    Rule(reason="what agents may do with its data", group=AGENTS_GROUP, resources=("agentpolicies",), verbs=_LOOK),
 )
 """A tenant's owners, in its namespace."""
 

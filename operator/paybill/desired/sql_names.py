@@ -27,6 +27,8 @@ CANARY: Final = "cnry"
 CANARY_SCHEMA: Final = "pb_canary"
 """Where their shared tables are at level Rows: beside the tenants' own, never among them."""
 
+AGENTS: Final = "pba_"
+"""How every role of an agent begins, which no tenant's does; the tenant's id comes next (agents/names.py)."""
 LEDGER: Final = "pb_migrations"
 """The table of a tenant's own schema that lists which migrations ran in it."""
 FENCE: Final = "pb_fence"
@@ -77,6 +79,17 @@ def role(tenant: str, suffix: str) -> str:
     if suffix not in GROUPS and not _LOGIN.fullmatch(suffix):
         raise Invalid("BadRoleName", f"{suffix!r} is not one of a tenant's roles")
     return f"pb_{tenant_id(tenant)}_{suffix}"
+
+
+def agent_roles(tenant: str, agent: str) -> frozenset[str]:
+    """What an agent logs in as, and what owns the functions that it goes through."""
+    stem = f"{AGENTS}{tenant_id(tenant)}"
+    return frozenset({f"{stem}_a_{agent}", f"{stem}_g_{agent}"})
+
+
+def agents_pattern(tenant: str, suffix: str = "") -> str:
+    """A pattern for LIKE of all roles that agents of a tenant have; ``suffix`` is ``a_`` for their logins."""
+    return f"{AGENTS}{tenant_id(tenant)}_{suffix}".replace("_", "\\_") + "%"
 
 
 def login_kind(suffix: str) -> str:

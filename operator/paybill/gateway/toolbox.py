@@ -18,7 +18,7 @@ from paybill.agents.facts import Collection, Schema
 from paybill.agents.operations import Operation, Said, Tool, tools
 from paybill.api.agent_policy import AgentPolicySpec
 from paybill.api.failures import Invalid
-from paybill.desired.approval import digest
+from paybill.api.canonical import digest
 
 WRITES: Final = ("create", "update", "delete")
 LONGEST_NAME: Final = 64

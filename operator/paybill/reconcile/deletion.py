@@ -20,6 +20,7 @@ from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import course
 from paybill.reconcile import (
     admin_login,
+    agent_access,
     backup_store,
     dropping,
     erasure,
@@ -154,6 +155,7 @@ async def _fence(world: World, tenant: Tenant, claim: Claim, cause: str) -> bool
         return False
     credentials = Credentials(world, place, place.database(content, Access.FULL).handed_names)
     await ensure_database(world, place, content, Access.NONE, credentials, fresh=False)
+    await agent_access.follow(world, place, Access.NONE)
     if not place.shared and world.children.get(Key("Namespace", "", place.namespace)) is not None:
         stopped = quota.build(place.identity, content.limits.quota, quota.Pods.STOPPED, world.now())
         # Without our own right its pods cannot be read; a crash right after the namespace was made leaves it out.
@@ -185,5 +187,7 @@ async def carry_out(world: World, tenant_id: str, cause: str) -> datetime | None
     await world.registry.mark_dropped(tenant_id, epoch=world.epoch)
     world.ready.pop(tenant_id, None)
     world.verifiers.pop(tenant_id, None)
+    world.access.pop(tenant_id, None)
+    world.letting_in.pop(tenant_id, None)
     world.brakes.cell(claim.cell).gone(tenant_id)
     return None

@@ -62,6 +62,18 @@ async def advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> bo
         return False
 
 
+def _refuse_agents(world: World, claim: Claim) -> None:
+    """Raise Blocked where agents were let in: neither their roles nor their journal go with a tenant's schema."""
+    found = world.declared.policies_of(claim.tenant_name)
+    if found:
+        said = ", ".join(one.key for one in found)
+        raise Blocked(
+            "MoveNotSupported",
+            f"Tenant {claim.tenant_name} has agents, which do not move with it: delete these AgentPolicies, and make"
+            f" them again afterwards: {said}",
+        )
+
+
 async def finish(world: World, current: Pass, site: Site, plan: PlanSpec) -> None:
     """What may wait until the tenant is let in at the target: closing and dropping what it left."""
     claim = current.claim
@@ -85,6 +97,7 @@ async def _advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> b
         if asked is None or claim.ready_time is None or current.course.stopped:
             return False
         filling.refuse_move(world, claim)
+        _refuse_agents(world, claim)
         row = await _begin(world, claim, asked)
     stop = move_job.stop(current, row)
     if stop is None:

@@ -19,7 +19,7 @@ from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.tenant import Course
-from paybill.reconcile import objects, pooler, rotation, suspension, tenant_migrations
+from paybill.reconcile import agent_access, objects, pooler, rotation, suspension, tenant_migrations
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.database import (
     Credentials,
@@ -67,6 +67,7 @@ async def bring(
         )
     else:
         degraded = await _run(world, site, plan, course, credentials, fresh=fresh)
+    await agent_access.follow(world, site, course.effect.access)
     await tenant_migrations.bring(world, site, course, credentials, fresh=fresh)
     owners = [] if site.shared or not site.tenant.spec.owners else [rbac.owners(site.identity, site.tenant.spec.owners)]
     told = [] if standing.entitlements is None else [_entitlements(site, course, standing, standing.entitlements)]
@@ -166,6 +167,8 @@ async def _stop(world: World, site: Site, plan: PlanSpec, *, fresh: bool) -> Non
             row = world.children.get(key_of(stopped))
             seen = row.version if row is not None else None
             await suspension.suspend(world, site, lambda: _stop_pods(world, site, stopped, seen), stopped)
+        # Before the pods have left, which may take a minute: an agent needs none.
+        await agent_access.follow(world, site, Access.NONE)
         bounds, wanted = _bounds(world, site, plan, quota.Pods.STOPPED)
         await objects.ensure(world, site.scope, bounds)
         await enforced(world, site, wanted, changed)

@@ -101,7 +101,7 @@ async def let_go(world: World, resource: Resource) -> None:
         return
     if "deletionTimestamp" in answer and not answer.get("finalizers"):
         # It went with that. The watch says so a moment later, and a look before that would do it all again.
-        world.declared.remove(resource.kind, resource.metadata.name, resource.metadata.uid)
+        world.declared.remove(resource.kind, resource.metadata.key, resource.metadata.uid)
 
 
 async def _take_off(world: World, resource: Resource, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -114,10 +114,12 @@ async def _take_off(world: World, resource: Resource, metadata: dict[str, Any]) 
 
 def _identity(resource: Resource) -> dict[str, Any]:
     """With the UID: an apply to a name that was deleted and made anew must not reach the new object."""
+    told = resource.metadata
+    where = {"namespace": told.namespace} if told.namespace else {}
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {"name": resource.metadata.name, "uid": resource.metadata.uid},
+        "metadata": {"name": told.name, "uid": told.uid, **where},
     }
 
 

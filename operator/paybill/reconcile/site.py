@@ -19,6 +19,9 @@ from paybill.reconcile.steps import Scope
 from paybill.reconcile.world import World
 
 DEFAULT_CONNECTIONS = 20
+AGENT_LEVELS = ("Database", "Server")
+"""Where agents can be let in: behind the row security of shared tables they see nothing, and in a schema beside others
+what a server leaves open to everybody is everybody's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class Site:
     attached: Attached
     report_grants: bool = False
     """Whether its Cell leaves privileges too many alone, and only says that they are there."""
+    agents: tuple[str, ...] = ()
+    """The agents that its AgentPolicies name."""
     moving: bool = False
     """Whether its roles are the business of a move now (reconcile/move.py)."""
 
@@ -79,6 +84,7 @@ class Site:
             logins=self.logins.suffixes,
             leaving=self.logins.leaving,
             report_grants=self.report_grants,
+            agents=self.agents,
         )
 
 
@@ -112,4 +118,12 @@ def of(world: World, tenant: Tenant, claim: Claim, cause: str) -> Site:
         scope=Scope(cause=cause, tenant_id=claim.id, cell=claim.cell),
         attached=world.servers.of(claim),
         report_grants=cell is not None and cell.spec.isolation.grants == "Report",
+        agents=agents_of(world, tenant, claim),
     )
+
+
+def agents_of(world: World, tenant: Tenant, claim: Claim) -> tuple[str, ...]:
+    """The agents that AgentPolicies let into a tenant's database, if its level can hold any."""
+    if claim.level not in AGENT_LEVELS:
+        return ()
+    return tuple(sorted({one.agent for one in world.declared.policies_of(tenant.metadata.name)}))

@@ -16,6 +16,7 @@ from typing import Protocol
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
 from paybill.reconcile import (
+    agent_policy,
     approval,
     backup,
     cell,
@@ -65,6 +66,7 @@ RECONCILES: dict[str, Reconcile] = {
     "Cell": cell.reconcile,
     "Drop": _drop,
     "Approval": approval.reconcile,
+    "AgentPolicy": agent_policy.reconcile,
     POOL: pool_migrations.reconcile,
     "TenantBackup": backup.reconcile,
     "TenantRestore": restore.reconcile,

@@ -6,6 +6,7 @@ Made once by app.py and handed to every reconcile. Nothing in it decides anythin
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from paybill.control.moves import MoveStore
 from paybill.control.registry import Registry
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
+from paybill.lifecycle.phases import Access
 from paybill.lifecycle.watchdog import Episode
 from paybill.moves.replication import Progress
 from paybill.reconcile.backup_jobs import BackupJobs
@@ -105,5 +107,9 @@ class World:
     """Per id of a tenant that moves, its tables' definition as it was dumped; dumped again after a restart."""
     copies: dict[str, Progress] = field(default_factory=dict)
     """Per id of a tenant that moves, how far its copy was when it was last looked at."""
+    access: dict[str, Access] = field(default_factory=dict)
+    """Per tenant id, what its contract lets its logins do, once a reconcile has said so (agent_access.py)."""
+    letting_in: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    """Per tenant id, held while its agents are let in or shut out, so that neither crosses the other."""
     waiting: dict[str, datetime] = field(default_factory=dict)
     """Per Tenant name, since when its reconciles end in Retry."""

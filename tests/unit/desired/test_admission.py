@@ -67,7 +67,9 @@ def test_every_right_to_write_in_namespaces_is_confined(rule: Rule) -> None:
     """Whoever gives the operator another right confines it with that, or says here why it cannot be."""
     if not WRITES & set(rule.verbs):
         return
-    cluster_wide = {("", "namespaces")} | {("paybill.dev", resource) for resource in rule.resources}
+    cluster_wide = {("", "namespaces")} | {
+        (group, resource) for group in ("paybill.dev", "agents.paybill.dev") for resource in rule.resources
+    }
     written = {(rule.group, resource) for resource in rule.resources} - cluster_wide
     assert written - {("", "pods"), ("", "pods/eviction")} <= looks_at(admission.CONFINEMENT)
     operations = {operation for match in admission.CONFINEMENT.match for operation in match.operations}

@@ -50,6 +50,10 @@ def test_what_json_cannot_say_is_hashed_as_text():
 
 
 DESTRUCTIVE = {
+    ("agent_access.py", "agent.close"),
+    ("agent_login.py", "secret.delete"),  # of an agent that is gone
+    ("agent_policy.py", "agent.close"),
+    ("agent_policy.py", "agent.remove"),
     ("archiving.py", "DELETIONS.action"),  # the final backup of an archived tenant
     ("dropping.py", "DELETIONS.action"),
     ("dropping.py", "action"),  # the deletion of what a deleted or archived Tenant left
@@ -77,6 +81,8 @@ DEPENDS = {
 }
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
+    ("agent_login.py", "secret.apply"),
+    ("agent_policy.py", "agent.apply"),  # what it takes away, somebody took out of the policy
     ("archiving.py", "subscription.notice"),
     ("archiving.py", "tenantRestore.create"),
     ("backup.py", "backup.take"),

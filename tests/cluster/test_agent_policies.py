@@ -1,0 +1,293 @@
+"""An AgentPolicy on a tenant with a database of its own: let in, shut out, looked after, taken out."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.cluster import samples
+from tests.cluster.api import AGENTS, Api, Object, Refused, condition, holds, user
+from tests.cluster.customers import Customer, Customers, secret
+from tests.cluster.running import Operator
+from tests.cluster.waiting import until
+from tests.conftest import LocalThread
+
+ORDERS = """
+CREATE TABLE orders (id integer PRIMARY KEY, region text NOT NULL, amount numeric(10,2) NOT NULL, card text);
+INSERT INTO orders SELECT n, CASE n % 2 WHEN 0 THEN 'eu' ELSE 'us' END, n, '4111' FROM generate_series(1, 10) n;
+"""
+POLICY: Object = {
+    "agent": "support",
+    "collections": [
+        {
+            "name": "orders",
+            "read": {"fields": ["id", "amount"], "filterable": ["id"], "maxRows": 5},
+            "rows": {"all": [{"field": "region", "op": "eq", "value": "eu"}]},
+        }
+    ],
+}
+
+
+def policy(customer: Customer, name: str = "support", namespace: str = "", **changes: object) -> Object:
+    return {
+        "apiVersion": AGENTS,
+        "kind": "AgentPolicy",
+        "metadata": {"name": name, "namespace": namespace or customer.namespace},
+        "spec": {"tenantRef": {"name": customer.name}, **POLICY, **changes},
+    }
+
+
+async def owner(api: Api, customer: Customer, statement: str) -> None:
+    """What the provider's migrations do, as the tenant's owner."""
+    data = await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-db-provider")
+    async with await psycopg.AsyncConnection.connect(data["mig-uri"], autocommit=True, connect_timeout=30) as session:
+        await session.execute(statement)
+
+
+async def login_of(api: Api, customer: Customer, agent: str = "support") -> dict[str, str]:
+    return await secret(api, customer.namespace, f"t-{customer.id}-agent-{agent}")
+
+
+async def let_in(data: dict[str, str]) -> bool:
+    """Whether the agent's login is open, asked with what its Secret says and nothing else."""
+    try:
+        async with await psycopg.AsyncConnection.connect(data["uri"], connect_timeout=30):
+            return True
+    except psycopg.OperationalError as error:
+        if "not permitted to log in" not in str(error) and "does not exist" not in str(error):
+            raise
+        return False
+
+
+async def shop_of(api: Api, customers: Customers) -> Customer:
+    customer = await customers.onboard(database="Database")
+    await owner(api, customer, ORDERS)
+    return customer
+
+
+async def ready(customers: Customers, customer: Customer, name: str = "support", *, open_: bool = True) -> Object:
+    return await customers.until(
+        name,
+        lambda one: (
+            holds(one, "Ready")
+            and bool(one["status"].get("open")) is open_
+            and one["status"]["observedGeneration"] == one["metadata"]["generation"]
+        ),
+        kind="AgentPolicy",
+        namespace=customer.namespace,
+        seconds=90,
+    )
+
+
+async def test_an_agent_is_let_in_as_its_policy_says(api: Api, customers: Customers) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    status = (await ready(customers, customer))["status"]
+    assert status["login"] == f"pba_{customer.id}_a_support"
+    assert status["policyHash"].startswith("sha256:")
+
+    data = await login_of(api, customer)
+    assert (data["username"], data["agent"]) == (status["login"], "support")
+    async with await psycopg.AsyncConnection.connect(data["uri"], autocommit=True, connect_timeout=30) as session:
+        for statement in (f"SELECT * FROM t_{customer.id}.orders", "SELECT * FROM pb.agent", "SET ROLE pb_admin"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await session.execute(statement)
+        with pytest.raises(psycopg.Error, match="there is no open run"):
+            await session.execute("SELECT pba_support.orders_get('{\"id\": 2}')")
+
+
+async def test_what_an_agent_holds_is_no_stray_and_what_others_hold_still_is(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    operator.look_at("Tenant", customer.name, deep=True)
+    await customers.ready(customer.name)
+    assert "pba_" in await held(api, customer), "the agent keeps its grants through a look at its tenant"
+
+    await owner(api, customer, "GRANT SELECT ON orders TO pg_monitor")
+    assert "pg_monitor" in await held(api, customer)
+
+    async def taken_back() -> bool:
+        operator.look_at("Tenant", customer.name, deep=True)
+        return "pg_monitor" not in await held(api, customer)
+
+    await until(taken_back, seconds=60)
+    assert "pba_" in await held(api, customer)
+
+    await api.delete("AgentPolicy", "support", customer.namespace)
+    await until(lambda: gone(api, customer), seconds=60)
+    assert "pba_" not in await held(api, customer)
+
+
+async def held(api: Api, customer: Customer) -> str:
+    """Everything that is granted on the table and its columns, as its owner sees it."""
+    data = await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-db-provider")
+    query = """
+SELECT coalesce(string_agg(acl::text, ' '), '') FROM (
+  SELECT relacl AS acl FROM pg_class WHERE relname = 'orders'
+  UNION ALL SELECT attacl FROM pg_attribute WHERE attrelid = 'orders'::regclass) a
+"""
+    async with await psycopg.AsyncConnection.connect(data["mig-uri"], connect_timeout=30) as session:
+        row = await (await session.execute(query)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def gone(api: Api, customer: Customer, name: str = "support") -> bool:
+    return await api.get("AgentPolicy", name, customer.namespace) is None
+
+
+async def test_a_suspended_tenant_has_no_agents_and_a_resumed_one_has_the_same(api: Api, customers: Customers) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    data = await login_of(api, customer)
+    async with await psycopg.AsyncConnection.connect(data["uri"], autocommit=True, connect_timeout=30) as inside:
+        await api.edit("Tenant", customer.name, hold("Access"))
+        await customers.until(customer.name, lambda one: holds(one, "Suspended"), seconds=60)
+        assert not await let_in(data), "by the time that the Tenant says so, its agents are out"
+        with pytest.raises(psycopg.OperationalError):
+            await inside.execute("SELECT 1")
+    status = (await ready(customers, customer, open_=False))["status"]
+    assert condition({"status": status}, "Ready")["reason"] == "ShutOut"
+    await api.apply(policy(customer, suspend=False, expiresTime="2099-01-01T00:00:00Z"))
+    await ready(customers, customer, open_=False)
+    assert not await let_in(data), "a policy that is edited meanwhile lets nobody in"
+
+    await api.edit("Tenant", customer.name, {"spec": {"holds": None}})
+    await ready(customers, customer)
+    assert await let_in(data)
+    assert await login_of(api, customer) == data
+
+
+def hold(blocks: str) -> Object:
+    return {"spec": {"holds": [{"name": "test", "reason": "a test", "blocks": blocks}]}}
+
+
+async def test_a_column_that_changed_closes_the_login_until_somebody_has_looked(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    data = await login_of(api, customer)
+
+    await owner(api, customer, "CREATE TABLE other (id integer)")
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    await customers.quiet()
+    assert await let_in(data), "what no policy names is no business of an agent's"
+
+    await owner(api, customer, "ALTER TABLE orders ADD COLUMN secret text")
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    said = await stalled(customers, customer, "AgentDrifted")
+    assert "column orders.secret is new" in said
+    assert not await let_in(data)
+
+    renewed = said.rsplit("paybill.dev/renew=", 1)[1]
+    note = {"metadata": {"annotations": {"paybill.dev/renew": "sha256:another"}}}
+    await api.edit("AgentPolicy", "support", note, customer.namespace)
+    await customers.quiet()
+    assert not await let_in(data)
+    note = {"metadata": {"annotations": {"paybill.dev/renew": renewed}}}
+    await api.edit("AgentPolicy", "support", note, customer.namespace)
+    await ready(customers, customer)
+    assert await let_in(data)
+
+    await owner(api, customer, "ALTER TABLE orders RENAME COLUMN amount TO total")
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    assert "orders has no column amount" in await stalled(customers, customer, "PolicyDoesNotFit")
+    assert not await let_in(data)
+
+
+async def stalled(customers: Customers, customer: Customer, reason: str, name: str = "support") -> str:
+    return await customers.stalled(name, reason, kind="AgentPolicy", namespace=customer.namespace, seconds=90)
+
+
+@pytest.mark.exhaustive
+async def test_a_secret_that_is_lost_is_made_anew_with_another_password(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    before = await login_of(api, customer)
+    await api.delete("Secret", f"t-{customer.id}-agent-support", customer.namespace)
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    await until(lambda: login_of(api, customer), seconds=60)
+    await customers.quiet()
+    after = await login_of(api, customer)
+    assert after["password"] != before["password"]
+    assert await let_in(after)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        await psycopg.AsyncConnection.connect(before["uri"], connect_timeout=30)
+
+
+@pytest.mark.exhaustive
+async def test_no_agent_where_tenants_share_a_database(api: Api, customers: Customers) -> None:
+    customer = await customers.onboard(database="Schema")
+    await api.apply(policy(customer))
+    assert "isolation.database Database or Server" in await stalled(customers, customer, "IsolationTooLow")
+    assert await login_of(api, customer) == {}
+
+
+@pytest.mark.exhaustive
+async def test_a_policy_in_another_namespace_or_of_the_same_agent_is_not_carried_out(
+    api: Api, customers: Customers
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer, namespace="default"))
+    said = await customers.stalled("support", "WrongNamespace", kind="AgentPolicy", namespace="default", seconds=90)
+    assert customer.namespace in said
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    await api.apply(policy(customer, name="second"))
+    assert f"{customer.namespace}/support" in await stalled(customers, customer, "AgentTaken", "second")
+
+    await api.delete("AgentPolicy", "second", customer.namespace)
+    await until(lambda: gone(api, customer, "second"), seconds=60)
+    assert await let_in(await login_of(api, customer)), "the agent is the older object's"
+
+
+async def test_agents_go_with_their_tenant(api: Api, customers: Customers, control_plane: LocalThread) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    assert await roles(control_plane, customer) == [
+        f"pba_{customer.id}_{one}" for one in ("a_support", "g_support", "keeper")
+    ]
+    await api.delete("Tenant", customer.name)
+
+    async def dropped() -> bool:
+        return await roles(control_plane, customer) == [] and await gone(api, customer)
+
+    await until(dropped, seconds=90)
+
+
+async def roles(control_plane: LocalThread, customer: Customer) -> list[str]:
+    async with await psycopg.AsyncConnection.connect(control_plane.postgres_dsn) as session:
+        query = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE %s ORDER BY 1"
+        rows = await (await session.execute(query, [f"pba\\_{customer.id}\\_%"])).fetchall()
+    return [name for (name,) in rows]
+
+
+@pytest.mark.exhaustive
+async def test_owners_read_what_agents_may_do_and_write_nothing_of_it(
+    api: Api, customers: Customers, control_plane: LocalThread
+) -> None:
+    customer = await customers.onboard(database="Database", spec={"owners": [{"kind": "User", "name": "ann"}]})
+    await owner(api, customer, ORDERS)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    async with user(control_plane.kubeconfig_for("ann")) as ann:
+        assert (await ann.get("AgentPolicy", "support", customer.namespace) or {})["status"]["open"] is True
+        for change in (lambda: ann.edit("AgentPolicy", "support", {"spec": {"suspend": True}}, customer.namespace),
+                       lambda: ann.create(policy(customer, name="mine", agent="mine")),
+                       lambda: ann.delete("AgentPolicy", "support", customer.namespace)):  # fmt: skip
+            with pytest.raises(Refused) as refused:
+                await change()
+            assert refused.value.status == 403
+    await api.edit("AgentPolicy", "support", {"spec": {"suspend": True}}, customer.namespace)
+    await ready(customers, customer, open_=False)
+    assert not await let_in(await login_of(api, customer))
