@@ -47,7 +47,7 @@ CASES = (
     _rule("the same as nothing", "every other op takes value", op="eq"),
     _orders("a column twice", "Duplicate value", read={"fields": ["id", "id"]}),
     _case("a duration that is none", "there is no unit for days", limits={"statementTimeout": "soon"}),
-    _case("a moment that is none", "must be a moment", expiresTime="soon"),
+    _case("an end in the year 0", "must be a moment of the years", expiresTime="0000-01-01T00:00:00Z"),
     _case("a quantity that is none", "must be a Kubernetes quantity", limits={"tempFiles": "much"}),
     Case("AgentPolicy", "a name of 64 characters", {**policy(), "metadata": {"name": "a" * 64}}, "at most 63"),
     Case("AgentPolicy", "a name with a dot", {**policy(), "metadata": {"name": "a.b"}}, "must be a DNS label"),

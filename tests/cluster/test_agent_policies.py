@@ -291,3 +291,30 @@ async def test_owners_read_what_agents_may_do_and_write_nothing_of_it(
     await api.edit("AgentPolicy", "support", {"spec": {"suspend": True}}, customer.namespace)
     await ready(customers, customer, open_=False)
     assert not await let_in(await login_of(api, customer))
+
+
+async def test_a_tenant_with_agents_is_backed_up_and_restored_whole(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    customer = await shop_of(api, customers)
+    writes = {"create": {"fields": ["id", "region", "amount"]}}
+    await api.apply(policy(customer, collections=[{**POLICY["collections"][0], **writes}]))
+    await ready(customers, customer)
+    await api.apply(samples.ours("TenantBackup", name, {"tenantRef": {"name": customer.name}}))
+    await customers.until(name, lambda one: holds(one, "Ready"), kind="TenantBackup", seconds=90)
+
+    await owner(api, customer, "DELETE FROM orders WHERE id > 3")
+    spec = {"backupRef": {"name": name}, "confirm": customer.name}
+    await api.apply(samples.ours("TenantRestore", name, spec))
+    restored = await customers.until(name, lambda one: holds(one, "Ready"), kind="TenantRestore", seconds=120)
+    assert restored["status"]["rows"] == 10
+
+    data = await login_of(api, customer)
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    said = await stalled(customers, customer, "AgentDrifted")
+    assert not await let_in(data), "nobody has said that the agent may work on what was put there"
+    renewed = said.rsplit("paybill.dev/renew=", 1)[1]
+    note = {"metadata": {"annotations": {"paybill.dev/renew": renewed}}}
+    await api.edit("AgentPolicy", "support", note, customer.namespace)
+    await ready(customers, customer)
+    assert await let_in(data)

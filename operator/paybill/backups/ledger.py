@@ -32,7 +32,8 @@ _DIRECTION: Final = """
 SELECT s.seqincrement > 0 FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
  WHERE c.relnamespace = to_regnamespace(%s) AND c.relname = %s
 """
-# What a dump recreates besides rows. Row policies are left out: they name roles of the server, not the tenant's data.
+# What a dump recreates besides rows. Row policies are left out: they name roles of the server, not the tenant's data;
+# and so are the triggers of agents (agentless.py).
 _OBJECTS: Final = """
 WITH space AS (SELECT to_regnamespace(%s)::oid AS oid)
 SELECT 'relation ' || c.relkind::text || ' ' || c.relname FROM pg_class c, space WHERE c.relnamespace = space.oid
@@ -46,7 +47,7 @@ SELECT 'type ' || t.typtype::text || ' ' || t.typname FROM pg_type t, space
  WHERE t.typnamespace = space.oid AND t.typtype IN ('d', 'e', 'r')
 UNION ALL
 SELECT 'trigger ' || t.tgname || ' of ' || c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid, space
- WHERE c.relnamespace = space.oid AND NOT t.tgisinternal
+ WHERE c.relnamespace = space.oid AND NOT t.tgisinternal AND t.tgname !~ '^pba_write_'
 ORDER BY 1
 """
 _EXTENSIONS: Final = "SELECT extname::text, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"

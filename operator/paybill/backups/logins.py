@@ -88,8 +88,9 @@ async def _open(
     await admin.execute(SQL("GRANT {} TO {}{}").format(Identifier(group), role, options))
     if acts_as:
         await admin.execute(SQL("GRANT {} TO {}{}").format(Identifier(acts_as), role, _both(server)))
-    elif pool.holds == "Rows" and server.traits.superuser and name.endswith(COUNTS):
-        # Row security decides what the dump shows; who counts must not be deceived by the same rule.
+    elif server.traits.superuser and (not pool.shared or (pool.holds == "Rows" and name.endswith(COUNTS))):
+        # Of shared tables row security decides what the dump shows, and who counts must not be deceived by the same
+        # rule. In a database of its own it is the tenant's, or its agents', and hides nothing from a backup.
         await admin.execute(SQL("ALTER ROLE {} BYPASSRLS").format(role))
     verifier = Literal(scram_verifier(password))
     await admin.execute(

@@ -6,16 +6,18 @@ than it was given. So what cannot be restored whole, with every row and every su
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from psycopg.sql import SQL, Identifier
 
 from paybill.api.failures import Blocked
+from paybill.backups import agentless, ledger, logins, programs, tools
 from paybill.backups import backup as backups
-from paybill.backups import ledger, logins, programs, tools
 from paybill.backups.backup import LONGEST, Progress, silent
 from paybill.backups.manifest import Ledger, Manifest
 from paybill.backups.programs import Login
@@ -102,7 +104,7 @@ async def restore_into(
         "--exit-on-error",
         f"--dbname={login.database}",
     ]
-    size = 0
+    size, seconds = 0, longest.total_seconds()
 
     async def counted() -> AsyncIterator[bytes]:
         nonlocal size
@@ -112,7 +114,14 @@ async def restore_into(
                 progress("Restoring", size)
                 yield piece
 
-    await programs.fed(argv, login.environment(), longest.total_seconds(), counted())
+    with tempfile.TemporaryDirectory(prefix="paybill-restore-") as folder:
+        async with aclosing(backups.content(store, keyring, known)) as beginning:
+            listed = await agentless.contents(client, login.environment(), seconds, beginning)
+        if (kept := agentless.without(listed)) is not None:
+            file = Path(folder) / "contents"
+            file.write_text("\n".join(kept) + "\n", encoding="utf-8")
+            argv.append(f"--use-list={file}")
+        await programs.fed(argv, login.environment(), seconds, counted())
 
 
 async def _open_tables(server: Server, login: Login, schema: str) -> None:

@@ -17,8 +17,8 @@ from pydantic import Field, StringConstraints, create_model
 from paybill.agents.facts import Collection, Schema
 from paybill.agents.operations import Operation, Said, Tool, tools
 from paybill.api.agent_policy import AgentPolicySpec
-from paybill.api.failures import Invalid
 from paybill.api.canonical import digest
+from paybill.api.failures import Invalid
 
 WRITES: Final = ("create", "update", "delete")
 LONGEST_NAME: Final = 64
