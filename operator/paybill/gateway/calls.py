@@ -151,4 +151,5 @@ def _value(name: str, value: Any) -> Any:
 async def _alive(session: psycopg.AsyncConnection[Any]) -> None:
     """Whether the server hung up while the session was idle: a look at the socket, without a round trip."""
     if not cast("PatientConnection[Any]", session).alive:
+        await session.close()  # or the pool would offer it again and again
         raise psycopg.OperationalError("the server hung up")
