@@ -7,7 +7,7 @@ chooses one of the words below.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +54,10 @@ _STATES: Final[Mapping[str, Problem]] = {
 _CLASSES: Final[Mapping[str, Problem]] = {"08": AWAY, "22": MISTAKEN, "53": AWAY, "57": AWAY}
 
 
+_MADE_OF: Final = {"group": "groupBy", "value": "field"}
+"""The argument of an aggregate that names the column which a part of a group is made of."""
+
+
 def of_state(sqlstate: str | None) -> Problem:
     """The problem of an error of Postgres; without a state it is the connection that was lost."""
     if not sqlstate:
@@ -80,6 +84,14 @@ def marked(row: Mapping[str, Any], untrusted: Collection[str]) -> dict[str, Any]
     return {
         name: {"untrusted": value} if name in untrusted and value is not None else value for name, value in row.items()
     }
+
+
+def groups(
+    found: Iterable[Mapping[str, Any]], said: Mapping[str, Any], untrusted: Collection[str]
+) -> list[dict[str, Any]]:
+    """The groups of an aggregate: what names one, and the least of a text, are strangers' words as in a row."""
+    strangers = {part for part, argument in _MADE_OF.items() if said.get(argument) in untrusted}
+    return [marked(group, strangers) for group in found]
 
 
 def text(content: Mapping[str, Any]) -> str:

@@ -111,7 +111,7 @@ async def _answered(serving: Serving, agent: Agent, one: Offered | None, said: M
         rows = await serving.database(agent).make(Call(run=checked.run, tool=one.tool, said=given, key=key))
     except Unmade as failed:
         return _failed(failed.problem)
-    content = _content(one, rows)
+    content = _content(one, given, rows)
     if len(answers.text(content)) > answers.LARGEST:
         return _failed(answers.TOO_LARGE)
     return None, content
@@ -121,7 +121,7 @@ def _failed(problem: Problem, problems: Collection[Mapping[str, str]] = ()) -> _
     return problem, answers.told(problem, problems)
 
 
-def _content(one: Offered, rows: list[Any]) -> dict[str, Any]:
+def _content(one: Offered, given: Mapping[str, Any], rows: list[Any]) -> dict[str, Any]:
     match one.tool.operation:
         case "get":
             [row] = rows
@@ -129,7 +129,7 @@ def _content(one: Offered, rows: list[Any]) -> dict[str, Any]:
         case "list":
             return {"rows": [answers.marked(row, one.untrusted) for row in rows]}
         case "aggregate":
-            return {"groups": rows}
+            return {"groups": answers.groups(rows, given, one.untrusted)}
         case "create":
             return {"key": rows[0]}
         case _:

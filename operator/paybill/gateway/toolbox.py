@@ -94,7 +94,7 @@ def _offered(tool: Tool, table: Collection, policy: AgentPolicySpec, untrusted: 
     if tool.operation in WRITES:
         fields["idempotencyKey"] = (Key, ...)
         description += _ONCE
-    if tool.operation in ("get", "list") and untrusted:
+    if tool.operation in ("get", "list", "aggregate") and untrusted:
         description += _UNTRUSTED
     model = _extended(name, tool, fields)
     return Offered(
@@ -115,7 +115,8 @@ def _answer(tool: Tool, table: Collection, policy: AgentPolicySpec, untrusted: f
         case "list":
             return _object(rows={"type": "array", "items": _row(tool.collection, policy, untrusted)})
         case "aggregate":
-            group = _object(group={}, value={"type": ["string", "null"]})
+            strangers = _object(untrusted={"type": "string"})
+            group = _object(group={}, value={"anyOf": [{"type": ["string", "null"]}, strangers]})
             return _object(groups={"type": "array", "items": group})
         case "create":
             return _object(key=_object(**{name: {} for name in table.primary_key}))
