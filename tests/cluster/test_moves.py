@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import make_conninfo
 
+from paybill.api.failures import Retry
 from paybill.cli.main import main
-from paybill.moves import closing, leaving, replication, target, verification
+from paybill.moves import closing, copying, leaving, replication, target, verification
 from paybill.reconcile import move_steps
 from tests.cluster import samples
 from tests.cluster.api import Api, condition, holds
@@ -204,7 +205,9 @@ async def test_it_goes_back_into_shared_tables_with_all_that_it_wrote_since(
 LONG = pytest.mark.exhaustive
 POINTS = (
     pytest.param(target, "make", marks=LONG),
-    (replication, "begin"),
+    pytest.param(replication, "begin", marks=LONG),
+    (copying, "copy"),
+    pytest.param(replication, "follow", marks=LONG),
     (closing, "close"),
     pytest.param(replication, "drain", marks=LONG),
     pytest.param(verification, "complete", marks=LONG),
@@ -252,6 +255,30 @@ async def test_an_operator_that_is_killed_behind_any_act_goes_on(
     await writer.stop()
     assert set(writer.committed) <= await logged(customers, customer)
     assert found["status"]["move"]["mode"] == "Online"
+    shut_out = module in (closing, verification) or act == "drain"
+    assert shut_out or found["status"]["move"]["attempt"] == 1, "an operator that is ended is no attempt that failed"
+
+
+async def test_a_copy_that_fails_is_told_of_and_begun_anew(
+    api: Api, customers: Customers, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, failed = copying.copy, []
+
+    async def fails(*args: Any) -> None:
+        if not failed:
+            failed.append(True)
+            raise Retry("DatabaseUnreachable", "server one-1: no answer")
+        await usual(*args)
+
+    monkeypatch.setattr(copying, "copy", fails)
+    customer, writer = await begun(customers, api, name)
+
+    found = await at(customers, name, "Database", seconds=90.0)
+    await writer.more()
+    await writer.stop()
+
+    assert found["status"]["move"]["attempt"] == 2
+    assert set(writer.committed) <= await logged(customers, customer)
 
 
 async def test_one_that_a_person_holds_leaves_nothing(

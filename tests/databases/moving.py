@@ -15,8 +15,9 @@ from paybill.databases.credentials import new_password
 from paybill.databases.tenants import ensure
 from paybill.desired.database import PoolDatabase
 from paybill.desired.sql_names import tenant_database
-from paybill.moves import archive, closing, leaving, replication, shape, target, verification
-from paybill.moves.job import Job, Place, are_one
+from paybill.moves import archive, closing, copying, leaving, replication, shape, target, verification
+from paybill.moves.job import Copier, Job, Place, are_one
+from paybill.moves.streams import Carried
 from tests.databases.tenancy import INSTALLATION, Tenant, quick_verifier
 
 
@@ -166,17 +167,27 @@ async def open_target(job: Job, tenant: Tenant) -> Tenant:
     return Tenant(tenant.at, job.target.server, job.target.pool, job.target.desired, tenant.passwords)
 
 
-async def move(job: Job, tenant: Tenant, writer: Writer | None = None) -> tuple[Tenant, verification.Verified, str]:
+async def copy(job: Job, found: shape.Findings, definition: bytes, copier: Copier = "Paybill") -> None:
+    """From a target that is made to one that has all but the last changes."""
+    await replication.begin(job, found.tables, copier)
+    if copier == "Paybill":
+        await copying.copy(job, found.tables, definition, Carried())
+        await replication.follow(job)
+    await copied(job, 60.0 + len(found.tables))
+
+
+async def move(
+    job: Job, tenant: Tenant, writer: Writer | None = None, copier: Copier = "Paybill"
+) -> tuple[Tenant, verification.Verified, str]:
     """The whole of it, as the operator does it."""
     found = await shape.look(job)
     assert not found.refusals
     mode = "Offline" if found.offline else "Online"
     definition = await archive.definition(job)
     verifiers = {login: quick_verifier(password) for login, password in tenant.passwords.items()}
-    await target.make(job, mode, definition, found.extensions, verifiers)
+    await target.make(job, definition, found.extensions, verifiers, keys=copier == "Workers" and mode == "Online")
     if mode == "Online":
-        await replication.begin(job, found.tables)
-        await copied(job, 60.0 + len(found.tables))
+        await copy(job, found, definition, copier)
     done = await switch_over(job, mode, definition, found.shape)
     if writer is not None:
         writer.database = job.target.pool.name

@@ -56,8 +56,10 @@ class TestServer:
 
 
 @functools.cache
-def start(profile: str, version: int) -> TestServer:
-    process = ThrowAwayPostgres(binaries=SYSTEM_15 if version == 15 else None, wal_level="logical")
+def start(profile: str, version: int, locks: int = 64) -> TestServer:
+    process = ThrowAwayPostgres(
+        binaries=SYSTEM_15 if version == 15 else None, wal_level="logical", max_locks_per_transaction=locks
+    )
     atexit.register(process.remove)
     (process.data / "pg_hba.conf").write_text(HBA)
     server = TestServer(process, profile, version)

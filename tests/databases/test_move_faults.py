@@ -15,7 +15,19 @@ import pytest
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
-from paybill.moves import archive, closing, large_objects, leaving, logins, replication, shape, target, verification
+from paybill.moves import (
+    archive,
+    closing,
+    copying,
+    large_objects,
+    leaving,
+    logins,
+    replication,
+    shape,
+    target,
+    verification,
+)
+from paybill.moves.streams import Carried
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
 from tests.databases.servers import HBA, TestServer, start
@@ -31,7 +43,8 @@ def at():
 
 LONG = pytest.mark.exhaustive
 CUTS = (
-    "made", pytest.param("published", marks=LONG), "subscribed", pytest.param("copied", marks=LONG), "closed",
+    "made", pytest.param("published", marks=LONG), pytest.param("subscribed", marks=LONG), "carried",
+    pytest.param("followed", marks=LONG), pytest.param("copied", marks=LONG), "closed",
     pytest.param("drained", marks=LONG), "completed", pytest.param("verified", marks=LONG),
 )  # fmt: skip
 
@@ -40,15 +53,21 @@ async def go(job, cut: str) -> str:
     """The steps up to a cut, as an operator that is killed there leaves them; returns which step was kept last."""
     found = await shape.look(job)
     definition = await archive.definition(job)
-    await target.make(job, "Online", definition, found.extensions, {})
+    await target.make(job, definition, found.extensions, {}, keys=False)
     if cut == "made":
         return "Prepare"
     await replication._publish(job, found.tables)
     if cut == "published":
         return "Prepare"
-    await replication.begin(job, found.tables)
+    await replication.begin(job, found.tables, "Paybill")
     if cut == "subscribed":
         return "Prepare"
+    await copying.copy(job, found.tables, definition, Carried())
+    if cut == "carried":
+        return "Prepare"
+    await replication.follow(job)
+    if cut == "followed":
+        return "Copy"
     await copied(job)
     if cut == "copied":
         return "Copy"
@@ -118,7 +137,7 @@ async def test_something_foreign_in_the_way_is_left_alone(at, schemas, home, acm
     at.run(f"CREATE DATABASE pb_t_{acme.id}")
     try:
         with pytest.raises(Blocked, match="Nothing was changed") as said:
-            await target.make(job, "Online", b"", (), {})
+            await target.make(job, b"", (), {}, keys=False)
         assert said.value.reason == "NameConflict"
     finally:
         at.run(f"DROP DATABASE pb_t_{acme.id}")
@@ -289,8 +308,8 @@ async def test_a_server_that_dies_in_the_middle_of_the_copy_is_waited_for(at, ot
         found = await shape.look(job)
         definition = await archive.definition(job)
         verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, "Online", definition, found.extensions, verifiers)
-        await replication.begin(job, found.tables)
+        await target.make(job, definition, found.extensions, verifiers, keys=True)
+        await replication.begin(job, found.tables, "Workers")
 
         died = (at if who == "source" else other_at).process
         died.stop(how=signal.SIGQUIT)
@@ -335,6 +354,6 @@ async def test_what_an_earlier_move_left_is_no_hindrance(at, schemas, home, acme
 async def test_an_extension_that_is_missing_is_made_where_nobody_shares_it(at, schemas, home, acme):
     job = await job_to(acme, own(acme), home)
     with pytest.raises(Blocked, match="does not have it") as said:
-        await target.make(job, "Online", await archive.definition(job), (("no_such_thing", "1.0"),), {})
+        await target.make(job, await archive.definition(job), (("no_such_thing", "1.0"),), {}, keys=True)
     assert said.value.reason == "ExtensionMissing"
     assert acme.sql("SELECT 1") == [(1,)]

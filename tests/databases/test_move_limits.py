@@ -57,9 +57,9 @@ async def test_a_target_whose_disk_is_full_costs_the_tenant_nothing_and_goes_on_
         job = await job_to(acme, there, there, server=other)
         found, definition = await shape.look(job), await archive.definition(job)
         verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, "Online", definition, found.extensions, verifiers)
+        await target.make(job, definition, found.extensions, verifiers, keys=True)
         with Writer(acme) as writer:
-            await replication.begin(job, found.tables)
+            await replication.begin(job, found.tables, "Workers")
             await failing(job, small_at)
             writer.wait_for(20)  # whoever is at the source writes on
 

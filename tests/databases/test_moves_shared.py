@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from paybill.moves import archive, leaving, replication, shape, shared, target, verification
-from tests.databases.moving import copied, job_to, move, own, switch_over
+from paybill.moves import archive, leaving, shape, shared, target, verification
+from tests.databases.moving import copy, job_to, move, own, switch_over
 from tests.databases.servers import start
 from tests.databases.test_moves import left
 from tests.databases.test_moves_rows import orders
@@ -24,10 +24,9 @@ async def test_one_that_is_cut_short_goes_on_or_is_given_up(at, server, rows, ho
         pytest.skip("a managed administrator may not replicate for others")
     job = await job_to(crowded, own(crowded), home)
     found, definition = await shape.look(job), await archive.definition(job)
-    await target.make(job, "Online", definition, found.extensions, {})
+    await target.make(job, definition, found.extensions, {}, keys=False)
     if cut != "made":
-        await replication.begin(job, found.tables)
-        await copied(job)
+        await copy(job, found, definition)
     if cut == "settled":
         await switch_over(job, "Online", definition, found.shape)
         await shared.stage(job)
@@ -107,7 +106,7 @@ async def test_one_that_is_given_up_leaves_no_row_in_shared_tables(at, server, r
     moved, _, _ = await move(there, crowded)
     await leaving.discard(there)
     job = await job_to(moved, rows, home)
-    await target.make(job, "Offline", b"", (), {})
+    await target.make(job, b"", (), {}, keys=False)
     await archive.put_rows(job)
     await verification.settle(job)
     assert len(orders(crowded, "app")) == 300

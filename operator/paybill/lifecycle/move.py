@@ -13,7 +13,9 @@ from typing import Literal
 Mode = Literal["Online", "Offline"]
 """Online: copied while the tenant writes. Offline: copied while its logins are closed."""
 Step = Literal["Prepare", "Copy", "Cutover", "Keep"]
-Act = Literal["Prepare", "Cutover", "Keep", "Retire", "Discard", "GiveUp"]
+Act = Literal["Prepare", "Follow", "Cutover", "Keep", "Retire", "Discard", "GiveUp"]
+Copying = Literal["Runs", "Done", "Lost"]
+"""Of a copy by this process: it goes on; all is there; whoever copied has ended, and nothing of it can be used."""
 
 CARRIED_OUT = frozenset(
     (level, to_level)
@@ -32,9 +34,10 @@ AT_ONCE = 2
 class Facts:
     """What is known of a move.
 
-    ``switched``: the registry says that the tenant is at the target. ``stop``: why it must not go on, if so. ``near``:
-    the target has all but the last changes. ``broken``: why the copy cannot go on. ``attempt`` counts from 1,
-    ``step_time`` is when the step was entered.
+    ``switched``: the registry says that the tenant is at the target. ``stop``: why it must not go on, if so.
+    ``copying``: how a copy by the operator stands, None while changes are replicated. ``near``: the target has all but
+    the last changes. ``broken``: why the copy cannot go on. ``attempt`` counts from 1, ``step_time`` is when the step
+    was entered.
     """
 
     step: Step
@@ -42,6 +45,7 @@ class Facts:
     switched: bool
     retired: bool
     stop: str | None
+    copying: Copying | None
     near: bool
     broken: str
     attempt: int
@@ -72,6 +76,14 @@ class Rest:
     until: datetime | None = None
 
 
+_COPYING: dict[Copying, Do | Rest] = {
+    "Runs": Rest(),
+    "Done": Do(act="Follow"),
+    # The operator was ended, as every update ends it: that is no attempt that failed.
+    "Lost": Do(act="Prepare"),
+}
+
+
 def pause(attempt: int) -> timedelta:
     """How long is waited before an attempt: not at all before the first one."""
     return timedelta(seconds=min(600, 5 * 2 ** (attempt - 2))) if attempt > 1 else timedelta()
@@ -95,6 +107,8 @@ def decide(facts: Facts) -> Do | Rest | Stuck:
             return Do(act="Prepare")
         case "Copy" if facts.broken:
             return Do(act="Prepare", because=facts.broken)
+        case "Copy" if facts.copying is not None and facts.mode == "Online":
+            return _COPYING[facts.copying]
         case "Copy":
             # Offline there is nothing to copy before nobody writes any more.
             return Do(act="Cutover") if facts.near or facts.mode == "Offline" else Rest()

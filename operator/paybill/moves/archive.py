@@ -27,6 +27,8 @@ LATE: Final = frozenset({"TRIGGER", "RULE", "POLICY", "ROW SECURITY"})
 """What is put in place after the rows; everything else is there before them."""
 _NEVER: Final = frozenset({"DEFAULT ACL"})
 """What new objects are granted is declared, and made with the schema."""
+_ALONE: Final = "-c max_parallel_maintenance_workers=0"
+"""An index is built beside tenants that work: by one process, not by as many as there are processors."""
 _DUMP: Final = (
     "--format=custom", "--no-password", "--no-publications", "--no-subscriptions", "--no-security-labels",
     "--lock-wait-timeout=30s",
@@ -39,10 +41,18 @@ async def definition(job: Job) -> bytes:
         return b"".join([piece async for piece in _dumped(job, await _tools(job), login, "--schema-only")])
 
 
-async def put_first(job: Job, archive: bytes, mode: Mode) -> None:
-    """Put in place at the target what rows need: online all but the late objects, offline not even the indexes."""
-    options = () if mode == "Online" else ("--section=pre-data",)
+async def put_first(job: Job, archive: bytes, *, keys: bool) -> None:
+    """Put in place at the target what must be there before rows are: all but the late objects, or not even ``keys``.
+
+    Rows that are copied in bulk come faster without keys and indexes, those that are replicated need them.
+    """
+    options = () if keys else ("--section=pre-data",)
     await _put(job, archive, options, late=False, early=True)
+
+
+async def put_keys(job: Job, archive: bytes) -> None:
+    """Put keys and indexes in place behind rows that were copied, one at a time, on one processor."""
+    await _put(job, archive, ("--section=post-data",), late=False, early=True)
 
 
 async def put_rows(job: Job) -> None:
@@ -113,4 +123,4 @@ async def _restore(job: Job, client: Tools, login: Login, archive: AsyncIterator
         client.program("pg_restore"), "--no-password", "--no-owner", "--exit-on-error", "--single-transaction",
         f"--role={names.role(job.tenant, 'owner')}", f"--dbname={login.database}", *more,
     ]  # fmt: skip
-    await programs.fed(argv, login.environment(), LONGEST, archive)
+    await programs.fed(argv, login.environment(_ALONE), LONGEST, archive)

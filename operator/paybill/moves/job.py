@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from paybill.databases.server import Server, Session
 from paybill.desired import sql_names as names
 from paybill.desired.database_tenant import PoolDatabase, TenantDatabase
 from paybill.lifecycle.move import Mode
 
-__all__ = ["Fence", "Job", "Mode", "Place", "are_one"]
+__all__ = ["Copier", "Fence", "Job", "Mode", "Place", "are_one"]
 
 _IDENTITY: Final = "SELECT (pg_control_system()).system_identifier::text, pg_postmaster_start_time()::text"
+
+Copier = Literal["Paybill", "Workers"]
+"""Who copies the rows of an online move: this process, or workers of the target's server."""
 
 Fence = Callable[[Server, Session], Awaitable[None]]
 """Raises when this process may no longer act; called in the transaction that it guards."""

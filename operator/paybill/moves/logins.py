@@ -1,8 +1,9 @@
-"""The move's own logins: one that reads, one that writes as the tenant's owner, one that the target replicates by.
+"""The move's own logins: one that reads, one that writes as the tenant's owner, two that replicate.
 
 Tenant's objects are never touched by a privileged session (research, attacks 41, 43 and 44): what a tenant put into its
 tables runs with the rights of whoever reads or restores them. So each login can do one thing, its password is made for
-one use and kept nowhere, and what may run a tenant's code is never the one that may replicate.
+one use and kept nowhere, and what may run a tenant's code is never one that may replicate. Of these the target has the
+one in its subscription, and the other takes the snapshot that rows are copied under.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from paybill.databases.sessions import end_sessions
 from paybill.desired import sql_names as names
 from paybill.moves.job import Job, Place
 
-Kind = Literal["read", "write", "repl"]
-KINDS: Final[tuple[Kind, ...]] = ("read", "write", "repl")
+Kind = Literal["read", "write", "repl", "snap"]
+KINDS: Final[tuple[Kind, ...]] = ("read", "write", "repl", "snap")
 LONGEST: Final = timedelta(days=7)
 """How long a login's password is good, should nobody be left to remove it."""
 
@@ -57,7 +58,9 @@ async def make(job: Job, place: Place, kind: Kind) -> Login:
         if found is None:
             await admin.execute(SQL("CREATE ROLE {} NOLOGIN INHERIT CONNECTION LIMIT 8").format(role))
             await admin.execute(SQL("COMMENT ON ROLE {} IS {}").format(role, Value(job.mark)))
-        powers = [word for word, on in (("BYPASSRLS", kind != "write"), ("REPLICATION", kind == "repl")) if on]
+        powers = [
+            word for word, on in (("BYPASSRLS", kind != "write"), ("REPLICATION", kind in ("repl", "snap"))) if on
+        ]
         if traits.superuser and powers:
             await admin.execute(SQL("ALTER ROLE {} {}").format(role, SQL(" ".join(powers))))
         shared = place.pool.holds == "Rows"

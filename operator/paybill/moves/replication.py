@@ -1,8 +1,11 @@
-"""Copies a tenant's rows while it writes: a publication of its tables, a slot, and a subscription at the target.
+"""Brings over what a tenant writes while it moves: a publication of its tables, a slot, a subscription at the target.
 
 The tables are listed and not published by schema: a table that comes meanwhile is not on the target, and one without a
 key would refuse its tenant's updates from the moment it is published. The slot is made by hand, because on one and the
 same server a subscription that makes it waits for itself (research, section 3).
+
+The rows that are there already come by a copy of ours (moves/copying.py), and the subscription follows when it is done;
+or the subscription copies them, a table at a time, by workers of the target's server.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from paybill.api.failures import Blocked, Retry
 from paybill.databases.server import Session
 from paybill.moves import logins, shared
-from paybill.moves.job import Job
+from paybill.moves.job import Copier, Job
 
 NEAR: Final = 16 * 1024 * 1024
 """Bytes of the source's log that may lie between the two when writes are stopped."""
@@ -62,28 +65,43 @@ class Progress:
     expected: int
     behind: int | None
     errors: int
+    following: bool = True
+    """Whether changes are replicated; not yet while a copy of ours goes on."""
+    size: int | None = None
+    """Bytes of rows that a copy of ours has brought."""
     broken: str = ""
     """Why it cannot go on and has to begin anew."""
 
     @property
     def near(self) -> bool:
         """Whether the target has all but the last changes."""
-        return not self.broken and self.done == self.tables and self.behind is not None and self.behind <= NEAR
+        arrived = self.following and self.done == self.tables
+        return not self.broken and arrived and self.behind is not None and self.behind <= NEAR
 
 
-async def begin(job: Job, tables: tuple[str, ...]) -> None:
-    """Publish, make the slot, subscribe; what of it is there already stays.
+async def begin(job: Job, tables: tuple[str, ...], copier: Copier) -> None:
+    """Publish and subscribe; what of it is there already stays.
 
-    Raises ``Retry("MoveCannotReplicate")`` when the target's server cannot reach the source's.
+    With ``Workers`` the slot is made, and the subscription copies and follows. With ``Paybill`` it does nothing before
+    ``follow``: a copy that makes the slot comes first. Raises ``Retry("MoveCannotReplicate")`` when the target's server
+    cannot reach the source's.
     """
     await _publish(job, tables)
-    async with job.source.server.session(job.source.pool.name) as admin:
-        if not await _has(admin, "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", job.name):
-            await admin.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [job.name])
+    if copier == "Workers":
+        async with job.source.server.session(job.source.pool.name) as admin:
+            if not await _has(admin, "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", job.name):
+                await admin.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [job.name])
     async with job.target.server.session(job.target.pool.name) as admin:
         if await _has(admin, "SELECT 1 FROM pg_subscription WHERE subname = %s", job.name):
             return
-    await _subscribe(job)
+    await _subscribe(job, copier)
+
+
+async def follow(job: Job) -> None:
+    """Replicate what was written since the moment of the copy, which is complete; done over, it changes nothing."""
+    async with job.target.server.session(job.target.pool.name) as admin, admin.transaction():
+        await job.fence(job.target.server, admin)
+        await admin.execute(SQL("ALTER SUBSCRIPTION {} ENABLE").format(Identifier(job.name)))
 
 
 async def _publish(job: Job, tables: tuple[str, ...]) -> None:
@@ -97,15 +115,17 @@ async def _publish(job: Job, tables: tuple[str, ...]) -> None:
         await admin.execute(SQL("CREATE PUBLICATION {}{}").format(Identifier(job.name), of))
 
 
-async def _subscribe(job: Job) -> None:
+async def _subscribe(job: Job, copier: Copier) -> None:
     login = await logins.make(job, job.source, "repl")
     conninfo = make_conninfo(
         **login.address, dbname=login.database, user=login.user, password=login.password, connect_timeout=10
     )
     create = SQL(
         "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
-        " WITH (create_slot = false, slot_name = {}, copy_data = true)"
-    ).format(Identifier(job.name), Literal(conninfo), Identifier(job.name), Literal(job.name))
+        " WITH (create_slot = false, slot_name = {}, copy_data = {copies}, enabled = {copies})"
+    ).format(
+        Identifier(job.name), Literal(conninfo), Identifier(job.name), Literal(job.name), copies=copier == "Workers"
+    )
     async with job.target.server.session(job.target.pool.name) as admin:
         try:
             async with admin.transaction():
@@ -129,9 +149,9 @@ async def progress(job: Job) -> Progress:
         expected = await (await admin.execute(_EXPECTED, [job.schema])).fetchone()
     tables, done, errors, enabled = row or (0, 0, 0, False)
     broken = ""
-    if row is None or not enabled:
-        broken = "the subscription is gone or was switched off"
-    elif slot is None or slot[0] == "lost":
+    if row is None:
+        broken = "the subscription is gone"
+    elif (slot is None and enabled) or (slot is not None and slot[0] == "lost"):
         broken = "the replication slot is gone, or what it held back was too much"
     return Progress(
         tables=tables,
@@ -141,6 +161,7 @@ async def progress(job: Job) -> Progress:
         expected=expected[0] if expected and not job.rows else 0,
         behind=slot[1] if slot is not None else None,
         errors=errors,
+        following=enabled,
         broken=broken,
     )
 

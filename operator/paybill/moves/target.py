@@ -29,7 +29,7 @@ from paybill.databases.transactions import run
 from paybill.desired import sql_names as names
 from paybill.desired.database import wanted
 from paybill.moves import archive, into_shared, replication, shared
-from paybill.moves.job import Job, Mode
+from paybill.moves.job import Job
 
 _SCHEMA: Final = """
 SELECT pg_get_userbyid(nspowner)::text, COALESCE(obj_description(oid, 'pg_namespace'), '')
@@ -49,9 +49,14 @@ _AVAILABLE: Final = "SELECT 1 FROM pg_available_extensions WHERE name = %s"
 
 
 async def make(
-    job: Job, mode: Mode, definition: bytes, extensions: tuple[tuple[str, str], ...], verifiers: Mapping[str, str]
+    job: Job,
+    definition: bytes,
+    extensions: tuple[tuple[str, str], ...],
+    verifiers: Mapping[str, str],
+    *,
+    keys: bool,
 ) -> None:
-    """Make the target anew, with everything of ``definition`` that rows need.
+    """Make the target anew, with everything of ``definition`` that rows need; ``keys``: with keys and indexes.
 
     ``verifiers`` are the tenant's passwords (SCRAM, by login) for a server that does not have its logins. Raises
     ``Blocked("NameConflict" | "ExtensionMissing" | "ClientToolFailed")``.
@@ -73,7 +78,7 @@ async def make(
         await ensure(target.server, target.pool, replace(target.desired, access="None"), passwords=verifiers)
     if job.rows:
         await shared.stage(job)
-    await archive.put_first(job, definition, mode)
+    await archive.put_first(job, definition, keys=keys)
 
 
 async def clear(job: Job) -> None:

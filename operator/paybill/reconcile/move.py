@@ -7,6 +7,7 @@ that place opens it and writes the Secret.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paybill.api.failures import Blocked, Failure, Retry
@@ -17,7 +18,7 @@ from paybill.lifecycle.move import AT_ONCE, ATTEMPTS, Do, Facts, Rest, Stuck, de
 from paybill.lifecycle.phases import Access
 from paybill.moves import leaving, replication, target
 from paybill.moves.job import Job
-from paybill.reconcile import filling, move_job, move_server, move_steps
+from paybill.reconcile import filling, move_copy, move_job, move_server, move_steps
 from paybill.reconcile.move_job import Wanted
 from paybill.reconcile.move_steps import Moving
 from paybill.reconcile.site import Site
@@ -103,6 +104,7 @@ async def _advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> b
     if stop is None:
         await move_server.ready(world, current, claim, row)
     elif not await move_server.reached(world, claim, row):
+        await move_copy.stop(world, claim)
         await move_steps.give_up_server(world, site, row)
         return False
     job = await move_job.job(world, claim, row, site.database(plan, Access.FULL))
@@ -117,6 +119,8 @@ async def _advance(world: World, current: Pass, site: Site, plan: PlanSpec) -> b
                 raise Blocked("MoveGivenUp", _given_up(claim, moving.row))
             case Do(act="Prepare", because=because):
                 await move_steps.prepare(moving, because)
+            case Do(act="Follow"):
+                await move_steps.follow(moving)
             case Do(act="Cutover"):
                 await move_steps.cut_over(moving)
                 await _forget(world, moving)
@@ -171,15 +175,17 @@ async def _begin(world: World, claim: Claim, asked: Wanted) -> MoveRow:
 
 async def _looked(moving: Moving) -> Facts:
     """What is known of a move that has not switched, with how far its copy is."""
-    row, near, broken = moving.row, False, ""
-    if row.step == "Copy" and row.mode == "Online":
-        seen = await replication.progress(moving.job)
-        moving.world.copies[row.tenant_id] = seen
-        near, broken = seen.near, seen.broken
-    return _facts(moving.world, moving.current, row, near=near, broken=broken)
+    row, world = moving.row, moving.world
+    if row.step != "Copy" or row.mode != "Online":
+        return _facts(world, moving.current, row)
+    seen, copying = move_copy.seen(world, moving.site.claim, await replication.progress(moving.job))
+    world.copies[row.tenant_id] = seen
+    known = _facts(world, moving.current, row)
+    return replace(known, copying=copying, near=seen.near, broken=seen.broken)
 
 
-def _facts(world: World, current: Pass, row: MoveRow, *, near: bool = False, broken: str = "") -> Facts:
+def _facts(world: World, current: Pass, row: MoveRow) -> Facts:
+    """What is known without a look at the copy."""
     done = current.claim is not None and switched(current.claim, row)
     return Facts(
         step=row.step,
@@ -187,8 +193,9 @@ def _facts(world: World, current: Pass, row: MoveRow, *, near: bool = False, bro
         switched=done,
         retired=row.retired,
         stop=None if done else move_job.stop(current, row),
-        near=near,
-        broken=broken,
+        copying=None,
+        near=False,
+        broken="",
         attempt=row.attempt,
         step_time=row.step_time,
         again=move_job.wanted(current) is not None,
@@ -257,6 +264,7 @@ async def clear(world: World, claim: Claim) -> None:
     row = world.moves.of(claim.id)
     if row is None:
         return
+    await move_copy.stop(world, claim)
     if await move_server.reached(world, claim, row):
         job = await move_job.job(world, claim, row, move_job.closed(claim))
         if not switched(claim, row):

@@ -15,9 +15,9 @@ from paybill.control.moves import MoveRow
 from paybill.databases.credentials import scram_verifier
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.move import Mode
-from paybill.moves import archive, closing, leaving, replication, shape, shared, target, verification
-from paybill.moves.job import Job
-from paybill.reconcile import infrastructure, move_server, pooler
+from paybill.moves import archive, closing, copying, leaving, replication, shape, shared, target, verification
+from paybill.moves.job import Copier, Job
+from paybill.reconcile import infrastructure, move_copy, move_server, pooler
 from paybill.reconcile.database import Credentials
 from paybill.reconcile.site import Site
 from paybill.reconcile.steps import Step, ask, take
@@ -62,28 +62,41 @@ class Moving:
 
 async def prepare(moving: Moving, because: str) -> None:
     """Look, make the target, and begin to copy where that can be done while the tenant writes."""
-    found = await shape.look(moving.job)
+    world, job, claim = moving.world, moving.job, moving.site.claim
+    await move_copy.stop(world, claim)
+    move_copy.refuse_beside_backup(world, claim)
+    found = await shape.look(job)
     if found.refusals:
-        raise Blocked("MoveNotSupported", f"Tenant {moving.site.claim.tenant_name} has {'; '.join(found.refusals)}")
+        raise Blocked("MoveNotSupported", f"Tenant {claim.tenant_name} has {'; '.join(found.refusals)}")
     mode: Mode = "Offline" if found.offline else "Online"
+    copier: Copier = "Paybill" if copying.suits(found.size) else "Workers"
     again = moving.row.attempt + 1 if because else moving.row.attempt
     estimate = f" (a pause of about {found.pause:.0f} s for {found.size / 1e6:.0f} MB)"
     offline = "; ".join(found.offline) + estimate if found.offline else ""
     await moving.keep(
         step="Prepare", mode=mode, because=offline, shape=found.shape, tables=len(found.tables), attempt=again
     )
-    moving.world.definitions.pop(moving.row.tenant_id, None)
+    world.definitions.pop(claim.id, None)
     verifiers = await _verifiers(moving)
     definition = await moving.definition()
 
     async def act() -> None:
-        await target.make(moving.job, mode, definition, found.extensions, verifiers)
+        keys = mode == "Online" and copier == "Workers"
+        await target.make(job, definition, found.extensions, verifiers, keys=keys)
         if mode == "Online":
-            await replication.begin(moving.job, found.tables)
+            await replication.begin(job, found.tables, copier)
 
-    inputs = {"shape": found.shape, "mode": mode, "tables": list(found.tables)}
+    inputs = {"shape": found.shape, "mode": mode, "tables": list(found.tables), "copier": copier}
     await moving.take(Step(action="move.prepare", target=moving.target, act=act, inputs=inputs))
     await moving.keep(step="Copy")
+    if mode == "Online" and copier == "Paybill":
+        move_copy.begin(world, claim, job, found.tables, definition)
+
+
+async def follow(moving: Moving) -> None:
+    """All rows are there: replicate what was written since."""
+    await moving.take(Step(action="move.follow", target=moving.target, act=lambda: replication.follow(moving.job)))
+    move_copy.forget(moving.world, moving.site.claim)
 
 
 async def _verifiers(moving: Moving) -> Mapping[str, str]:
@@ -137,7 +150,7 @@ async def _again_empty(moving: Moving) -> None:
     found = await shape.look(moving.job)
 
     async def act() -> None:
-        await target.make(moving.job, "Offline", definition, found.extensions, verifiers)
+        await target.make(moving.job, definition, found.extensions, verifiers, keys=False)
 
     await moving.take(Step(action="move.prepare", target=moving.target, act=act, inputs={"shape": found.shape}))
 
@@ -190,6 +203,7 @@ async def reopen(moving: Moving, *, anew: bool) -> None:
 
 async def give_up(moving: Moving, because: str) -> None:
     """End a move that has not switched: logins open where they were, nothing of the target left."""
+    await move_copy.stop(moving.world, moving.site.claim)
     if moving.row.step == "Cutover" and not moving.current.course.stopped:
         await reopen(moving, anew=True)
     step = Step(

@@ -27,6 +27,7 @@ from paybill.databases.server import Server, Session
 from paybill.lifecycle.phases import Access
 from paybill.lifecycle.watchdog import Episode
 from paybill.moves.replication import Progress
+from paybill.moves.streams import Carried
 from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.brakes import Brakes
 from paybill.reconcile.members import Members
@@ -111,5 +112,9 @@ class World:
     """Per tenant id, what its contract lets its logins do, once a reconcile has said so (agent_access.py)."""
     letting_in: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """Per tenant id, held while its agents are let in or shut out, so that neither crosses the other."""
+    carried: dict[str, Carried] = field(default_factory=dict)
+    """Per id of a tenant whose rows this process copies, how much has come over."""
+    copied: set[str] = field(default_factory=set)
+    """Ids of tenants whose rows this process has copied, all of them."""
     waiting: dict[str, datetime] = field(default_factory=dict)
     """Per Tenant name, since when its reconciles end in Retry."""

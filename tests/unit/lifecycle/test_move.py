@@ -12,8 +12,8 @@ from paybill.lifecycle.move import ATTEMPTS, Do, Facts, Rest, Stuck, decide, pau
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=24)
 FACTS = Facts(
-    step="Prepare", mode=None, switched=False, retired=False, stop=None, near=False, broken="", attempt=1,
-    step_time=NOW, again=False, keep_until=None, now=NOW,
+    step="Prepare", mode=None, switched=False, retired=False, stop=None, copying=None, near=False, broken="",
+    attempt=1, step_time=NOW, again=False, keep_until=None, now=NOW,
 )  # fmt: skip
 COPY = replace(FACTS, step="Copy", mode="Online")
 CUTOVER = replace(COPY, step="Cutover")
@@ -28,6 +28,13 @@ KEPT = replace(COPY, step="Keep", switched=True, retired=True, keep_until=LATER)
         pytest.param(replace(COPY, near=True), Do(act="Cutover"), id="all but the last is there"),
         pytest.param(replace(COPY, mode="Offline"), Do(act="Cutover"), id="offline nothing is copied before"),
         pytest.param(replace(COPY, broken="lost"), Do(act="Prepare", because="lost"), id="the copy is begun anew"),
+        pytest.param(replace(COPY, copying="Runs"), Rest(), id="a copy of ours goes on"),
+        pytest.param(replace(COPY, copying="Done"), Do(act="Follow"), id="all rows are there: their changes follow"),
+        pytest.param(replace(COPY, copying="Lost"), Do(act="Prepare"), id="who copied was ended: no attempt failed"),
+        pytest.param(
+            replace(COPY, copying="Lost", broken="x"), Do(act="Prepare", because="x"), id="a copy that failed counts",
+        ),
+        pytest.param(replace(COPY, copying="Runs", stop="x"), Do(act="GiveUp", because="x"), id="a copy is given up"),
         pytest.param(CUTOVER, Do(act="Cutover"), id="killed behind the fence: at once, somebody is shut out"),
         pytest.param(replace(CUTOVER, attempt=9), Do(act="Cutover"), id="however often it was tried"),
         pytest.param(replace(CUTOVER, switched=True), Do(act="Keep"), id="killed right after the switch"),

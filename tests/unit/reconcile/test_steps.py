@@ -107,6 +107,7 @@ HARMLESS = {
     ("move_steps.py", "move.complete"),
     ("move_steps.py", "move.copy"),
     ("move_steps.py", "move.drain"),
+    ("move_steps.py", "move.follow"),
     ("move_steps.py", "move.giveUp"),  # what goes is the unfinished target, which nobody was let into
     ("move_steps.py", "move.prepare"),
     ("move_steps.py", "move.reopen"),
