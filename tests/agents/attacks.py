@@ -1,7 +1,7 @@
 """What whoever stole an agent's login tries with free SQL, what denies it, and what that is worth when it is gone.
 
 ``{t}`` is the tenant's schema, ``{l}`` the agent's login, ``{g}`` the role of its gates, ``{k}`` the keeper, ``{db}``
-the database. Numbers are those of the list of attacks in docs/concepts/agents.md.
+the database. Numbers are those of the list of attacks in docs/reference/attacks.md.
 """
 
 from dataclasses import dataclass
@@ -60,6 +60,14 @@ ANYWHERE = (
            member("pg_execute_server_program")),
     Attack(12, "file-of-the-server",
            "SET ROLE pg_monitor; SELECT 1 FROM pg_catalog.pg_ls_waldir()", member("pg_monitor")),
+    Attack(12, "read-a-file", "SELECT pg_read_file('PG_VERSION')",
+           "GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO {l}",
+           ungiven="REVOKE ALL ON FUNCTION pg_catalog.pg_read_file(text) FROM {l}"),
+    Attack(12, "list-a-folder", "SELECT pg_ls_dir('.')", "GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text) TO {l}",
+           ungiven="REVOKE ALL ON FUNCTION pg_catalog.pg_ls_dir(text) FROM {l}"),
+    Attack(12, "load-configuration", "SELECT pg_reload_conf()",
+           "GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO {l}",
+           ungiven="REVOKE ALL ON FUNCTION pg_catalog.pg_reload_conf() FROM {l}"),
     Attack(12, "advisory-lock", "SELECT pg_advisory_lock(1)",
            to_public("EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock(bigint)")),
     Attack(12, "notify-by-function", "SELECT pg_notify('a', 'b')",
@@ -132,6 +140,13 @@ GRANTED = (
                  " $$ SELECT string_agg(card, ',') FROM {t}.customers $$;"
                  " REVOKE ALL ON FUNCTION {t}.leak FROM PUBLIC",
            ungiven="DROP FUNCTION {t}.leak"),
+    Attack(11, "materialized-view", "SELECT * FROM {t}.frozen", "GRANT SELECT ON {t}.frozen TO {l}",
+           given="CREATE MATERIALIZED VIEW {t}.frozen AS SELECT card FROM {t}.customers",
+           ungiven="DROP MATERIALIZED VIEW {t}.frozen"),
+    Attack(11, "inheriting-child", "SELECT id FROM {t}.old_orders", "GRANT SELECT ON {t}.old_orders TO {l}",
+           given="CREATE TABLE {t}.old_orders () INHERITS ({t}.orders);"
+                 " INSERT INTO {t}.old_orders (id, customer_id, region, amount) VALUES (5001, 1, 'us', 1)",
+           ungiven="DROP TABLE {t}.old_orders"),
     Attack(9, "row-security-off", "SET row_security = off; SELECT id FROM {t}.orders", "ALTER ROLE {l} BYPASSRLS"),
     Attack(9, "replication-role", "SET session_replication_role = replica; " + WRITE,
            "ALTER TABLE {t}.orders ENABLE TRIGGER pba_write_update", "PA001", run="none",
@@ -145,6 +160,12 @@ GRANTED = (
     Attack(20, "run-that-is-none", WRITE, UNTRIGGERED, "PA001", run="forged"),
     Attack(20, "run-of-another-agent", WRITE, UNTRIGGERED, "PA001", run="other"),
     Attack(20, "closed-run", WRITE, UNTRIGGERED, "PA001", run="closed"),
+    Attack(20, "no-run-by-merge",
+           "MERGE INTO {t}.orders USING (VALUES (2)) v (i) ON id = i WHEN MATCHED THEN UPDATE SET notes = 'x'",
+           UNTRIGGERED, "PA001", run="none"),
+    Attack(20, "no-run-inside-a-query",
+           "WITH x AS (UPDATE {t}.orders SET notes = 'x' WHERE id = 2 RETURNING id) SELECT id FROM x",
+           UNTRIGGERED, "PA001", run="none"),
     Attack(40, "run-past-its-deadline", WRITE, UNTRIGGERED, "PA001", run="expired"),
     Attack(31, "run-of-an-older-policy", WRITE, UNTRIGGERED, "PA001", run="older"),
     Attack(19, "step-of-another-time", WRITE, UNTRIGGERED, "PA002", step="later"),
@@ -153,6 +174,12 @@ GRANTED = (
     Attack(21, "more-rows-than-the-step-may", "UPDATE {t}.orders SET notes = 'x' WHERE id IN (2, 4, 6, 8)",
            UNTRIGGERED, "PA003", step="writing"),
     Attack(21, "more-rows-than-the-policy-says", "UPDATE {t}.orders SET notes = 'x'", UNTRIGGERED, "PA003"),
+    Attack(21, "many-new-rows",
+           "INSERT INTO {t}.orders (customer_id, region, amount) SELECT 1, 'eu', n FROM generate_series(1, 3) n",
+           "ALTER TABLE {t}.orders DISABLE TRIGGER pba_write_insert", "PA003"),
+    Attack(21, "on-conflict",
+           "INSERT INTO {t}.orders (customer_id, region, amount) SELECT 1, 'eu', n FROM generate_series(1, 3) n"
+           " ON CONFLICT DO NOTHING", "ALTER TABLE {t}.orders DISABLE TRIGGER pba_write_insert", "PA003"),
     Attack(21, "savepoints",
            "SAVEPOINT a; UPDATE {t}.orders SET notes = 'x'; ROLLBACK TO a; UPDATE {t}.orders SET notes = 'x'",
            UNTRIGGERED, "PA003"),

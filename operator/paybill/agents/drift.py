@@ -133,6 +133,7 @@ async def scan(session: Session, tenant: str, agent: str, schema: str, database:
         *around.open_schemas,
     ]
     state["what PUBLIC may do"] = digest({"open": open_})
+    state["what its roles hold elsewhere"] = digest({"strays": [*around.strays]})
     return state
 
 

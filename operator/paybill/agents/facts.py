@@ -128,6 +128,8 @@ class Surroundings(Fact):
     """Catalogs that PUBLIC may read and that tell of others."""
     open_definers: tuple[str, ...] = ()
     """Functions of others that PUBLIC may call and that act with their owner's rights."""
+    strays: tuple[str, ...] = ()
+    """What a role of an agent was granted or owns that no plan gives: a function of the server, another schema."""
     guarded: tuple[Guarded, ...] = ()
     """Every table of the schema."""
 

@@ -203,8 +203,10 @@ class _Play:
         uses, given = (step.uses, step.with_) if compensation is None else (compensation.uses, compensation.with_)
         arguments = {name: self.value(expression) for name, expression in sorted(given.items())}
         content = {"workflow": self.run.workflow.revision, "step": step.name, "uses": uses, "arguments": arguments}
-        named = "" if step.idempotency_key is None else str(self.value(step.idempotency_key))
-        key = named or f"{step.name}-{self.entered[step.name]}"
+        key = f"{step.name}-{self.entered[step.name]}"
+        if step.idempotency_key is not None and (said := self.value(step.idempotency_key)) is not None:
+            # Its hash: the journal keeps the key, and what it is made of may be a column's value of any length.
+            key = digest({"key": str(said)})
         if compensation is not None:
             content["undoes"] = key
             key = f"undo-{key}"

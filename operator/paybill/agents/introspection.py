@@ -153,6 +153,7 @@ async def _surroundings(session: Session, values: Mapping[str, Any]) -> Surround
     functions = await _rows(session, queries.OPEN_FUNCTIONS, {"closed": f"^({'|'.join(FUNCTIONS)})$"})
     catalogs = await _rows(session, queries.OPEN_CATALOGS, {"closed": list(CATALOGS)})
     definers = await _rows(session, queries.OPEN_DEFINERS, values)
+    strays = await _rows(session, queries.STRAYS, values)
     return Surroundings(
         version=version,
         superuser=superuser,
@@ -164,6 +165,7 @@ async def _surroundings(session: Session, values: Mapping[str, Any]) -> Surround
         open_functions=tuple(name for (name,) in functions),
         open_catalogs=tuple(name for (name,) in catalogs),
         open_definers=tuple(name for (name,) in definers),
+        strays=tuple(name for (name,) in strays),
         guarded=tuple(
             Guarded(
                 collection=name,

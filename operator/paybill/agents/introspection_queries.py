@@ -109,3 +109,20 @@ SELECT format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arg
    AND (n.nspname = %(schema)s OR has_schema_privilege('public', n.oid, 'USAGE'))
  ORDER BY 1
 """
+
+# What was granted to a role, or is its own, is noted for it with every kind of object there is. Memberships have
+# their own query; languages and databases are the plan's, and a tenant that moved was let into another one before.
+STRAYS: Final = """
+SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
+  FROM pg_shdepend d
+  LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+  LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+  LEFT JOIN pg_namespace s ON d.classid = 'pg_namespace'::regclass AND s.oid = d.objid
+  LEFT JOIN pg_namespace n ON n.oid = COALESCE(c.relnamespace, p.pronamespace, s.oid)
+ WHERE d.refclassid = 'pg_authid'::regclass AND pg_get_userbyid(d.refobjid) LIKE %(mine)s
+   AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND d.classid NOT IN ('pg_auth_members'::regclass, 'pg_language'::regclass, 'pg_database'::regclass)
+   AND d.deptype IN ('a', 'o')
+   AND NOT COALESCE(n.nspname = 'pb' OR n.nspname LIKE 'pba\\_%%' OR n.nspname = %(schema)s AND d.deptype = 'a', false)
+ ORDER BY 1
+"""

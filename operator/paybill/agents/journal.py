@@ -8,7 +8,7 @@ who owns that can cut the end off.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from uuid import UUID
@@ -67,13 +67,33 @@ def encode(entry: Entry) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode()
 
 
-def verify(entries: Iterable[Entry], heads: Iterable[Head] = ()) -> Report:
-    """Check entries, each run's in the order of ``seq``, against themselves and against heads kept elsewhere."""
-    links, count = Links(heads), 0
+def verify(entries: Iterable[Entry], heads: Iterable[Head] = (), ends: Iterable[Head] = ()) -> Report:
+    """Check entries, each run's in the order of ``seq``, against themselves and against heads kept elsewhere.
+
+    ``ends`` is what the runs themselves say is their newest row: nothing may be missing before it or come after it.
+    Whoever can write both, the journal and the runs, is found by ``heads`` alone.
+    """
+    links, count, closed = Links(heads), 0, set[UUID]()
     for entry in entries:
         count += 1
         expected = hashed(_FORM, entry.prev_hash, encode(entry))
         link = Link(entry.run, entry.seq, entry.prev_hash, entry.hash, expected, f"row {entry.seq}")
         links.add(link)
+        if (entry.kind == "opened") != (entry.seq == 1) or entry.run in closed:
+            links.wrong("Order", link, f"row {entry.seq} comes before the run was opened or after it was closed")
+        if entry.kind == "closed":
+            closed.add(entry.run)
         links.settle(link)
-    return Report(count, tuple(links.heads.values()), (*links.problems, *links.missing()))
+    return Report(count, tuple(links.heads.values()), (*links.problems, *links.missing(), *_ends(links, ends)))
+
+
+def _ends(links: Links, ends: Iterable[Head]) -> Iterator[Problem]:
+    """Where the newest row of a run is another one than the run says."""
+    for end in ends:
+        newest = links.heads.get(end.writer)
+        if newest is None or newest.n < end.n:
+            said = f"writer {end.writer}: row {end.n}, the newest one by what its run says, is not there"
+            yield Problem("HeadMissing", end.writer, end.n, said)
+        elif newest != end:
+            said = f"writer {end.writer}: row {newest.n} is not the newest one by what its run says"
+            yield Problem("Unpaired", end.writer, newest.n, said)

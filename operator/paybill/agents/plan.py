@@ -99,6 +99,7 @@ def _safe(policy: AgentPolicySpec, facts: Facts) -> None:
         wrong.append("nobody but PUBLIC may connect: grant CONNECT to the tenant's own logins before it is taken away")
     wrong += [f"PUBLIC may connect to database {name}, so an agent could too" for name in around.open_databases]
     wrong += [f"PUBLIC may call {name}, which acts with its owner's rights" for name in around.open_definers]
+    wrong += [f"an agent's role holds or owns {name}, which no plan gives: take it back" for name in around.strays]
     wanted = {one.name for one in policy.collections}
     for guarded in around.guarded:
         if guarded.collection in wanted and "" in guarded.grantees:

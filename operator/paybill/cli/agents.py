@@ -25,7 +25,7 @@ from paybill.agents.journal import verify as check
 from paybill.agents.operations import Tool, tools, tools_digest
 from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
-from paybill.agents.reading import entries
+from paybill.agents.reading import entries, heads
 from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
@@ -108,7 +108,8 @@ def plan(
 def verify(*, database: Path, published: tuple[str, ...], output: str) -> None:
     """Check the journal of every run in a tenant's database, and print its heads; exit code 1 when it is not whole.
 
-    DATABASE is a file with a connection string. Without --head a journal whose end was cut off looks whole.
+    DATABASE is a file with a connection string. Without --head a journal looks whole
+    whose end was cut off, or that was written anew, together with what its runs say of it.
     """
     with reported(output):
         try:
@@ -158,8 +159,10 @@ async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> F
 
 
 async def _verified(database: Path, uri: str, published: list[Head]) -> Report:
-    async with _session(database, uri) as session:
-        return check([entry async for entry in entries(session)], published)
+    # One moment for both: a run that goes on meanwhile would be found to say something else than its journal.
+    async with _session(database, uri) as session, session.transaction():
+        await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return check([entry async for entry in entries(session)], published, await heads(session))
 
 
 @contextlib.asynccontextmanager

@@ -82,6 +82,7 @@ def test_a_name_is_quoted_wherever_it_stands() -> None:
         (around(insiders=()), "nobody but PUBLIC may connect"),
         (around(open_databases=("template1",)), "connect to database template1"),
         (around(open_definers=("t_shop0001.leak()",)), "acts with its owner's rights"),
+        (around(strays=("function pg_read_file(text)",)), "holds or owns function pg_read_file"),
         (
             around(guarded=(Guarded(collection="orders", owner="o", row_security=False, grantees=("",)),)),
             "PUBLIC holds",
