@@ -40,6 +40,7 @@ from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
 from paybill.control.outbox import Outbox
 from paybill.control.registry import Registry
+from paybill.control.signups import SignupStore
 from paybill.control.usage import latest_bytes, write_usage
 from paybill.desired.resource import Key
 from paybill.doors import Doors
@@ -257,6 +258,7 @@ async def _world(
             api=_stripe(settings),
             poll=timedelta(seconds=settings.stripe_poll_seconds),
         ),
+        signups=SignupStore(control, settings.installation),
         announcing=Announcing(outbox=Outbox(control, settings.installation), endpoint=_endpoint(settings)),
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,

@@ -15,6 +15,7 @@ from pathlib import Path
 from paybill.api.failures import Invalid
 from paybill.api.rules import LABEL_PATTERN, LABEL_WORDS
 from paybill.desired.job import OperationPods, pods_of
+from paybill.lifecycle.signup import Signup, signup_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,10 @@ class Settings:
 
     stripe_poll_seconds: float = 300.0
     """How often Stripe is asked for events that did not come by the webhook."""
+
+    signup: Signup | None = None
+    """The template of those who sign up by paying at a Stripe checkout, in JSON: plans and what else the chart's signup
+    says; absent: nobody can, and the operator may not make a Tenant."""
 
     events_url: str = ""
     """Where each transition of a contract is sent to, as a CloudEvent; absent: nobody is told, and nothing is kept."""
@@ -183,6 +188,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "bool": _whether,
     "Path | None": Path,
     "OperationPods | None": pods_of,
+    "Signup | None": signup_of,
 }
 
 

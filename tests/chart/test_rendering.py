@@ -11,12 +11,14 @@ import yaml
 from click.testing import CliRunner
 
 from paybill import __version__
+from paybill.api.tenant import Owner
 from paybill.cli.admission import admission
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
 from paybill.desired import names
 from paybill.desired.job import OperationPods, build, pods_of
 from paybill.desired.pooler import DATABASES, RULES, USERS
+from paybill.lifecycle.signup import Signup, signup_of
 from paybill.settings import Settings, from_environment
 from tests.chart.helm import CHART, NAMESPACE, Helm, HelmError, Object, of_kind, the
 
@@ -148,6 +150,9 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
         "stripe": {"existingSecret": "stripe", "account": "acct_1", "pollSeconds": 60},
+        "signup": {"plans": ["pro"], "addOns": ["seats"], "cell": "eu", "namePrefix": "", "perHour": 5,
+                   "owners": [{"kind": "Group", "name": "support"}], "deletionPolicy": "Retain",
+                   "withoutPayment": True},
         "events": {"url": "https://crm.example.com/paybill"},
         "webhook": {"database": {"role": "inbox"}},
     }  # fmt: skip
@@ -172,6 +177,16 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         stripe_key_file=Path("/var/run/secrets/paybill.dev/stripe/key"),
         stripe_account="acct_1",
         stripe_poll_seconds=60.0,
+        signup=Signup(
+            plans=("pro",),
+            add_ons=("seats",),
+            cell="eu",
+            owners=(Owner(kind="Group", name="support"),),
+            deletion_policy="Retain",
+            name_prefix="",
+            without_payment=True,
+            per_hour=5,
+        ),
         events_url="https://crm.example.com/paybill",
         events_secret_file=Path("/var/run/secrets/paybill.dev/events/secret"),
         webhook_role="inbox",
@@ -180,6 +195,14 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         log_format="text",
         log_level="DEBUG",
     )
+
+
+def test_with_plans_alone_the_template_of_who_signs_up_has_the_operators_own_defaults(helm: Helm) -> None:
+    objects = helm.template({"stripe": {"existingSecret": "stripe"}, "signup": {"plans": ["pro"]}})
+    (said,) = [entry["value"] for entry in container(objects)["env"] if entry["name"] == "PAYBILL_SIGNUP"]
+    assert signup_of(said) == Signup(plans=("pro",))
+    with pytest.raises(HelmError, match=r"signup\.plans needs stripe\.existingSecret"):
+        helm.template({"signup": {"plans": ["pro"]}})
 
 
 def test_without_values_the_operator_runs_with_its_own_defaults(helm: Helm) -> None:

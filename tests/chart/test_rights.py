@@ -13,6 +13,7 @@ from paybill.cli.rbac import rbac
 from paybill.desired import names, permissions
 from paybill.desired.admission import POLICIES, build
 from paybill.desired.policy import Place
+from paybill.lifecycle.signup import Signup
 from paybill.local import bootstrap
 from paybill.settings import Settings
 from tests.chart.helm import CHART, NAMESPACE, Helm, Object, of_kind, the
@@ -41,14 +42,25 @@ def rights(rules: list[Object]) -> set[tuple[str, ...]]:
 
 
 def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm) -> None:
-    objects = helm.template()
-    tested = bootstrap.system(Settings())
+    compare(helm.template(), bootstrap.system(Settings()))
+    signing_up = {"stripe": {"existingSecret": "stripe"}, "signup": {"plans": ["pro"]}}
+    objects = helm.template(signing_up)
+    compare(objects, bootstrap.system(Settings(signup=Signup(plans=("pro",)))))
+    assert any(obj["metadata"]["name"] == permissions.SIGNUP_ROLE for obj in of_kind(objects, "ClusterRoleBinding"))
+    assert not any(obj["metadata"]["name"] == permissions.SIGNUP_ROLE for obj in helm.template())
+
+
+def compare(objects: list[Object], tested: list[Object]) -> None:
     for kind in ("ClusterRole", "Role"):
         by_name = {obj["metadata"]["name"]: rights(obj["rules"]) for obj in of_kind(objects, kind)}
         assert by_name == {obj["metadata"]["name"]: rights(obj["rules"]) for obj in of_kind(tested, kind)}
     for kind in ("ClusterRoleBinding", "RoleBinding"):
         given = [(obj["roleRef"], obj["subjects"]) for obj in of_kind(objects, kind)]
         assert given == [(obj["roleRef"], obj["subjects"]) for obj in of_kind(tested, kind)]
+
+
+def test_the_roles_are_those_of_the_table(helm: Helm) -> None:
+    objects = helm.template()
     roles = {role["metadata"]["name"]: rights(role["rules"]) for role in of_kind(objects, "ClusterRole")}
     assert roles == {role["metadata"]["name"]: rights(role["rules"]) for role in permissions.cluster_roles()}
     role, own = the(objects, "Role"), permissions.namespace_role(NAMESPACE)
@@ -68,7 +80,7 @@ def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, 
         assert "*" not in yaml.safe_dump(role["rules"])
         assert "aggregationRule" not in role
     for binding in [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]:
-        assert binding["roleRef"]["name"] == permissions.OPERATOR_ROLE
+        assert binding["roleRef"]["name"] in (permissions.OPERATOR_ROLE, permissions.SIGNUP_ROLE)
         assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
 
 

@@ -45,6 +45,17 @@ def approval(kind: str, subject: str, approver: str) -> Object:
     return samples.ours("Approval", "<fresh>", {"subject": about, "digest": f"sha256:{'0' * 64}", "approver": approver})
 
 
+def of_checkout(obj: Object, session: str = "cs_test_a1") -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "annotations": {names.CHECKOUT_ANNOTATION: session}}}
+
+
+def paid_at_stripe(session: str = "cs_test_a1", **payment: str) -> Object:
+    references = {"tenantRef": {"name": "<fresh>"}, "planRef": {"name": "<any>"}}
+    payer = payment or {"subscription": "sub_1"}
+    obj = samples.ours("Subscription", "<fresh>", {**references, "payment": {"provider": "Stripe", **payer}})
+    return of_checkout(obj, session) if session else obj
+
+
 GUARDRAILS: dict[str, Object] = {
     "ConfigMap": {},
     "LimitRange": {"spec": {"limits": []}},
@@ -81,6 +92,7 @@ UNMARKED = "it would be without the mark paybill.dev/installation=<installation>
 BINDINGS = "Paybill writes paybill-operator and paybill-owners of tenants only"
 NOT_GIVEN = "to these subjects"
 END_FIRST = "end the contract first"
+FOR_CHECKOUTS = "Paybill makes one only for a checkout"
 LABELS = "sets, changes or removes labels that are marks of Paybill; only the operator may"
 ANNOTATIONS = "sets, changes or removes annotations that are marks of Paybill; only the operator may"
 SAID = "says what the operator saw; only the operator may"
@@ -148,6 +160,18 @@ REFUSED: dict[str, list[Request]] = {
         Request(id="all at once", who="eve", method="DELETE", where=path("Tenant"),
                 query={"labelSelector": "admission-test=<tenant>"}, says=END_FIRST),
     ],
+    "paybill-signup": [
+        create("a Tenant of no checkout", "operator", samples.tenant("<fresh>"), FOR_CHECKOUTS),
+        create("a Tenant of what is no checkout", "operator", of_checkout(samples.tenant("<fresh>"), "sub_1"),
+               FOR_CHECKOUTS),
+        create("a Subscription of no checkout", "operator", paid_at_stripe(session=""), FOR_CHECKOUTS),
+        create("a Tenant with somebody's id", "operator", of_checkout(samples.tenant("<fresh>", id="k3x9m2qd")),
+               "who signs up by paying adopts nothing"),
+        create("a Subscription that nobody pays", "operator", of_checkout(samples.subscription("<fresh>", "<any>")),
+               "goes by a subscription at Stripe"),
+        create("a Subscription that any of a customer's pays", "operator", paid_at_stripe(customer="cus_1"),
+               "goes by a subscription at Stripe"),
+    ],
     "paybill-approvals": [
         create("for somebody else", "eve", approval("Tenant", "acme", "alice"),
                "spec.approver is alice, but you are eve"),
@@ -194,6 +218,9 @@ REFUSED: dict[str, list[Request]] = {
 }  # fmt: skip
 
 PASSED = [
+    create("the operator: a Tenant of a checkout", "operator", of_checkout(samples.tenant("<fresh>"))),
+    create("the operator: a Subscription of a checkout", "operator", paid_at_stripe(subscription="sub_1")),
+    create("anybody: a Tenant", "eve", samples.tenant("<fresh>", id="k3x9m2qd")),
     create("the operator: a ConfigMap of a tenant", "operator", thing("ConfigMap", "new", "<namespace>", MARKS)),
     create("the operator: a Secret in a pool", "operator", thing("Secret", "new", "<pool>", MARKS)),
     create("the operator: a Secret at home", "operator", thing("Secret", "<fresh>", "paybill-system")),

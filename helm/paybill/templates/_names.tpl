@@ -71,6 +71,18 @@ app.kubernetes.io/component: operation
 {{- toJson $pods -}}
 {{- end }}
 
+{{/* The template of those who sign up by paying, as the operator reads it. */}}
+{{- define "paybill.signup" -}}
+{{- if not .Values.stripe.existingSecret -}}
+{{- fail "signup.plans needs stripe.existingSecret: who signs up by paying is asked of Stripe" -}}
+{{- end -}}
+{{- $own := deepCopy .Values.signup -}}
+{{- if not $own.cell -}}
+{{- $_ := unset $own "cell" -}}
+{{- end -}}
+{{- toJson $own -}}
+{{- end }}
+
 {{/* What selectors pick the pooler's pod by. */}}
 {{- define "paybill.poolerSelectorLabels" -}}
 app.kubernetes.io/name: paybill

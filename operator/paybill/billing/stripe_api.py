@@ -77,6 +77,11 @@ class StripeApi:
         found = await self._one(lambda v1: v1.disputes.retrieve_async(one, {"expand": ["charge"]}))
         return found[0] if found is not None else None
 
+    async def checkout_session(self, one: str) -> JSON | None:
+        """A checkout session."""
+        found = await self._one(lambda v1: v1.checkout.sessions.retrieve_async(one))
+        return found[0] if found is not None else None
+
     async def events_since(self, since: datetime) -> AsyncIterator[tuple[list[JSON], datetime]]:
         """The events since a moment, the newest first, in pages."""
         created = {"created": {"gte": int(since.timestamp())}}

@@ -13,6 +13,7 @@ from typing import Any
 
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.provider import Snapshot, Status
+from paybill.lifecycle.signup import Checkout
 
 TENANT = "paybill.dev/tenant"
 """The metadata of a subscription at Stripe that names the Tenant it is for."""
@@ -31,6 +32,8 @@ STATUSES = {
 }
 OWING = frozenset({"incomplete", "past_due", "unpaid"})
 """Statuses for which it matters since when an invoice is open."""
+SIGNUP = "paybill.dev/signup"
+"""The metadata of a checkout session that says ``false`` where it is for something else than a Tenant."""
 _OVER = ("canceled", "incomplete_expired")
 _HELD = frozenset({"won", "warning_closed", "prevented"})
 """Ends of a dispute after which nothing is held."""
@@ -103,6 +106,33 @@ def dispute_hold(dispute: Mapping[str, Any]) -> dict[str, str] | None:
         "blocks": "Changes",
         "reason": f"a payment is disputed ({dispute.get('reason')}), {dispute.get('status')}",
     } | ({"since": since.isoformat()} if since is not None else {})
+
+
+def signs_up(session: Mapping[str, Any]) -> bool:
+    """Whether a checkout session is one of a contract at all: it may as well have sold something for once."""
+    declined = (session.get("metadata") or {}).get(SIGNUP) == "false"
+    return session.get("mode") == "subscription" and bool(_id(session.get("subscription"))) and not declined
+
+
+def checkout(session: Mapping[str, Any], subscription: Mapping[str, Any]) -> Checkout:
+    """A session and its subscription in our words."""
+    said = known(subscription, asked=datetime.fromtimestamp(0, UTC))
+    return Checkout(
+        session=session["id"],
+        subscription=said.id,
+        customer=said.customer,
+        complete=session.get("status") == "complete",
+        payment=str(session.get("payment_status") or ""),
+        standing=said.snapshot.status,
+        items=said.items,
+        tenant=_names(session),
+        meant_for=_names(subscription),
+    )
+
+
+def subscription_of(session: Mapping[str, Any]) -> str:
+    """The id of the subscription that a session made; empty where it made none."""
+    return _id(session.get("subscription"))
 
 
 def _names(subscription: Mapping[str, Any]) -> str:

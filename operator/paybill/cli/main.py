@@ -33,6 +33,7 @@ COMMANDS = {
     "halt": "paybill.cli.halt:halt",
     "resume": "paybill.cli.halt:resume",
     "onboard": "paybill.cli.onboard:onboard",
+    "signups": "paybill.cli.signups:signups",
     "outbox": "paybill.cli.outbox:outbox",
     "entitlements": "paybill.cli.entitlements:entitlements",
     "migrations": "paybill.cli.migrations:migrations",

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from paybill.api.base import Resource
 from paybill.api.conditions import READY, RECONCILING, STALLED, find_condition
 from paybill.api.failures import Invalid, Retry
 from paybill.api.plan import Plan
@@ -22,6 +21,7 @@ from paybill.cli.connection import ask, kubeconfig_option
 from paybill.cli.lookup import all_of
 from paybill.cli.output import JSON, document, reported, text_output
 from paybill.cluster.client import Cluster
+from paybill.desired import onboarding
 from paybill.desired.resource import Key
 
 MANAGER = "paybill-onboard"
@@ -55,8 +55,8 @@ def onboard(
     if paid_until is not None and stripe_customer is not None:
         raise click.UsageError("--paid-until and --stripe-customer exclude each other: who says that it is paid?")
     wanted = [
-        _tenant(tenant, [_owner(one) for one in owners], cell),
-        _subscription(tenant, plan, paid_until, stripe_customer),
+        onboarding.tenant(tenant, owners=[_owner(one) for one in owners], cell=cell),
+        onboarding.subscription(tenant, plan, _payment(paid_until, stripe_customer)),
     ]
     with reported(output):
         made = ask(kubeconfig, lambda cluster: make(cluster, plan, wanted, dry_run=dry_run))
@@ -128,20 +128,9 @@ def _true(resource: Tenant, kind: str) -> bool:
     return found is not None and found.status == "True"
 
 
-def _tenant(name: str, owners: list[Object], cell: str | None) -> Object:
-    spec: Object = {"owners": owners} if owners else {}
-    return _object(Tenant, name, spec | ({"cellRef": {"name": cell}} if cell else {}))
-
-
-def _subscription(name: str, plan: str, paid_until: str | None, customer: str | None) -> Object:
+def _payment(paid_until: str | None, customer: str | None) -> Object:
     payment: Object = {"provider": "Stripe", "customer": customer} if customer else {"provider": "Manual"}
-    payment |= {"paidUntilTime": paid_until} if paid_until else {}
-    return _object(Subscription, name, {"tenantRef": {"name": name}, "planRef": {"name": plan}, "payment": payment})
-
-
-def _object(model: type[Resource], name: str, spec: Object) -> Object:
-    version = f"{model.group}/{model.version}"
-    return {"apiVersion": version, "kind": model.kind, "metadata": {"name": name}, "spec": spec}
+    return payment | ({"paidUntilTime": paid_until} if paid_until else {})
 
 
 def _owner(text: str) -> Object:

@@ -43,6 +43,12 @@ ROLES = (
         rules=permissions.OPERATOR,
     ),
     Role(
+        kind="ClusterRole",
+        name=permissions.SIGNUP_ROLE,
+        where="The operator, cluster-wide, where a template of those who sign up by paying is set.",
+        rules=permissions.OPERATOR_SIGNUP,
+    ),
+    Role(
         kind="Role",
         name=permissions.OPERATOR_ROLE,
         where="The operator, in its own namespace.",

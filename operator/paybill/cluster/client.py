@@ -138,10 +138,10 @@ class Cluster:
         """Merge patch of an object of ours: lists are replaced as a whole, None takes an entry away."""
         return await self._patch(obj, subresource, MERGE, {"fieldManager": MANAGER})
 
-    async def create(self, obj: Mapping[str, Any]) -> JSON:
-        """POST of what is not applied: Events and Leases."""
-        key = key_of(obj)
-        status, answer = await self._request("POST", kind_named(key.kind).path(key.namespace), body=obj)
+    async def create(self, obj: Mapping[str, Any], *, manager: str = "") -> JSON:
+        """POST of what is not applied: Events and Leases, and what must not be there before: else Retry('Conflict')."""
+        key, query = key_of(obj), {"fieldManager": manager}
+        status, answer = await self._request("POST", kind_named(key.kind).path(key.namespace), query, body=obj)
         return self._accept(status, answer, f"create {key}")
 
     async def token(self, namespace: str, service_account: str, seconds: int) -> JSON:

@@ -157,6 +157,32 @@ DELETE_PROTECTION = Policy(
     ),
 )
 
+_SESSION = f"object.metadata.?annotations[?'{names.CHECKOUT_ANNOTATION}'].orValue('')"
+
+SIGNUP = Policy(
+    name="paybill-signup",
+    reason="the operator makes Tenants and Subscriptions for checkouts that were paid, and no others: it adopts "
+    "nobody's id, and Stripe says who pays",
+    match=(Match(group=GROUP, resources=("subscriptions", "tenants"), operations=("CREATE",)),),
+    only_if=BY_OPERATOR,
+    checks=(
+        Check(
+            expression=f"{_SESSION}.matches('^cs_[_a-zA-Z0-9]+$')",
+            says=f"{ASKED} + ': Paybill makes one only for a checkout, which it names in {names.CHECKOUT_ANNOTATION}'",
+        ),
+        Check(
+            expression="request.resource.resource != 'tenants' || !dyn(object.spec).?id.hasValue()",
+            says=f"{ASKED} + ': who signs up by paying adopts nothing (spec.id)'",
+        ),
+        Check(
+            expression="request.resource.resource != 'subscriptions' || "
+            "(dyn(object.spec).?payment.?provider.orValue('') == 'Stripe' "
+            "&& dyn(object.spec).?payment.?subscription.hasValue())",
+            says=f"{ASKED} + ': who signs up by paying goes by a subscription at Stripe'",
+        ),
+    ),
+)
+
 _SUBJECT = "object.spec.subject"
 _MAY = f"authorizer.group('{GROUP}').resource('tenants')"
 
@@ -199,6 +225,7 @@ POLICIES = (
     OWN_NAMESPACES,
     GRANTS,
     DELETE_PROTECTION,
+    SIGNUP,
     APPROVALS,
     NAMESPACE_MARKS,
     GUARDRAIL_MARKS,

@@ -14,6 +14,7 @@ from paybill.desired import names
 from paybill.desired.rbac import RBAC
 
 OPERATOR_ROLE = "paybill-operator"
+SIGNUP_ROLE = "paybill-operator-signup"
 APPLY = ("get", "list", "watch", "create", "patch")
 
 
@@ -191,6 +192,16 @@ OPERATOR_TENANT_NAMESPACE = (
 )
 """In each tenant's namespace, by the RoleBinding that the operator makes for itself."""
 
+OPERATOR_SIGNUP = (
+    Rule(
+        reason="who paid at a checkout gets a Tenant and its Subscription",
+        group="paybill.dev",
+        resources=("subscriptions", "tenants"),
+        verbs=("create",),
+    ),
+)
+"""Cluster-wide, and only with a template of those who sign up by paying."""
+
 _WORK = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _LOOK = ("get", "list", "watch")
 
@@ -243,9 +254,10 @@ OWNER = (
 """A tenant's owners, in its namespace."""
 
 
-def cluster_roles() -> list[dict[str, Any]]:
-    """The three ClusterRoles."""
+def cluster_roles(*, signup: bool = False) -> list[dict[str, Any]]:
+    """The three ClusterRoles, and with ``signup`` the one that lets the operator make Tenants."""
     roles = {OPERATOR_ROLE: OPERATOR, names.OPERATOR_TENANT_ROLE: OPERATOR_TENANT_NAMESPACE, names.OWNER_ROLE: OWNER}
+    roles |= {SIGNUP_ROLE: OPERATOR_SIGNUP} if signup else {}
     return [_role("ClusterRole", name, rules) for name, rules in roles.items()]
 
 
@@ -255,16 +267,19 @@ def namespace_role(namespace: str) -> dict[str, Any]:
     return {**role, "metadata": {**role["metadata"], "namespace": namespace}}
 
 
-def bindings(namespace: str, service_account: str) -> list[dict[str, Any]]:
-    """What gives the operator's ServiceAccount its cluster-wide role and the one in its own namespace."""
+def bindings(namespace: str, service_account: str, *, signup: bool = False) -> list[dict[str, Any]]:
+    """What gives the operator's ServiceAccount its cluster-wide roles and the one in its own namespace."""
     subjects = [{"kind": "ServiceAccount", "namespace": namespace, "name": service_account}]
-    everywhere = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": OPERATOR_ROLE},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": OPERATOR_ROLE},
-        "subjects": subjects,
-    }
+    everywhere = [
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": role},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": subjects,
+        }
+        for role in (OPERATOR_ROLE, *((SIGNUP_ROLE,) if signup else ()))
+    ]
     at_home = {
         "apiVersion": f"{RBAC}/v1",
         "kind": "RoleBinding",
@@ -272,7 +287,7 @@ def bindings(namespace: str, service_account: str) -> list[dict[str, Any]]:
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": OPERATOR_ROLE},
         "subjects": subjects,
     }
-    return [everywhere, at_home]
+    return [*everywhere, at_home]
 
 
 def _role(kind: str, name: str, rules: tuple[Rule, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 STRIPE = "stripe"
 
 _FAMILIES = ("customer.subscription.", "invoice.", "charge.dispute.")
-_SINGLE = frozenset({"checkout.session.completed", "customer.deleted"})
+_SINGLE = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded", "customer.deleted"})
 _LONGEST = 255
 
 

@@ -171,9 +171,9 @@ def system(settings: Settings) -> list[dict[str, Any]]:
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": settings.namespace}},
         account,
-        *permissions.cluster_roles(),
+        *permissions.cluster_roles(signup=settings.signup is not None),
         permissions.namespace_role(settings.namespace),
-        *permissions.bindings(settings.namespace, settings.service_account),
+        *permissions.bindings(settings.namespace, settings.service_account, signup=settings.signup is not None),
         *admission.build(place),
     ]
 

@@ -56,6 +56,10 @@ WATCHDOG = Counter(
 STRIPE_REACHABLE = Gauge("paybill_stripe_reachable", "0 while Stripe's API does not answer.", registry=REGISTRY)
 STRIPE_HINTS = Counter("paybill_stripe_hints", "Hints by what became of them.", ["outcome"], registry=REGISTRY)
 STRIPE_CHANGES = Counter("paybill_stripe_changes", "Answers of Stripe's that changed a contract.", registry=REGISTRY)
+SIGNUPS = Counter("paybill_signups", "Checkouts that sign up, by what became of them.", ["outcome"], registry=REGISTRY)
+SIGNUPS_WAITING = Gauge(
+    "paybill_signups_waiting", "Checkouts that were paid and cannot be carried out.", registry=REGISTRY
+)
 BACKUPS = Counter("paybill_backups", "TenantBackups that ended, by result.", ["result"], registry=REGISTRY)
 RESTORES = Counter("paybill_restores", "TenantRestores that ended, by result.", ["result"], registry=REGISTRY)
 MESSAGES = Counter(

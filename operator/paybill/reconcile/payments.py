@@ -26,7 +26,8 @@ from paybill.control.inbox import Kept
 from paybill.lifecycle.hints import STRIPE, Hint, matters, stripe_hint
 from paybill.lifecycle.known import Known, newer, read, wire
 from paybill.lifecycle.phases import Phase
-from paybill.reconcile import metrics
+from paybill.lifecycle.signup import CHECKOUTS, Signup
+from paybill.reconcile import metrics, signing_up
 from paybill.reconcile.looking import carefully
 from paybill.reconcile.paying import Trouble, by_stripe, named_by
 from paybill.reconcile.queue import Work
@@ -166,20 +167,40 @@ def _noted(facts: Facts, seen: Known) -> Facts:
 async def _follow(world: World, kept: Kept) -> None:
     """Look where a hint points; one that points nowhere yet is put off."""
     hint, inbox = kept.hint, world.payments.inbox
-    named = list(_named(world, hint.subscription, hint.customer))
-    if hint.type.startswith("charge.dispute."):
-        named = await _dispute(world, hint)
+    if hint.type in CHECKOUTS and world.settings.signup is not None:
+        why = await _checkout(world, hint, world.settings.signup)
     else:
-        for subscription in named:
-            await refresh(world, subscription, hint.id)
-    if named:
+        why = "" if await _look(world, hint) else "no Subscription names it"
+    if not why:
         await inbox.done([hint], "followed", epoch=world.epoch)
     elif kept.attempts >= PARKED:
-        await inbox.done([hint], "nobody's", epoch=world.epoch)
+        await inbox.done([hint], f"given up: {why}", epoch=world.epoch)
     else:
         wait = min(LONGEST_PARK, FIRST_PARK * 2 ** min(kept.attempts, 16))
-        await inbox.park(hint, world.now() + wait, "no Subscription names it", epoch=world.epoch)
-    metrics.STRIPE_HINTS.labels("followed" if named else "parked").inc()
+        await inbox.park(hint, world.now() + wait, why, epoch=world.epoch)
+    metrics.STRIPE_HINTS.labels("parked" if why else "followed").inc()
+
+
+async def _look(world: World, hint: Hint) -> list[Subscription]:
+    """Ask Stripe for what the contracts that a hint points to rest on; returns those contracts."""
+    if hint.type.startswith("charge.dispute."):
+        return await _dispute(world, hint)
+    named = list(_named(world, hint.subscription, hint.customer))
+    for subscription in named:
+        await refresh(world, subscription, hint.id)
+    return named
+
+
+async def _checkout(world: World, hint: Hint, template: Signup) -> str:
+    """Sign up who paid, unless a contract names the subscription already; returns why it waits."""
+    # By the subscription alone: who has a contract may well buy another one.
+    named = list(_named(world, hint.subscription, ""))
+    if not named:
+        return await signing_up.follow(world, hint.object, template)
+    for subscription in named:
+        await refresh(world, subscription, hint.id)
+    await signing_up.settled_elsewhere(world, hint.object)
+    return ""
 
 
 async def _dispute(world: World, hint: Hint) -> list[Subscription]:

@@ -22,6 +22,7 @@ from paybill.control.facts import FactStore
 from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.registry import Registry
+from paybill.control.signups import SignupStore
 from paybill.control.usage import UsageRow
 from paybill.databases.server import Server, Session
 from paybill.lifecycle.phases import Access
@@ -78,6 +79,7 @@ class World:
     epoch: int
     fence: Fence
     payments: Payments
+    signups: SignupStore
     announcing: Announcing
     write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
     """Keeps what tenants used; fenced by our epoch."""

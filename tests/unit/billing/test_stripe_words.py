@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paybill.billing.stripe_words import STATUSES, dispute_hold, is_for, known, meant
+from paybill.billing.stripe_words import STATUSES, checkout, dispute_hold, is_for, known, meant, signs_up
 from paybill.lifecycle.known import newer, read, wire
 from paybill.lifecycle.provider import Status
 
+RECORDED = Path(__file__).parents[2] / "billing" / "recorded" / "checkout_session.json"
 ASKED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = 86400
 THEN = int(ASKED.timestamp())
@@ -129,3 +132,26 @@ def test_a_dispute_holds_changes_until_it_is_won_or_a_person_settles_it(dispute,
     hold = dispute_hold({"id": "dp_1", "created": THEN, "reason": "fraudulent", "metadata": {}} | dispute)
     assert (hold is not None) is held
     assert hold is None or (hold["source"], hold["id"], hold["blocks"]) == ("Dispute", "dp_1", "Changes")
+
+
+def session(**given: Any) -> dict[str, Any]:
+    return json.loads(RECORDED.read_text()) | given
+
+
+def test_a_checkout_is_what_is_billed_and_what_the_providers_own_server_wrote():
+    found = checkout(session(metadata={"paybill.dev/tenant": "acme"}), subscription("trialing"))
+    assert (found.session, found.subscription, found.customer) == (session()["id"], "sub_1", "cus_1")
+    assert (found.complete, found.payment, found.standing) == (True, "paid", Status.TRIALING)
+    assert found.items == (("price_1", 3),)
+    assert (found.tenant, found.meant_for) == ("acme", "")
+    assert "system:masters" not in repr(found), "nothing that the payer wrote"
+    assert "DROP" not in repr(found)
+
+
+def test_only_a_session_that_made_a_subscription_signs_anybody_up():
+    assert signs_up(session())
+    assert signs_up(session(subscription={"id": "sub_1", "object": "subscription"})), "expanded"
+    for other in ({"mode": "payment"}, {"mode": "setup"}, {"subscription": None},
+                  {"metadata": {"paybill.dev/signup": "false"}}):  # fmt: skip
+        assert not signs_up(session(**other))
+    assert not checkout(session(status="open"), subscription()).complete

@@ -49,7 +49,9 @@ def test_what_is_no_event_is_refused(wrong):
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [("customer.subscription.paused", True), ("invoice.paid", True), ("charge.dispute.created", True),
-     ("customer.deleted", True), ("customer.updated", False), ("charge.succeeded", False), ("", False)],
+     ("checkout.session.completed", True), ("checkout.session.async_payment_succeeded", True),
+     ("checkout.session.expired", False), ("customer.deleted", True),
+     ("customer.updated", False), ("charge.succeeded", False), ("", False)],
 )  # fmt: skip
 def test_only_what_can_change_a_contract_matters(kind, wanted):
     assert matters(kind) is wanted

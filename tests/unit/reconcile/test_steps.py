@@ -118,6 +118,7 @@ HARMLESS = {
     ("operation_end.py", "secret.apply"),
     ("plan.py", "plan.keep"),
     ("provision.py", "quota.resume"),
+    ("signing_up.py", "action"),  # a Tenant and its Subscription are made
     ("suspension.py", "workload.resume"),
     # What was committed stays, and the app may connect again; a halt must not leave one tenant in all others' way.
     ("watchdog.py", "f'session.{found.deed.lower()}'"),
