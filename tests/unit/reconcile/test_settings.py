@@ -9,6 +9,7 @@ import pytest
 
 from paybill.api.failures import Invalid
 from paybill.desired.job import OperationPods
+from paybill.lifecycle.signup import Signup
 from paybill.settings import Settings, from_environment
 
 
@@ -45,11 +46,21 @@ def test_every_field_can_be_set():
         "Path | None": "/seven",
         "bool": "true",
         "OperationPods | None": '{"image": "seven"}',
+        "Signup | None": '{"plans": ["seven"]}',
     }
     environment = {f"PAYBILL_{field.name.upper()}": samples[str(field.type)] for field in fields(Settings)}
     environment["PAYBILL_ACCEPT_POSTGRES"] = "77.7"
     found = from_environment(environment)
-    seven = {"77.7", "7", "7.0", "seven", "/seven", "True", str(OperationPods(image="seven"))}
+    seven = {
+        "77.7",
+        "7",
+        "7.0",
+        "seven",
+        "/seven",
+        "True",
+        str(OperationPods(image="seven")),
+        str(Signup(plans=("seven",))),
+    }
     assert all(str(getattr(found, field.name)) in seven for field in fields(Settings))
 
 
