@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from stripe import WebhookSignature
 
 from tests.cluster.waiting import until
@@ -36,6 +39,14 @@ def signed(body: bytes, *, secret: str = SECRET, at: float | None = None) -> dic
     """The headers that Stripe sends with a body."""
     made = WebhookSignature.generate_signature_header(body.decode(), secret, int(at or time.time()))
     return {**JSON_TYPE, "Stripe-Signature": made}
+
+
+def as_role(control_dsn: str, role: str) -> str:
+    """The control database as the receiver's role reaches it, with the right that docs tell people to give."""
+    with psycopg.connect(control_dsn, autocommit=True) as connection:
+        database = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(role)))
+    return make_conninfo(control_dsn, user=role, password="x")
 
 
 class Receiver:

@@ -13,10 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from tests.billing.localstripe import KEY, LocalStripe
-from tests.billing.receiving import SECRET, Receiver
+from tests.billing.receiving import SECRET, Receiver, as_role
 from tests.cluster import samples
 from tests.cluster.api import condition, holds
 from tests.cluster.customers import may_connect
@@ -44,7 +43,7 @@ async def receiver(
     operator: Any, stripe: LocalStripe, control_dsn: str, tmp_path: Path
 ) -> AsyncIterator[Receiver]:  # fmt: skip
     """A receiver that Stripe sends to."""
-    dsn = make_conninfo(control_dsn, user=SETTINGS["webhook_role"], password="x")
+    dsn = as_role(control_dsn, SETTINGS["webhook_role"])
     one = Receiver(dsn, tmp_path, PAYBILL_INSTALLATION=operator.settings.installation)
     await one.start()
     await stripe.answers()
