@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SETTLE_SECONDS = 10.0
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
+_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Which instance; each has its own data and ports."
 )
@@ -71,12 +73,20 @@ def up_command(
     @name_option
     @click.option("--samples", type=click.Path(exists=True, path_type=Path), help="Manifests to apply when it is up.")
     @click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds until it must be ready.")
+    @click.option("--webhook", is_flag=True, help="Also receive Stripe's events; without an account what you sign.")
+    @click.option("--stripe-key", type=_FILE, help="A file with a key of Stripe's API, to follow events with.")
+    @click.option("--stripe-signing", type=_FILE, help="A file with the endpoint's signing secret; else one is made.")
     @text_output
-    def up(*, detach: bool, name: str, samples: Path | None, timeout: float, output: str) -> None:
+    def up(
+        *, detach: bool, name: str, samples: Path | None, timeout: float, webhook: bool, stripe_key: Path | None,
+        stripe_signing: Path | None, output: str,
+    ) -> None:  # fmt: skip
         """Start a Kubernetes control plane and a Postgres on this machine; Ctrl-C stops them.
 
         A second `up` finds the first and shows how to use it.
         """
+        if not webhook and (stripe_key is not None or stripe_signing is not None):
+            raise click.UsageError("--stripe-key and --stripe-signing are for --webhook: say that as well")
         request = Request(name=name, detach=detach, samples=samples, timeout=timeout, output=output)
         with reported(output):
             home = Home.of(name)

@@ -39,11 +39,14 @@ class _Up:
         """What is done once the servers answer."""
         from paybill.local import demo
         from paybill.local.samples import read
+        from paybill.local.webhook import Stripe
 
         steps = read(samples) if samples is not None else None
+        asked = click.get_current_context().params
+        stripe = Stripe(key=asked["stripe_key"], signing=asked["stripe_signing"]) if asked["webhook"] else None
 
         async def hook(instance: Instance, progress: Progress) -> None:
-            await demo.start(instance, progress)
+            await demo.start(instance, progress, stripe)
             if steps is not None:
                 with presenter(click.get_current_context().params["output"]) as show:
                     self._outcome = await demo.bring_up(instance.kubeconfig, steps, progress=progress, show=show)

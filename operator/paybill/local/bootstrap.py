@@ -10,7 +10,7 @@ import asyncio
 import base64
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,8 @@ async def start_keeper(instance: Instance) -> None:
     await instance.supervise("keeper", argv, environment, ready=lives)
 
 
-async def start_operator(instance: Instance, installed: Installed) -> int:
-    """Run the operator as a supervised process; returns the port of its /metrics once it leads."""
+async def start_operator(instance: Instance, installed: Installed, more: Mapping[str, str] | None = None) -> int:
+    """Run the operator as a supervised process, ``more`` being settings; returns its /metrics' port once it leads."""
     port = ports.choose(["operator"], {})["operator"]
     environment = {
         "KUBECONFIG": str(installed.operator_kubeconfig),
@@ -98,6 +98,7 @@ async def start_operator(instance: Instance, installed: Installed) -> int:
         "PAYBILL_OPERATIONS_FOLDER": str(instance.home.path / "operations"),
         # Alone on this machine: whoever held the Lease before is gone, so a short one costs nobody anything.
         "PAYBILL_LEASE_SECONDS": "3",
+        **(more or {}),
     }
 
     async def leads() -> bool:
@@ -225,15 +226,9 @@ async def _control_database(instance: Instance) -> Path:
     path = instance.home.control_database
     password = secrets.token_urlsafe(24)
     async with await psycopg.AsyncConnection.connect(instance.postgres_dsn, autocommit=True) as connection:
-        verifier = connection.pgconn.encrypt_password(password.encode(), CONTROL_DATABASE.encode(), b"scram-sha-256")
-        owner, exists = sql.Identifier(CONTROL_DATABASE), "SELECT 1 FROM {} WHERE {} = %s"
-        query = sql.SQL(exists)
-        roles = await connection.execute(query.format(sql.SQL("pg_roles"), sql.SQL("rolname")), (CONTROL_DATABASE,))
-        verb = sql.SQL("CREATE" if await roles.fetchone() is None else "ALTER")
-        await connection.execute(
-            sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, owner, sql.Literal(verifier.decode()))
-        )
-        found = await connection.execute(query.format(sql.SQL("pg_database"), sql.SQL("datname")), (CONTROL_DATABASE,))
+        await login(connection, CONTROL_DATABASE, password)
+        owner = sql.Identifier(CONTROL_DATABASE)
+        found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", (CONTROL_DATABASE,))
         if await found.fetchone() is None:
             await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(owner, owner))
         # The tenants' logins are on the same server.
@@ -241,6 +236,15 @@ async def _control_database(instance: Instance) -> Path:
     parts: dict[str, Any] = conninfo_to_dict(_with_sslmode(instance.postgres_dsn))
     parts |= {"user": CONTROL_DATABASE, "password": password, "dbname": CONTROL_DATABASE}
     return write_private(path, make_conninfo(**parts))
+
+
+async def login(connection: psycopg.AsyncConnection[Any], name: str, password: str) -> None:
+    """A role that logs in with a password, which the server never sees in clear; may be repeated."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
+    roles = await connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))
+    verb = sql.SQL("CREATE" if await roles.fetchone() is None else "ALTER")
+    made = sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(name), sql.Literal(verifier.decode()))
+    await connection.execute(made)
 
 
 async def _token(cluster: Cluster, settings: Settings) -> str:

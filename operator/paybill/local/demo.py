@@ -23,9 +23,10 @@ from paybill.api.tenant import Tenant
 from paybill.cluster.client import Cluster, ResourceExpired
 from paybill.cluster.session import open_session
 from paybill.desired.resource import Key
-from paybill.local import board, bootstrap, samples
+from paybill.local import board, bootstrap, samples, webhook
 from paybill.local.board import Row, Wanted
 from paybill.local.instance import Instance, Progress
+from paybill.local.webhook import Stripe
 
 FOLLOWED = AWAITED = ("Tenant", "Subscription")
 MANAGER = "kubectl"
@@ -45,13 +46,22 @@ class Outcome:
     seconds: float
 
 
-async def start(instance: Instance, progress: Progress) -> None:
-    """Install Paybill on a bare control plane and start the operator; returns when it leads."""
+async def start(instance: Instance, progress: Progress, stripe: Stripe | None = None) -> None:
+    """Install Paybill on a bare control plane and start the operator, with ``stripe`` the webhook receiver as well.
+
+    Returns when the operator leads and the receiver may add to its inbox.
+    """
     progress("installing Paybill: CRDs, RBAC, control database, cell")
     installed = await bootstrap.install(instance)
     progress("starting the operator")
     await bootstrap.start_keeper(instance)
-    await bootstrap.start_operator(instance, installed)
+    database = await webhook.let_in(instance, installed.control_file) if stripe is not None else None
+    await bootstrap.start_operator(instance, installed, stripe.for_the_operator() if stripe is not None else None)
+    if stripe is not None and database is not None:
+        there = await webhook.start(instance, installed, stripe, database)
+        progress(f"Stripe's events are taken at {there.url}; the signing secret is in {there.signing}")
+        if stripe.key is None:
+            progress("events are kept, not followed: that takes a key of Stripe's API (--stripe-key)")
 
 
 async def bring_up(
