@@ -302,6 +302,37 @@ async def test_the_same_policy_and_facts_are_the_same_plan(scene):
     assert first.all == second.all
 
 
+def test_the_commands_show_runs_and_their_journal(at, tmp_path):
+    with new_shop(at) as database:
+        scene = asyncio.run(scene_of(at, database))
+        over, run = asyncio.run(scene.run(may("get"), calls=3)), asyncio.run(scene.run(may("get"), calls=3))
+        with scene.agent(run) as session:
+            session.execute("SELECT pba_support.orders_get('{\"id\": 2}')")
+
+        async def close():
+            async with administrator(at, database) as admin:
+                await close_run(admin, over, "Cancelled")
+
+        asyncio.run(close())
+        binding = tmp_path / "uri"
+        binding.write_text(f"postgresql://postgres@127.0.0.1:{at.port}/{database}\n", encoding="utf-8")
+
+        def said(*words):
+            answer = CliRunner().invoke(main, ["agents", words[0], str(binding), *words[1:]])
+            assert answer.exit_code == 0, answer.output
+            return answer.stdout
+
+        first, second = said("runs").splitlines()
+        assert first == f"{over} {scene.role} Cancelled: 0/3 calls, 0/1000 rows read, 0/1000 rows written"
+        assert second == f"{run} {scene.role} Open: 1/3 calls, 1/1000 rows read, 0/1000 rows written"
+        [shown] = json.loads(said("runs", "--open", "-o", "json"))["runs"]
+        assert (shown["run"], shown["calls"]) == (str(run), {"used": 1, "limit": 3})
+        opened, called = json.loads(said("journal", "--run", str(run), "-o", "json"))["entries"]
+        assert (opened["kind"], called["kind"], called["operation"], called["rows"]) == ("opened", "call", "get", 1)
+        assert f"{scene.role} closed Cancelled" in said("journal")
+        assert f"{scene.role} call work orders.get 1 rows" in said("journal")
+
+
 def test_the_command_finds_what_was_altered_and_what_was_cut_off(at, tmp_path):
     with new_shop(at) as database:
         scene = asyncio.run(scene_of(at, database))

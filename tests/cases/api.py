@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.cases import agent_policy, approval, cell, plan, subscription, tenant, tenant_backup, tenant_restore
+from tests.cases import (
+    agent_policy,
+    agent_run,
+    agent_workflow,
+    approval,
+    cell,
+    plan,
+    subscription,
+    tenant,
+    tenant_backup,
+    tenant_restore,
+)
 from tests.cases.model import Case, Change
 
 CASES: tuple[Case, ...] = (
@@ -14,6 +25,8 @@ CASES: tuple[Case, ...] = (
     *tenant_backup.CASES,
     *tenant_restore.CASES,
     *agent_policy.CASES,
+    *agent_workflow.CASES,
+    *agent_run.CASES,
 )
 CHANGES: tuple[Change, ...] = (
     *cell.CHANGES,
@@ -24,4 +37,6 @@ CHANGES: tuple[Change, ...] = (
     *tenant_backup.CHANGES,
     *tenant_restore.CHANGES,
     *agent_policy.CHANGES,
+    *agent_workflow.CHANGES,
+    *agent_run.CHANGES,
 )

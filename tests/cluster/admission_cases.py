@@ -10,6 +10,7 @@ from typing import Any
 from paybill.api.kinds import KINDS
 from paybill.desired import names
 from paybill.lifecycle import phases
+from tests.cases.agent_run import run as agent_run
 from tests.cluster import samples
 from tests.cluster.api import Object, path
 from tests.cluster.refusals import APPLY, Request, create, delete, patch
@@ -183,6 +184,11 @@ REFUSED: dict[str, list[Request]] = {
         create("all tenants", "warden", approval("Installation", "acme", "warden"),
                "the verb adopt on all tenants.paybill.dev"),
     ],
+    "paybill-agent-runs": [
+        create("in another's name", "eve", agent_run(requestedBy="alice"),
+               "spec.requestedBy is alice, but you are eve"),
+        create("in one's own, by another", "admin", agent_run(requestedBy="eve"), "nobody asks for somebody else"),
+    ],
     "paybill-namespace-marks": [
         create("made", "eve", thing("Namespace", "<new>", labels=MARKS), LABELS),
         create("managed", "eve", thing("Namespace", "<new>", labels={names.MANAGED_BY_LABEL: "paybill"}), LABELS),
@@ -255,6 +261,7 @@ PASSED = [
     delete("a Tenant without a contract", "eve", "Tenant", "<any>"),
     delete("a Tenant that waits for its contract", "eve", "Tenant", "<Pending>"),
     *(delete(f"a Tenant whose contract is {phase}", "eve", "Tenant", f"<{phase}>") for phase in OVER),
+    create("a run in one's own name", "eve", agent_run(requestedBy="eve")),
     create("an Approval by one who may adopt all", "eve", approval("Installation", "acme", "eve")),
     create("an Approval by one who may adopt this one", "warden", approval("Tenant", "acme", "warden")),
 ]  # fmt: skip

@@ -15,6 +15,8 @@ from paybill.api.kinds import BY_KIND
 from paybill.desired import names
 from paybill.local.bootstrap import Installed
 from tests.cases.agent_policy import policy as agent_policy
+from tests.cases.agent_run import run as agent_run
+from tests.cases.agent_workflow import workflow as agent_workflow
 from tests.cluster import samples
 from tests.cluster.admission_cases import (
     ACCOUNT,
@@ -104,6 +106,7 @@ async def build(everybody: dict[str, Path], scene: dict[str, str]) -> None:
     async with user(everybody["eve"]) as eve:
         mine = approval("Tenant", "acme", "eve")
         await eve.create({**mine, "metadata": {"name": scene["any"]}})
+        await eve.create({**agent_run(requestedBy="eve"), "metadata": {"name": scene["any"]}})
 
 
 async def remove(everybody: dict[str, Path], scene: dict[str, str]) -> None:
@@ -167,6 +170,7 @@ def _objects(scene: dict[str, str]) -> list[Object]:
         samples.ours("TenantBackup", "<any>", {"tenantRef": {"name": "<any>"}}),
         samples.ours("TenantRestore", "<any>", {"backupRef": {"name": "<any>"}}),
         {**agent_policy(), "metadata": {"name": "<any>"}},
+        {**agent_workflow(), "metadata": {"name": "<any>"}},
     ]
     quota = next(obj for obj in found if obj["kind"] == "ResourceQuota")
     quota["metadata"]["annotations"] = {"paybill.dev/pods": "stopped"}

@@ -45,6 +45,8 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "TenantBackup": (OURS, "tenantbackups", False),
     "TenantRestore": (OURS, "tenantrestores", False),
     "AgentPolicy": (AGENTS, "agentpolicies", True),
+    "AgentWorkflow": (AGENTS, "agentworkflows", True),
+    "AgentRun": (AGENTS, "agentruns", True),
 }
 
 

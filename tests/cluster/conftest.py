@@ -31,7 +31,10 @@ from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
 ACCOUNT = "system:serviceaccount:paybill-system:paybill-operator"
-ORDER = ("AgentPolicy", "TenantRestore", "Subscription", "Tenant", "TenantBackup", "Plan", "Cell")
+ORDER = (
+    "AgentRun", "AgentWorkflow", "AgentPolicy", "TenantRestore", "Subscription", "Tenant", "TenantBackup", "Plan",
+    "Cell",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
+from paybill.local.certificates import ADMIN
 from tests.cluster import samples
 from tests.cluster.api import AGENTS, Api, Object, Refused, condition, holds, user
+from tests.cluster.bench import points, spread
 from tests.cluster.customers import Customer, Customers, secret
+from tests.cluster.faults import Fault, Faults
 from tests.cluster.running import Operator
 from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
+SETTINGS = {"lease_seconds": 15.0}
+"""Who takes it over from one who did not give it up is tested elsewhere."""
 ORDERS = """
 CREATE TABLE orders (id integer PRIMARY KEY, region text NOT NULL, amount numeric(10,2) NOT NULL, card text);
 INSERT INTO orders SELECT n, CASE n % 2 WHEN 0 THEN 'eu' ELSE 'us' END, n, '4111' FROM generate_series(1, 10) n;
@@ -250,6 +258,7 @@ async def test_a_policy_in_another_namespace_or_of_the_same_agent_is_not_carried
     assert await let_in(await login_of(api, customer)), "the agent is the older object's"
 
 
+@pytest.mark.exhaustive
 async def test_agents_go_with_their_tenant(api: Api, customers: Customers, control_plane: LocalThread) -> None:
     customer = await shop_of(api, customers)
     await api.apply(policy(customer))
@@ -293,6 +302,7 @@ async def test_owners_read_what_agents_may_do_and_write_nothing_of_it(
     assert not await let_in(await login_of(api, customer))
 
 
+@pytest.mark.exhaustive
 async def test_a_tenant_with_agents_is_backed_up_and_restored_whole(
     api: Api, customers: Customers, operator: Operator, name: str
 ) -> None:
@@ -318,3 +328,163 @@ async def test_a_tenant_with_agents_is_backed_up_and_restored_whole(
     await api.edit("AgentPolicy", "support", note, customer.namespace)
     await ready(customers, customer)
     assert await let_in(data)
+
+
+WORKFLOW: Object = {
+    "input": {"order": "Integer"},
+    "initial": "load",
+    "steps": [{"name": "load", "uses": "orders.get", "with": {"id": "$input.order"}, "trusted": ["id"], "maxCalls": 2}],
+    "limits": {"maxSteps": 2, "rowsRead": 5, "rowsWritten": 0},
+}
+
+
+def within(customer: Customer, kind: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "namespace": customer.namespace}
+    return {"apiVersion": AGENTS, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def run(customer: Customer, name: str = "one", **spec: object) -> Object:
+    asked = {"policyRef": {"name": "support"}, "workflowRef": {"name": "look"}, "requestedBy": ADMIN.user}
+    return within(customer, "AgentRun", name, {**asked, "input": {"order": "2"}, **spec})
+
+
+async def phase(customers: Customers, customer: Customer, wanted: str, name: str = "one") -> Object:
+    def there(one: Object) -> bool:
+        return bool(one.get("status", {}).get("phase") == wanted)
+
+    return await customers.until(name, there, kind="AgentRun", namespace=customer.namespace, seconds=90)
+
+
+async def get(data: dict[str, str], run_id: str, order: int = 2) -> object:
+    """What the gateway does for its agent: one call in a run and a step."""
+    async with await psycopg.AsyncConnection.connect(data["uri"], autocommit=True, connect_timeout=30) as session:
+        chosen = "SELECT set_config('pb.run', %s, false), set_config('pb.step', 'load', false)"
+        await session.execute(chosen, [run_id])
+        row = await (await session.execute("SELECT pba_support.orders_get(%s)", [f'{{"id": {order}}}'])).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_run_is_opened_with_its_budgets_used_and_cancelled(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer), within(customer, "AgentWorkflow", "look", WORKFLOW), run(customer))
+    opened = (await phase(customers, customer, "Running"))["status"]
+    assert opened["calls"] == {"used": 0, "limit": 2}
+    data, run_id = await login_of(api, customer), opened["run"]
+
+    assert await get(data, run_id) == {"id": 2, "amount": "2.00"}
+    operator.look_at("AgentRun", f"{customer.namespace}/one", deep=True)
+    used = await customers.until(
+        "one", lambda one: one["status"]["calls"]["used"] == 1, kind="AgentRun", namespace=customer.namespace
+    )
+    assert used["status"]["rowsRead"] == {"used": 1, "limit": 5}
+    await get(data, run_id, 4)
+    with pytest.raises(psycopg.Error, match="no calls left"):
+        await get(data, run_id)
+
+    await api.apply(run(customer, "two"))
+    second = (await phase(customers, customer, "Running", "two"))["status"]["run"]
+    await get(data, second)
+    await api.edit("AgentRun", "two", {"spec": {"cancel": True}}, customer.namespace)
+    ended = await phase(customers, customer, "Ended", "two")
+    assert ended["status"]["ending"] == "Cancelled"
+    assert ended["status"]["journalHead"].startswith(f"{second}:3:")
+    with pytest.raises(psycopg.Error, match="there is no open run"):
+        await get(data, second)
+
+
+@pytest.mark.exhaustive
+async def test_a_run_ends_with_the_policy_that_it_was_opened_under(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer), within(customer, "AgentWorkflow", "look", WORKFLOW), run(customer))
+    run_id = (await phase(customers, customer, "Running"))["status"]["run"]
+    data = await login_of(api, customer)
+    assert await get(data, run_id)
+    await api.apply(policy(customer, limits={"rowsReadPerDay": 4000}))
+    await ready(customers, customer)
+    with pytest.raises(psycopg.Error, match="there is no open run"):
+        await get(data, run_id)
+    operator.look_at("AgentRun", f"{customer.namespace}/one", deep=True)
+    assert (await phase(customers, customer, "Ended"))["status"]["ending"] == "PolicyChanged"
+
+
+@pytest.mark.exhaustive
+async def test_no_run_of_what_is_not_granted_not_asked_for_or_waits_for_a_person(
+    api: Api, customers: Customers
+) -> None:
+    customer = await shop_of(api, customers)
+    approve = {"name": "ask", "uses": "approve", "next": [{"to": "load"}]}
+    workflows = {
+        "asks": {**WORKFLOW, "initial": "ask", "steps": [approve, *WORKFLOW["steps"]]},
+        "writes": {**WORKFLOW, "steps": [{"name": "load", "uses": "orders.delete", "with": {"id": "$input.order"}}]},
+        "look": WORKFLOW,
+    }
+    await api.apply(policy(customer), *(within(customer, "AgentWorkflow", *one) for one in workflows.items()))
+    await ready(customers, customer)
+    refused = {
+        "asks": ("WorkflowNeedsApproval", {"workflowRef": {"name": "asks"}}),
+        "writes": ("WorkflowUnsound", {"workflowRef": {"name": "writes"}}),
+        "none": ("InputDoesNotFit", {"input": {}}),
+        "words": ("InputDoesNotFit", {"input": {"order": "2 OR 1=1"}}),
+    }
+    for name, (reason, spec) in refused.items():
+        await api.apply(run(customer, name, **spec))
+        await customers.stalled(name, reason, kind="AgentRun", namespace=customer.namespace, seconds=90)
+
+
+@pytest.fixture
+def faults(operator: Operator) -> Iterator[Faults]:
+    """The operator with doors that can be shut in its face."""
+    made = Faults(operator.end_soon)
+    operator.stop()
+    operator.doors = made.doors
+    operator.start()
+    yield made
+    made.arm()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("count", [6, 1000])
+async def test_the_operator_may_end_at_any_effect_and_each_run_is_opened_once(
+    count: int, api: Api, customers: Customers, operator: Operator, faults: Faults
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(within(customer, "AgentWorkflow", "look", WORKFLOW))
+    await customers.quiet()
+    faults.arm()
+    await asked_for(api, customer, "first")
+    await opened_once(api, customers, customer, "first")
+    await customers.quiet()
+    found = [Fault(*point, when) for point in points(list(faults.kinds)) for when in ("before", "after")]
+    assert len(found) > 20, "a login, a Secret, a plan, a run: each has its effects"
+    for number, fault in enumerate(spread(found, min(count, len(found)))):
+        faults.arm(fault)
+        await asked_for(api, customer, f"a{number}")
+        await until(lambda: faults.happened, seconds=90, otherwise=lambda fault=fault: fault)
+        operator.crash()
+        operator.start()
+        await opened_once(api, customers, customer, f"a{number}")
+    operator.look_at("AgentPolicy", f"{customer.namespace}/first", deep=True)
+    await customers.quiet()
+    await ready(customers, customer, "first")
+    assert await let_in(await login_of(api, customer, "first")), "no new operator takes away what the last one gave"
+
+
+async def asked_for(api: Api, customer: Customer, name: str) -> None:
+    await api.apply(policy(customer, name, agent=name), run(customer, name, policyRef={"name": name}))
+
+
+async def opened_once(api: Api, customers: Customers, customer: Customer, name: str) -> None:
+    """It is open, its agent gets in with what the Secret says, and its journal begins once."""
+    status = (await phase(customers, customer, "Running", name))["status"]
+    assert status["journalHead"].startswith(f"{status['run']}:1:")
+    data = await login_of(api, customer, name)
+    async with await psycopg.AsyncConnection.connect(data["uri"], autocommit=True, connect_timeout=30) as session:
+        chosen = "SELECT set_config('pb.run', %s, false), set_config('pb.step', 'load', false)"
+        await session.execute(chosen, [status["run"]])
+        query = SQL("SELECT {}.orders_get(%s)").format(Identifier(f"pba_{name}"))
+        assert await (await session.execute(query, ['{"id": 2}'])).fetchone() is not None

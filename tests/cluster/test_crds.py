@@ -53,7 +53,8 @@ def _writer(case: Case) -> str:
 
 
 def _approver(obj: Object) -> str:
-    return str(obj["spec"]["approver"]) if obj["kind"] == "Approval" else ""
+    named = {"Approval": "approver", "AgentRun": "requestedBy"}.get(obj["kind"])
+    return str(obj["spec"][named]) if named is not None else ""
 
 
 def _named(obj: Object, name: str) -> Object:

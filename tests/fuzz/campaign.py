@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from paybill.api.kinds import KINDS
+from paybill.api.kinds import BY_KIND, KINDS
 from paybill.desired import names
 from paybill.reconcile.world import World
 from tests.cluster.api import Api, Object, path
@@ -26,7 +26,7 @@ from tests.fuzz.steps import OTHERS_FINALIZER, Step
 QUIET_SECONDS = 3.0
 TOO_OFTEN = 8
 """Looks at one key within QUIET_SECONDS while nothing changes: more is a loop."""
-OURS_FIRST = ("AgentPolicy", "Approval", "TenantRestore", "TenantBackup", "Subscription", "Tenant", "Plan")
+OURS_FIRST = tuple(kind for kind in reversed(BY_KIND) if kind != "Cell")
 
 
 @dataclass

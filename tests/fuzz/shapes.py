@@ -31,6 +31,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "TenantBackup": ("backup-1", "backup-2", "b" * 63),
     "TenantRestore": ("restore-1", "restore-2", "r" * 63),
     "AgentPolicy": ("policy-1", "policy-2", "p" * 63),
+    "AgentWorkflow": ("workflow-1", "workflow-2", "w" * 63),
+    "AgentRun": ("run-1", "run-2", "r" * 63),
 }
 """A Subscription mostly has its Tenant's name."""
 
@@ -167,6 +169,11 @@ _SUBJECT = st.sampled_from([
 
 _OWN: Mapping[str, Shapes] = {
     "Approval": {"approver": st.just(ADMINISTRATOR), "subject": _SUBJECT},
+    "AgentRun": {
+        "requestedBy": st.just(ADMINISTRATOR),
+        "policyRef": _reference("AgentPolicy"),
+        "workflowRef": _reference("AgentWorkflow"),
+    },
     "Plan": {"payment": _PLAN_PAYMENT, "type": st.sampled_from(["Base"] * 5 + ["AddOn"])},
     "Subscription": {"payment": _PAYMENT},
 }

@@ -11,6 +11,8 @@ from paybill.desired.names import FINALIZER
 from paybill.local.bootstrap import Installed
 from paybill.local.certificates import ADMIN
 from tests.cases.agent_policy import policy as agent_policy
+from tests.cases.agent_run import run as agent_run
+from tests.cases.agent_workflow import workflow as agent_workflow
 from tests.cluster import samples
 from tests.cluster.admission_cases import approval
 from tests.cluster.api import Api, Object, condition, holds
@@ -83,6 +85,8 @@ async def test_our_finalizer_goes_whoever_put_it_there(kind: str, api: Api, oper
         "Approval": approval("Tenant", name, ADMIN.user),
         "TenantBackup": samples.ours("TenantBackup", name, {"tenantRef": {"name": name}}),
         "AgentPolicy": agent_policy(),
+        "AgentWorkflow": agent_workflow(),
+        "AgentRun": agent_run(requestedBy=ADMIN.user),
         "TenantRestore": samples.ours("TenantRestore", name, {"backupRef": {"name": name}}),
     }[kind]  # fmt: skip
     obj: Object = {**made, "metadata": {"name": name, "finalizers": [FINALIZER, "example.com/hold"]}}

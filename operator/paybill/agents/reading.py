@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +24,40 @@ async def entries(session: Session, run: UUID | None = None) -> AsyncIterator[En
     async with session.cursor() as cursor:
         async for row in cursor.stream(_ENTRIES, {"run": run}):
             yield Entry(**dict(zip(COLUMNS, row, strict=True)))
+
+
+_RUNS: Final = """
+SELECT r.id, r.role, r.opened_time, r.deadline, r.closed_time,
+       (SELECT j.digest FROM pb.journal j WHERE j.run = r.id AND j.kind = 'closed'),
+       r.calls, r.max_calls, r.rows_read, r.max_rows_read, r.rows_written, r.max_rows_written, r.workflow_hash
+  FROM pb.run r WHERE (%(open)s IS FALSE OR (r.closed_time IS NULL AND r.deadline > clock_timestamp()))
+ ORDER BY r.opened_time, r.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run as its row says it; ``role`` is the agent's login, ``ending`` why it was closed."""
+
+    id: UUID
+    role: str
+    opened: datetime
+    deadline: datetime
+    closed: datetime | None
+    ending: str | None
+    calls: int
+    max_calls: int
+    rows_read: int
+    max_rows_read: int
+    rows_written: int
+    max_rows_written: int
+    workflow: str
+
+
+async def all_runs(session: Session, *, only_open: bool) -> tuple[RunRow, ...]:
+    """The runs of a tenant's database, the oldest first."""
+    rows = await (await session.execute(_RUNS, {"open": only_open})).fetchall()
+    return tuple(RunRow(*row) for row in rows)
 
 
 async def heads(session: Session) -> tuple[Head, ...]:

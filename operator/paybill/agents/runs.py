@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from paybill.api.failures import Blocked
+from paybill.audit.links import Head
 from paybill.databases.server import Session
 
 FREE: Final = "*"
@@ -54,6 +55,13 @@ UPDATE pb.agent SET read_day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
        read_ceiling = COALESCE(pg_sequence_last_value(format('pb.%%I', reads)::regclass), 0) + rows_read_per_day
  WHERE role = %s AND read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date RETURNING 1
 """
+_LOOK = """
+SELECT r.opened_time, r.deadline, r.closed_time,
+       (SELECT j.digest FROM pb.journal j WHERE j.run = r.id AND j.kind = 'closed'), r.deadline <= clock_timestamp(),
+       r.workflow_hash, r.policy_hash, a.policy_hash, ARRAY[r.calls, r.rows_read, r.rows_written],
+       ARRAY[r.max_calls, r.max_rows_read, r.max_rows_written], r.seq, r.head
+  FROM pb.run r JOIN pb.agent a ON a.role = r.role WHERE r.id = %s AND r.role = %s
+"""
 _FORGET = """
 WITH answers AS (DELETE FROM pb.answer a USING pb.run r
                   WHERE r.id = a.run AND r.role = %(role)s AND r.closed_time < clock_timestamp() - interval '2 days')
@@ -81,6 +89,49 @@ async def open_run(
         await session.execute(_APPEND, [run, "opened", None, workflow])
         await grant(session, run, grants)
     return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a run stands; ``used`` and ``limits`` are of calls, rows read, rows written; ``ending`` as it was closed."""
+
+    opened: datetime
+    deadline: datetime
+    closed: datetime | None
+    ending: str | None
+    over: bool
+    """Whether its time has come, by the database's own clock."""
+    workflow: str
+    policy: str
+    current_policy: str
+    """The hash of the policy that the agent has now: a run of another one is refused every call."""
+    used: tuple[int, int, int]
+    limits: tuple[int, int, int]
+    head: Head
+
+
+async def look(session: Session, run: UUID, role: str) -> Standing | None:
+    """How the run of the agent with login ``role`` stands; None when it was never opened here."""
+    there = await (await session.execute("SELECT to_regclass('pb.run') IS NOT NULL")).fetchone()
+    if there is None or not there[0]:
+        return None
+    row = await (await session.execute(_LOOK, [run, role])).fetchone()
+    if row is None:
+        return None
+    opened, deadline, closed, ending, over, workflow, policy, current, used, limits, seq, head = row
+    return Standing(
+        opened=opened,
+        deadline=deadline,
+        closed=closed,
+        ending=ending,
+        over=over,
+        workflow=workflow,
+        policy=policy,
+        current_policy=current,
+        used=tuple(used),
+        limits=tuple(limits),
+        head=Head(run, seq, bytes(head)),
+    )
 
 
 async def grant(session: Session, run: UUID, grants: Iterable[Grant]) -> None:

@@ -21,18 +21,31 @@ _ASKS = ("decide", "approve")
 def check(workflow: AgentWorkflowSpec, policy: AgentPolicySpec, schema: Schema) -> None:
     """Raise ``Invalid("WorkflowUnsound")`` with everything that is wrong."""
     steps = {step.name: step for step in workflow.steps}
-    wrong = [] if workflow.initial in steps else [f"there is no step {workflow.initial}, the initial one"]
-    if len(steps) < len(workflow.steps):
-        wrong.append("two steps have the same name")
+    wrong = list(_walk(workflow))
     for step in workflow.steps:
-        wrong += [f"step {step.name}: {said}" for said in _step(step, steps, workflow, policy, schema)]
+        wrong += [f"step {step.name}: {said}" for said in _bounds(step, steps, policy, schema)]
     if wrong:
         raise Invalid("WorkflowUnsound", "; ".join(wrong))
 
 
-def _step(
-    step: Step, steps: Mapping[str, Step], workflow: AgentWorkflowSpec, policy: AgentPolicySpec, schema: Schema
-) -> Iterator[str]:
+def walkable(workflow: AgentWorkflowSpec) -> None:
+    """Raise ``Invalid("WorkflowUnsound")`` with what is wrong whatever a policy grants."""
+    wrong = list(_walk(workflow))
+    if wrong:
+        raise Invalid("WorkflowUnsound", "; ".join(wrong))
+
+
+def _walk(workflow: AgentWorkflowSpec) -> Iterator[str]:
+    steps = {step.name: step for step in workflow.steps}
+    if workflow.initial not in steps:
+        yield f"there is no step {workflow.initial}, the initial one"
+    if len(steps) < len(workflow.steps):
+        yield "two steps have the same name"
+    for step in workflow.steps:
+        yield from (f"step {step.name}: {said}" for said in _step(step, steps, workflow))
+
+
+def _step(step: Step, steps: Mapping[str, Step], workflow: AgentWorkflowSpec) -> Iterator[str]:
     yield from (f"next names {one.to}, which is no step" for one in step.next if one.to not in steps)
     yield from _named(step, steps, workflow)
     if (step.uses == "decide") != (step.out is not None):
@@ -41,14 +54,16 @@ def _step(
         following = [steps[one.to] for one in step.next if one.to in steps]
         if len(step.next) != 1 or step.next[0].when is not None or any(one.uses in _ASKS for one in following):
             yield "an approval is of exactly one operation: give it one next without when"
+    yield from (f"trusted names {name}, which is no argument" for name in step.trusted if name not in step.with_)
+
+
+def _bounds(step: Step, steps: Mapping[str, Step], policy: AgentPolicySpec, schema: Schema) -> Iterator[str]:
     if step.uses not in _ASKS:
         yield from _granted(step.uses, set(step.with_), policy, schema)
     if step.compensate is not None:
         yield from _granted(step.compensate.uses, set(step.compensate.with_), policy, schema)
     for name in step.trusted:
-        if name not in step.with_:
-            yield f"trusted names {name}, which is no argument"
-        elif not _trusted(step.with_[name], steps, policy, schema):
+        if name in step.with_ and not _trusted(step.with_[name], steps, policy, schema):
             yield f"argument {name} is trusted, and {step.with_[name]} may be a stranger's text"
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from paybill.api.agent_policy import Constant, Operator
-from paybill.api.base import AGE, READY, REASON, ApiModel, Column, Resource
+from paybill.api.base import AGE, AGENTS_GROUP, READY, REASON, VERSION, ApiModel, Column, Resource
 from paybill.api.canonical import digest
 from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Duration
@@ -151,13 +151,20 @@ class AgentWorkflowStatus(ApiModel):
 class AgentWorkflow(Resource):
     """The steps that an agent is led through."""
 
-    group: ClassVar[str] = "agents.paybill.dev"
-    api_version: ClassVar[str] = "agents.paybill.dev/v1alpha1"
+    group: ClassVar[str] = AGENTS_GROUP
+    api_version: ClassVar[str] = f"{AGENTS_GROUP}/{VERSION}"
     kind: ClassVar[str] = "AgentWorkflow"
     plural: ClassVar[str] = "agentworkflows"
     singular: ClassVar[str] = "agentworkflow"
+    short_names: ClassVar[tuple[str, ...]] = ("aw",)
     scope: ClassVar[str] = "Namespaced"
-    columns: ClassVar[tuple[Column, ...]] = (READY, REASON, AGE)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(name="Initial", path=".spec.initial"),
+        READY,
+        REASON,
+        Column(name="Revision", path=".status.revision", priority=1),
+        AGE,
+    )
 
     spec: AgentWorkflowSpec
     """The steps that an agent is led through."""

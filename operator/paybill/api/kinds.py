@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from paybill.api.agent_policy import AgentPolicy
+from paybill.api.agent_run import AgentRun
+from paybill.api.agent_workflow import AgentWorkflow
 from paybill.api.approval import Approval
 from paybill.api.base import Resource
 from paybill.api.cell import Cell
@@ -13,7 +15,7 @@ from paybill.api.tenant_backup import TenantBackup
 from paybill.api.tenant_restore import TenantRestore
 
 KINDS: tuple[type[Resource], ...] = (
-    Cell, Plan, Tenant, Subscription, Approval, TenantBackup, TenantRestore, AgentPolicy
+    Cell, Plan, Tenant, Subscription, Approval, TenantBackup, TenantRestore, AgentPolicy, AgentWorkflow, AgentRun
 )  # fmt: skip
 """Every kind that has a CRD."""
 

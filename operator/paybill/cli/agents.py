@@ -11,6 +11,8 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import click
 import psycopg
@@ -20,12 +22,12 @@ from pydantic import ValidationError
 
 from paybill.agents.facts import Facts
 from paybill.agents.introspection import introspect
-from paybill.agents.journal import Report
+from paybill.agents.journal import Entry, Report
 from paybill.agents.journal import verify as check
 from paybill.agents.operations import Tool, tools, tools_digest
 from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
-from paybill.agents.reading import entries, heads
+from paybill.agents.reading import RunRow, all_runs, entries, heads
 from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
@@ -127,6 +129,96 @@ def verify(*, database: Path, published: tuple[str, ...], output: str) -> None:
         click.echo(f"{report.entries} entries of {len(report.heads)} runs: {'whole' if report.intact else 'NOT WHOLE'}")
     if not report.intact:
         sys.exit(1)
+
+
+@agents.command()
+@click.argument("database", type=_FILE)
+@click.option("--open", "only_open", is_flag=True, help="Only those in which something may still be done.")
+@text_output
+def runs(*, database: Path, only_open: bool, output: str) -> None:
+    """List the runs of a tenant's database, with what each has used of its budgets.
+
+    DATABASE is a file with a connection string.
+    """
+    with reported(output):
+        found = asyncio.run(_listed(database, _uri(database), only_open=only_open))
+    rows = [_run_row(one) for one in found]
+    if output == JSON:
+        click.echo(document({"runs": rows}))
+    for row in rows if output != JSON else ():
+        used = ", ".join(f"{row[name]['used']}/{row[name]['limit']} {said}" for name, said in _USED.items())
+        click.echo(f"{row['run']} {row['login']} {row['ending'] or row['state']}: {used}")
+
+
+@agents.command()
+@click.argument("database", type=_FILE)
+@click.option("--run", type=click.UUID, help="Only this run.")
+@text_output
+def journal(*, database: Path, run: UUID | None, output: str) -> None:
+    """Show the journal of a tenant's database: who called what, when, over how many rows; never the values.
+
+    DATABASE is a file with a connection string. Whether it is whole says `paybill agents verify`.
+    """
+    with reported(output):
+        found = asyncio.run(_entries(database, _uri(database), run))
+    if output == JSON:
+        click.echo(document({"entries": [_entry(one) for one in found]}))
+    for one in found if output != JSON else ():
+        what = " ".join(part for part in (one.step, one.operation and f"{one.collection}.{one.operation}") if part)
+        rows = "" if one.rows is None else f" {one.rows} rows"
+        told = one.digest if one.kind in ("opened", "closed") else one.key
+        said = " ".join(part for part in (what + rows, told) if part)
+        click.echo(f"{one.time.isoformat()} {one.run} {one.seq} {one.role} {one.kind} {said}".rstrip())
+
+
+_USED = {"calls": "calls", "rowsRead": "rows read", "rowsWritten": "rows written"}
+
+
+def _run_row(one: RunRow) -> dict[str, Any]:
+    return {
+        "run": str(one.id),
+        "login": one.role,
+        "state": "Ended" if one.closed is not None else "Open",
+        "ending": one.ending,
+        "openedTime": one.opened.isoformat(),
+        "deadlineTime": one.deadline.isoformat(),
+        "closedTime": one.closed.isoformat() if one.closed is not None else None,
+        "calls": {"used": one.calls, "limit": one.max_calls},
+        "rowsRead": {"used": one.rows_read, "limit": one.max_rows_read},
+        "rowsWritten": {"used": one.rows_written, "limit": one.max_rows_written},
+        "workflowHash": one.workflow,
+    }
+
+
+def _entry(one: Entry) -> dict[str, Any]:
+    return {
+        "run": str(one.run),
+        "seq": one.seq,
+        "time": one.time.isoformat(),
+        "login": one.role,
+        "kind": one.kind,
+        "step": one.step,
+        "collection": one.collection,
+        "operation": one.operation,
+        "rows": one.rows,
+        "digest": one.digest,
+        "key": one.key,
+        "hash": one.hash.hex(),
+    }
+
+
+def _uri(database: Path) -> str:
+    return database.read_text(encoding="utf-8").strip()
+
+
+async def _listed(database: Path, uri: str, *, only_open: bool) -> tuple[RunRow, ...]:
+    async with _session(database, uri) as session:
+        return await all_runs(session, only_open=only_open)
+
+
+async def _entries(database: Path, uri: str, run: UUID | None) -> list[Entry]:
+    async with _session(database, uri) as session:
+        return [entry async for entry in entries(session, run)]
 
 
 def _policy(path: Path) -> AgentPolicySpec:

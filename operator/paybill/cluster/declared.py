@@ -1,5 +1,6 @@
 """What users declared, as last seen on the watch: Plans, Tenants, Subscriptions, Cells, Approvals, and what was asked
-of backups: TenantBackups, TenantRestores; and the AgentPolicies of tenants.
+of backups: TenantBackups, TenantRestores; and what agents of tenants may do, go
+through and are asked for: AgentPolicies, AgentWorkflows, AgentRuns.
 
 The handlers feed it, reconciles read it. A reconcile therefore costs no read of the API server; what it decides
 on may be a moment old, which is harmless because the next event makes it look again. Tenants and Subscriptions, of
@@ -15,6 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from paybill.api.agent_policy import AgentPolicy
+from paybill.api.agent_run import AgentRun
+from paybill.api.agent_workflow import AgentWorkflow
 from paybill.api.approval import Approval
 from paybill.api.base import keyed
 from paybill.api.cell import Cell
@@ -52,9 +55,11 @@ class Declared:
         self.backups: Shelf[TenantBackup, BackupGlance] = Shelf(TenantBackup, glance_at_backup)
         self.restores: Shelf[TenantRestore, RestoreGlance] = Shelf(TenantRestore, glance_at_restore)
         self.policies: Shelf[AgentPolicy, PolicyGlance] = Shelf(AgentPolicy, glance_at_policy)
+        self.workflows: Shelf[AgentWorkflow, None] = Shelf(AgentWorkflow, lambda _: None)
+        self.runs: Shelf[AgentRun, None] = Shelf(AgentRun, lambda _: None)
         kinds = (
             self.plans, self.tenants, self.subscriptions, self.cells, self.approvals, self.backups, self.restores,
-            self.policies,
+            self.policies, self.workflows, self.runs,
         )  # fmt: skip
         self._by_kind: dict[str, Shelf[Any, Any]] = {shelf.kind: shelf for shelf in kinds}
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)

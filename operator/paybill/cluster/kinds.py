@@ -64,6 +64,8 @@ _ALL = (
     _kind("TenantBackup", "paybill.dev/v1alpha1", "tenantbackups", namespaced=False),
     _kind("TenantRestore", "paybill.dev/v1alpha1", "tenantrestores", namespaced=False),
     _kind("AgentPolicy", "agents.paybill.dev/v1alpha1", "agentpolicies"),
+    _kind("AgentWorkflow", "agents.paybill.dev/v1alpha1", "agentworkflows"),
+    _kind("AgentRun", "agents.paybill.dev/v1alpha1", "agentruns"),
     # Only `paybill up`, `paybill crds apply` and the chart's tests write these; the operator may read two kinds' own.
     _kind("CustomResourceDefinition", "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),
     _kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),

@@ -18,11 +18,14 @@ SELECT pg_get_userbyid(d.datdba)::text, COALESCE(shobj_description(d.oid, 'pg_da
   FROM pg_database d WHERE d.datname = %s
 """
 
+# In a database of a tenant's own, its agents' logins come in by grants of their policies (agents/roles.py).
 DATABASE_GRANTS: Final = """
 SELECT CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee)::text END,
        array_agg(DISTINCT a.privilege_type), a.is_grantable
   FROM pg_database d, aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) a
  WHERE d.datname = %s AND a.grantee <> d.datdba AND pg_get_userbyid(a.grantee) !~ '^pb_[0-9a-z]{8}_mig_[ab]$'
+   AND NOT (d.datname ~ '^pb_t_[0-9a-z]{8}$'
+            AND starts_with(pg_get_userbyid(a.grantee), 'pba_' || substr(d.datname, 6) || '_a_'))
  GROUP BY a.grantee, a.is_grantable
 """
 

@@ -205,6 +205,19 @@ APPROVALS = Policy(
     ),
 )
 
+AGENT_RUNS = Policy(
+    name="paybill-agent-runs",
+    reason="an AgentRun is written by the person it names: whoever asks for a run does not ask in another's name",
+    match=(Match(group=AGENTS_GROUP, resources=("agentruns",), operations=("CREATE",)),),
+    checks=(
+        Check(
+            expression="object.spec.requestedBy == request.userInfo.username",
+            says="'spec.requestedBy is ' + object.spec.requestedBy + ', but you are ' + request.userInfo.username "
+            "+ ': nobody asks for somebody else'",
+        ),
+    ),
+)
+
 STATUSES = Policy(
     name="paybill-statuses",
     reason="a status is the operator's word: delete protection and whoever reads it rely on that",
@@ -227,6 +240,7 @@ POLICIES = (
     DELETE_PROTECTION,
     SIGNUP,
     APPROVALS,
+    AGENT_RUNS,
     NAMESPACE_MARKS,
     GUARDRAIL_MARKS,
     STATUSES,

@@ -60,13 +60,13 @@ OPERATOR = (
     Rule(
         reason="what agents may do is read; our finalizer is put on it and taken off",
         group=AGENTS_GROUP,
-        resources=("agentpolicies",),
+        resources=("agentpolicies", "agentruns", "agentworkflows"),
         verbs=("get", "list", "patch", "watch"),
     ),
     Rule(
-        reason="whether the database holds an agent's limits is reported",
+        reason="whether the database holds an agent's limits, and how its runs stand, is reported",
         group=AGENTS_GROUP,
-        resources=("agentpolicies/status",),
+        resources=("agentpolicies/status", "agentruns/status", "agentworkflows/status"),
         verbs=("patch",),
     ),
     Rule(
@@ -249,7 +249,12 @@ OWNER = (
     Rule(reason="being reached", group="networking.k8s.io", resources=("ingresses",), verbs=_WORK),
     Rule(reason="looking", group="networking.k8s.io", resources=("networkpolicies",), verbs=_LOOK),
     # What agents may do with a tenant's data is the provider's to write: it is carried out by a superuser.
-    Rule(reason="what agents may do with its data", group=AGENTS_GROUP, resources=("agentpolicies",), verbs=_LOOK),
+    Rule(
+        reason="what agents may do with its data, and do",
+        group=AGENTS_GROUP,
+        resources=("agentpolicies", "agentruns", "agentworkflows"),
+        verbs=_LOOK,
+    ),
 )
 """A tenant's owners, in its namespace."""
 

@@ -225,7 +225,7 @@ async def _tell(world: World, policy: AgentPolicy, status: AgentPolicyStatus, fa
     latest = world.declared.policies.get(policy.metadata.key)
     if latest is None or latest.metadata.uid != policy.metadata.uid:
         return
-    generation = latest.metadata.generation
+    generation = policy.metadata.generation  # what was looked at; the latest may be of an edit that was not
     facts = outcome(failure, _done(policy, status))
     conditions = apply_facts(latest.status.conditions, facts, generation, world.now())
     written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})

@@ -17,6 +17,8 @@ from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.cluster.lease import LeaseLost
 from paybill.reconcile import (
     agent_policy,
+    agent_run,
+    agent_workflow,
     approval,
     backup,
     cell,
@@ -67,6 +69,8 @@ RECONCILES: dict[str, Reconcile] = {
     "Drop": _drop,
     "Approval": approval.reconcile,
     "AgentPolicy": agent_policy.reconcile,
+    "AgentRun": agent_run.reconcile,
+    "AgentWorkflow": agent_workflow.reconcile,
     POOL: pool_migrations.reconcile,
     "TenantBackup": backup.reconcile,
     "TenantRestore": restore.reconcile,

@@ -115,6 +115,8 @@ def test_the_kinds_are_what_the_design_names() -> None:
         "TenantBackup": ("tenantbackups", ("tb",), "Cluster", ("paybill",)),
         "TenantRestore": ("tenantrestores", ("tr",), "Cluster", ("paybill",)),
         "AgentPolicy": ("agentpolicies", ("ap",), "Namespaced", ("paybill",)),
+        "AgentWorkflow": ("agentworkflows", ("aw",), "Namespaced", ("paybill",)),
+        "AgentRun": ("agentruns", ("ar",), "Namespaced", ("paybill",)),
     }
     assert set(BY_KIND) == set(shown)
 

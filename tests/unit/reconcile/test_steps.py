@@ -81,6 +81,8 @@ DEPENDS = {
 }
 """Whoever asks for it says whether it takes something away."""
 HARMLESS = {
+    ("agent_run.py", "run.close"),  # its time is over, or a person ended it: the database refuses its calls anyway
+    ("agent_run.py", "run.open"),
     ("agent_login.py", "secret.apply"),
     ("agent_policy.py", "agent.apply"),  # what it takes away, somebody took out of the policy
     ("archiving.py", "subscription.notice"),
