@@ -54,10 +54,7 @@ class Guard:
         self._open = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One request, or the application's own beginning and end."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
+        """One request."""
         if scope["type"] != "http":
             return
         self._open += 1

@@ -19,7 +19,7 @@ from paybill.cluster.session import open_session
 from paybill.gateway.guard import Guard, Who
 from paybill.gateway.metrics import REGISTRY
 from paybill.gateway.mounted import Agent
-from paybill.gateway.server import application
+from paybill.gateway.server import speaking
 from paybill.gateway.serving import Serving
 from paybill.gateway.tokens import Reviews
 
@@ -82,28 +82,30 @@ async def serve(
     settings: Settings, serving: Serving, who: Who, *, stop: asyncio.Event, listening: Callable[[int, int], None]
 ) -> None:
     """Serve what is taken up, to whom ``who`` knows."""
-    guard = Guard(application(serving), who, hosts=settings.hosts, origins=settings.origins)
     async with contextlib.AsyncExitStack() as stack:
+        mcp = speaking(serving)
+        await stack.enter_async_context(mcp.run())
+        guard = Guard(mcp.asgi_app, who, hosts=settings.hosts, origins=settings.origins)
         sock = stack.enter_context(socket.create_server((settings.host, settings.port), backlog=128))
         bound = await stack.enter_async_context(_probes(settings.host, settings.metrics_port))
         keeping = asyncio.create_task(serving.keep_up(), name="mounted-files")
         stack.callback(keeping.cancel)
         server = _Server(_configuration(guard))
-        speaking = asyncio.create_task(server.serve(sockets=[sock]), name="mcp")
+        serves = asyncio.create_task(server.serve(sockets=[sock]), name="mcp")
         logger.info("MCP on port %d, metrics and health on port %d", sock.getsockname()[1], bound)
         listening(sock.getsockname()[1], bound)
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((speaking, stopping, keeping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serves, stopping, keeping), return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         stopping.cancel()
-        await speaking
+        await serves
         if keeping.done() and not keeping.cancelled():
             keeping.result()
 
 
 def _configuration(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="on", http="h11",
+        app, log_config=None, access_log=False, server_header=False, date_header=False, lifespan="off", http="h11",
         loop="none", ws="none", limit_concurrency=CONNECTIONS, timeout_keep_alive=IDLE, proxy_headers=False,
         h11_max_incomplete_event_size=LONGEST_HEAD, timeout_graceful_shutdown=LEAVE,
     )  # fmt: skip

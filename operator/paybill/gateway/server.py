@@ -16,6 +16,7 @@ from typing import Any, Final
 import mcp_types as types
 from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import ValidationError
 
 from paybill import __version__
@@ -49,10 +50,12 @@ def server(serving: Serving) -> Server[Any]:
         return await call(serving, _agent(context), params.name, params.arguments or {})
 
     # A tool's arguments are checked by its model alone; without this every call would make the list of tools first.
-    return Server(
+    made: Server[Any] = Server(
         "paybill", version=__version__, instructions=INSTRUCTIONS, on_list_tools=listed, on_call_tool=called,
         get_tool_input_schema=lambda _: None,
     )  # fmt: skip
+    made.middleware.clear()  # its spans: nobody collects them, and each call would pay for one
+    return made
 
 
 def tools_of(agent: Agent) -> types.ListToolsResult:
@@ -142,8 +145,11 @@ def _agent(context: _Context) -> Agent:
     return agent
 
 
-def application(serving: Serving) -> Any:
-    """The ASGI application that speaks MCP; the guard stands in front of it."""
-    return server(serving).streamable_http_app(
-        stateless_http=True, json_response=True, max_request_body_size=LARGEST_BODY, host=""
+def speaking(serving: Serving) -> StreamableHTTPSessionManager:
+    """What speaks MCP over HTTP, as an ASGI application (``asgi_app``) that works while its ``run()`` does.
+
+    Bare, without a router around it: the guard stands in front of it and knows the one path that there is.
+    """
+    return StreamableHTTPSessionManager(
+        app=server(serving), stateless=True, json_response=True, max_request_body_size=LARGEST_BODY
     )
