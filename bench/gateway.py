@@ -2,9 +2,9 @@
 
 The gateway is a process of its own; a client, the MCP SDK's own, asks over HTTP for one row by its key, one request
 after the other on one connection, with run, step, budgets and journal. In turns with it, so that all see the same
-machine: the row as the tenant's own program reads it, the gate alone, called by the agent's login, and a call of a tool
-that there is not. fsync is on: each call's journal is on the disk before it is answered. The token's review is left out;
-it is asked for twice a minute.
+machine: the row as the tenant's own program reads it, the gate alone, called by the agent's login, and a call of a
+tool that there is not. fsync is on: each call's journal is on the disk before it is answered. The token's review is
+left out; it is asked for twice a minute.
 
     .venv/bin/python -m bench.gateway [--calls 500]
 """
