@@ -11,7 +11,7 @@ import pytest
 from paybill.api.failures import Retry
 from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
-from paybill.moves import archive, copying, replication, shape, snapshot, streams, target
+from paybill.moves import archive, copying, logins, replication, shape, snapshot, streams, target
 from paybill.moves.job import Job
 from paybill.moves.streams import Carried, Pace
 from tests.databases.moving import Writer, crowd, fill, job_to, logged, move, own, switch_over
@@ -173,6 +173,19 @@ async def test_workers_of_the_server_copy_what_is_too_large_for_that(schemas, ho
     assert [copying.suits(size) for size in (copying.MOST, copying.MOST + 1)] == [True, False]
 
 
+async def test_where_nobody_may_replicate_but_the_target_it_is_told_before_anything_is_made(
+    at, schemas, home, acme, monkeypatch, caplog
+):  # fmt: skip
+    job = await job_to(acme, own(acme), home)
+    assert await snapshot.possible(job)
+    assert "copied by its target's server" not in caplog.text
+
+    monkeypatch.setattr(logins, "REPLICATES", frozenset({"repl"}))
+    assert not await snapshot.possible(job)
+    assert f"the rows of tenant {acme.id} are copied by its target's server" in caplog.text
+    assert left(at, acme) == {("schema", f"t_{acme.id}")}
+
+
 def test_many_small_tables_are_one_transaction_and_a_large_one_is_alone():
     small = [copying.Table(f"m{number}", 8192, ("id",)) for number in range(450)]
     large = [copying.Table(f"l{number}", copying.LARGE, ("id",)) for number in range(2)]
@@ -233,7 +246,11 @@ async def test_a_copy_is_not_near_before_its_changes_are_followed(schemas, home,
     await copying.copy(job, found.tables, definition, carried)
     assert (carried.tables, carried.rows) == (4, 61)
     assert carried.size > 61 * 3
-    assert not (await replication.progress(job)).near
+    seen = await replication.progress(job)
+    assert (seen.following, seen.fetching, seen.near) == (False, False, False)
+    assert not dataclasses.replace(seen, following=True).near, "nobody fetches what is left"
+    assert not dataclasses.replace(seen, fetching=True).near, "changes do not follow yet"
+    assert dataclasses.replace(seen, following=True, fetching=True).near
     await replication.follow(job)
     await replication.follow(job)
     async with asyncio.timeout(60):

@@ -171,6 +171,8 @@ class Move(ApiModel):
     """Rows that arrived; after the switch, rows that were compared."""
     rows_expected: int | None = None
     """About how many rows there are."""
+    copied_bytes: int | None = None
+    """Bytes of rows, as text, that the operator has copied; absent when the target's server copies them."""
     lag_bytes: int | None = None
     """Bytes of the source's log that the target has still to get."""
     estimated_time: Time | None = None

@@ -152,6 +152,8 @@ def _lines(tenant: Tenant) -> Iterator[str]:
     if found.tables is not None and found.tables_done is not None:
         rows = f"{found.rows or 0} of about {found.rows_expected or 0} rows"
         yield f"{found.tables_done} of {found.tables} tables, {rows}"
+    if found.copied_bytes is not None:
+        yield f"{found.copied_bytes} bytes copied"
     if found.lag_bytes is not None:
         yield f"{found.lag_bytes} bytes of log behind"
     if found.estimated_time is not None:

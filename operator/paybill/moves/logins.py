@@ -27,6 +27,7 @@ from paybill.moves.job import Job, Place
 
 Kind = Literal["read", "write", "repl", "snap"]
 KINDS: Final[tuple[Kind, ...]] = ("read", "write", "repl", "snap")
+REPLICATES: Final = frozenset({"repl", "snap"})
 LONGEST: Final = timedelta(days=7)
 """How long a login's password is good, should nobody be left to remove it."""
 
@@ -58,9 +59,8 @@ async def make(job: Job, place: Place, kind: Kind) -> Login:
         if found is None:
             await admin.execute(SQL("CREATE ROLE {} NOLOGIN INHERIT CONNECTION LIMIT 8").format(role))
             await admin.execute(SQL("COMMENT ON ROLE {} IS {}").format(role, Value(job.mark)))
-        powers = [
-            word for word, on in (("BYPASSRLS", kind != "write"), ("REPLICATION", kind in ("repl", "snap"))) if on
-        ]
+        held = (("BYPASSRLS", kind != "write"), ("REPLICATION", kind in REPLICATES))
+        powers = [word for word, on in held if on]
         if traits.superuser and powers:
             await admin.execute(SQL("ALTER ROLE {} {}").format(role, SQL(" ".join(powers))))
         shared = place.pool.holds == "Rows"

@@ -50,7 +50,7 @@ SELECT COALESCE(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_class c
  WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind = 'r'
 """
 _SLOT: Final = """
-SELECT COALESCE(wal_status, ''), pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint
+SELECT COALESCE(wal_status, ''), pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint, active
   FROM pg_replication_slots WHERE slot_name = %s
 """
 
@@ -66,7 +66,9 @@ class Progress:
     behind: int | None
     errors: int
     following: bool = True
-    """Whether changes are replicated; not yet while a copy of ours goes on."""
+    """Whether changes are to be replicated; not yet while a copy of ours goes on."""
+    fetching: bool = True
+    """Whether somebody at the target is reading them now: whoever is not there yet cannot drain what is left."""
     size: int | None = None
     """Bytes of rows that a copy of ours has brought."""
     broken: str = ""
@@ -75,7 +77,7 @@ class Progress:
     @property
     def near(self) -> bool:
         """Whether the target has all but the last changes."""
-        arrived = self.following and self.done == self.tables
+        arrived = self.following and self.fetching and self.done == self.tables
         return not self.broken and arrived and self.behind is not None and self.behind <= NEAR
 
 
@@ -162,6 +164,7 @@ async def progress(job: Job) -> Progress:
         behind=slot[1] if slot is not None else None,
         errors=errors,
         following=enabled,
+        fetching=slot is not None and bool(slot[2]),
         broken=broken,
     )
 

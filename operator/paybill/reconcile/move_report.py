@@ -38,6 +38,7 @@ def shown(world: World, claim: Claim | None) -> Move | None:
         tables_done=seen.done if copying and seen is not None else None,
         rows=row.rows if done else seen.rows if copying and seen is not None else None,
         rows_expected=seen.expected if copying and seen is not None else None,
+        copied_bytes=seen.size if copying and seen is not None else None,
         lag_bytes=seen.behind if copying and seen is not None else None,
         estimated_time=_estimate(row, seen, world.now()) if copying and seen is not None else None,
         start_time=row.begun_time,
@@ -87,8 +88,9 @@ def _plan(row: MoveRow) -> TenantPlan | None:
 
 
 def _estimate(row: MoveRow, seen: Progress, now: datetime) -> datetime | None:
-    """When all rows will be there at the pace since the copy began."""
+    """When all rows will be there at the pace since the copy began; of tables, where nobody knows how many rows."""
     taken = (now - row.step_time).total_seconds()
-    if seen.rows <= 0 or taken <= 0 or seen.expected <= seen.rows:
+    done, all_ = (seen.rows, seen.expected) if seen.expected else (seen.done, seen.tables)
+    if done <= 0 or taken <= 0 or all_ <= done:
         return None
-    return now + timedelta(seconds=round((seen.expected - seen.rows) * taken / seen.rows))
+    return now + timedelta(seconds=round((all_ - done) * taken / done))

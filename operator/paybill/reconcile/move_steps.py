@@ -15,7 +15,7 @@ from paybill.control.moves import MoveRow
 from paybill.databases.credentials import scram_verifier
 from paybill.lifecycle.budget import DELETIONS
 from paybill.lifecycle.move import Mode
-from paybill.moves import archive, closing, copying, leaving, replication, shape, shared, target, verification
+from paybill.moves import archive, closing, copying, leaving, replication, shape, shared, snapshot, target, verification
 from paybill.moves.job import Copier, Job
 from paybill.reconcile import infrastructure, move_copy, move_server, pooler
 from paybill.reconcile.database import Credentials
@@ -69,7 +69,6 @@ async def prepare(moving: Moving, because: str) -> None:
     if found.refusals:
         raise Blocked("MoveNotSupported", f"Tenant {claim.tenant_name} has {'; '.join(found.refusals)}")
     mode: Mode = "Offline" if found.offline else "Online"
-    copier: Copier = "Paybill" if copying.suits(found.size) else "Workers"
     again = moving.row.attempt + 1 if because else moving.row.attempt
     estimate = f" (a pause of about {found.pause:.0f} s for {found.size / 1e6:.0f} MB)"
     offline = "; ".join(found.offline) + estimate if found.offline else ""
@@ -80,16 +79,19 @@ async def prepare(moving: Moving, because: str) -> None:
     verifiers = await _verifiers(moving)
     definition = await moving.definition()
 
-    async def act() -> None:
-        keys = mode == "Online" and copier == "Workers"
-        await target.make(job, definition, found.extensions, verifiers, keys=keys)
-        if mode == "Online":
-            await replication.begin(job, found.tables, copier)
+    async def act() -> Copier | None:
+        if mode == "Offline":
+            await target.make(job, definition, found.extensions, verifiers, keys=False)
+            return None
+        copier: Copier = "Paybill" if copying.suits(found.size) and await snapshot.possible(job) else "Workers"
+        await target.make(job, definition, found.extensions, verifiers, keys=copier == "Workers")
+        await replication.begin(job, found.tables, copier)
+        return copier
 
-    inputs = {"shape": found.shape, "mode": mode, "tables": list(found.tables), "copier": copier}
-    await moving.take(Step(action="move.prepare", target=moving.target, act=act, inputs=inputs))
+    inputs = {"shape": found.shape, "mode": mode, "tables": list(found.tables)}
+    copier = await moving.take(Step(action="move.prepare", target=moving.target, act=act, inputs=inputs))
     await moving.keep(step="Copy")
-    if mode == "Online" and copier == "Paybill":
+    if copier == "Paybill":
         move_copy.begin(world, claim, job, found.tables, definition)
 
 
