@@ -35,6 +35,7 @@ from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
 from paybill.control.halts import HaltStore
 from paybill.control.inbox import Inbox, let_in
+from paybill.control.meter_events import MeterStore
 from paybill.control.migrating import MigrationStore
 from paybill.control.moves import MoveStore
 from paybill.control.operations import OperationStore
@@ -57,6 +58,7 @@ from paybill.reconcile import (
     modes,
     payments,
     permission,
+    reporting,
     rotation_report,
     servers,
     worker,
@@ -70,6 +72,7 @@ from paybill.reconcile.migration_sources import Sources
 from paybill.reconcile.operations import Operations, folder_of
 from paybill.reconcile.paying import Payments
 from paybill.reconcile.queue import Queue, Work
+from paybill.reconcile.reporting import Reporting
 from paybill.reconcile.revisions import Revisions
 from paybill.reconcile.servers import Servers
 from paybill.reconcile.world import World
@@ -180,6 +183,7 @@ async def _lead(
                 tasks.append(group.create_task(watching.run(world, stop)))
                 tasks.append(group.create_task(payments.run(world)))
                 tasks.append(group.create_task(announcing.run(world)))
+                tasks.append(group.create_task(reporting.run(world)))
                 tasks.append(group.create_task(world.operations.run(world)))
                 leading.set()
                 metrics.LEADING.set(1)
@@ -260,6 +264,7 @@ async def _world(
         ),
         signups=SignupStore(control, settings.installation),
         announcing=Announcing(outbox=Outbox(control, settings.installation), endpoint=_endpoint(settings)),
+        reporting=Reporting(store=MeterStore(control, settings.installation)),
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.billing.front import Front
 from tests.cluster.waiting import until
 
 KEY = "sk_test_12345"
@@ -31,6 +32,8 @@ class LocalStripe:
         self._log = (folder / "localstripe.log").open("wb")
         environment = {"PATH": os.environ["PATH"], "TMPDIR": str(folder)}
         argv = [sys.executable, "-m", "localstripe", "--port", str(self.port), "--from-scratch"]
+        self.front: Front | None = None
+        """What it lacks, in front of it, where a test needs that."""
         self._process = subprocess.Popen(argv, env=environment, stdout=self._log, stderr=self._log)
 
     @property

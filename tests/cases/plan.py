@@ -57,6 +57,8 @@ ISOLATION = (
          "spec: Required value"),
 )  # fmt: skip
 
+METER = {"provider": "Stripe", "event": "storage", "usage": "Storage", "unit": "1Gi"}
+
 TYPE = (
     Case("Plan", "an AddOn of features and limits", add_on(
         displayName="Seats", tier="x", features=[{"name": "seats", "integer": 5}], limits={"quota": {"pods": "5"}},
@@ -66,7 +68,7 @@ TYPE = (
         Case("Plan", f"an AddOn with {field}", add_on(**{field: value}), "an AddOn carries only features and limits")
         for field, value in {
             "isolation": POOLED, "network": {}, "trialDays": 14, "payment": {}, "backup": {"schedule": "0 3 * * *"},
-            "rollout": {},
+            "rollout": {}, "meters": [METER],
         }.items()
     ),
     _refused("an unknown type", 'Unsupported value: "Addon"', type="Addon"),
@@ -273,6 +275,14 @@ OTHER = (
     _accepted("a display name beyond the basic plane", displayName="😀 𝔓"),
     _refused("a display name of 257 characters", "may not be more than 256", displayName="x" * 257),
     _refused("a tier that is no label", "should match", tier="very fast"),
+    _accepted("meters", meters=[METER, {**METER, "event": "rows", "usage": "Rows", "unit": 1000}]),
+    _accepted("a meter without a unit", meters=[{key: METER[key] for key in ("provider", "event", "usage")}]),
+    *(
+        _refused(f"a meter by {unit!r}", "unit must be a whole number from 1", meters=[{**METER, "unit": unit}])
+        for unit in ("0", 0, "500m", "1.5Gi", "1e3")
+    ),
+    _refused("a meter of something unknown", 'Unsupported value: "Cpu"', meters=[{**METER, "usage": "Cpu"}]),
+    _refused("a meter twice", "Duplicate value", meters=[METER, {**METER, "usage": "Rows"}]),
     _refused("a price twice", "Duplicate value", prices=[{"provider": "Stripe", "id": "p"}] * 2),
     _refused("a price with a quote", "should match", prices=[{"provider": "Stripe", "id": "p'"}]),
     _refused(

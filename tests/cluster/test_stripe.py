@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.billing.front import Front
 from tests.billing.localstripe import KEY, LocalStripe
 from tests.billing.receiving import SECRET, Receiver, as_role
 from tests.cluster import samples
@@ -33,8 +34,11 @@ def stripe(control_plane: LocalThread, tmp_path_factory: pytest.TempPathFactory)
     with psycopg.connect(control_plane.postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
     one = LocalStripe(folder)
-    SETTINGS.update(stripe_key_file=folder / "key", stripe_url=one.url, webhook_role=role)
+    before = Front(one.url)
+    SETTINGS.update(stripe_key_file=folder / "key", stripe_url=before.url, webhook_role=role)
+    one.front = before
     yield one
+    before.stop()
     one.stop()
 
 
@@ -161,3 +165,71 @@ async def test_stripe_away_stops_nobody_and_a_restart_knows_what_was_said(custom
     finally:
         operator.stop()
         operator.settings = usual
+
+
+METER = {"provider": "Stripe", "event": "storage", "usage": "Storage", "unit": "1Mi"}
+
+
+async def test_what_a_tenant_used_is_on_its_bill_once_also_when_the_operator_ends_meanwhile(
+    customers, operator, api, stripe, control, name
+):
+    await stripe.answers()
+    await customers.plan(name, meters=[METER])
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=paid))
+    customer = await customers.ready(name)
+    stripe.front.now = lambda: operator.clock()
+    await counted(operator, control, customer.id)
+    start = operator.clock().replace(minute=0, second=0)
+    for hour, megabytes in ((1, 3), (2, 5)):
+        await used(control, customer.id, start + timedelta(hours=hour), megabytes)
+
+    stripe.front.meters.answers = [None]  # the first hour arrives, and the answer does not
+    operator.clock.offset += timedelta(hours=3, minutes=6)
+    await until(lambda: len(stripe.front.meters.asked) >= 1)
+    operator.crash()
+    operator.clock.offset += timedelta(hours=1)
+    operator.start()
+    bill = {(payer, "storage"): 8}
+    await until(lambda: stripe.front.meters.bill() == bill, otherwise=lambda: stripe.front.meters.bill())
+    await until(lambda: told(control, customer.id))
+    assert stripe.front.meters.bill() == bill
+
+    stripe.front.meters.meters.discard("storage")
+    await used(control, customer.id, start + timedelta(hours=5), 7)
+    operator.clock.offset += timedelta(hours=2)
+    found = await customers.until(name, lambda one: condition(one, "UsageTold"), kind="Subscription", seconds=60)
+    assert condition(found, "UsageTold")["reason"] == "UsageRefused"
+    assert "No active meter found for event name storage" in condition(found, "UsageTold")["message"]
+    stripe.front.meters.meters.add("storage")
+    operator.clock.offset += timedelta(hours=1)
+    await customers.until(name, lambda one: not condition(one, "UsageTold"), kind="Subscription", seconds=60)
+    assert stripe.front.meters.bill() == {(payer, "storage"): 15}
+
+
+async def used(control: Any, tenant: str, hour: Any, megabytes: int) -> None:
+    await control.execute(
+        "INSERT INTO paybill.usage (tenant_id, hour, bytes, connections) VALUES (%s, %s, %s, 0)"
+        " ON CONFLICT (tenant_id, hour) DO UPDATE SET bytes = excluded.bytes",
+        (tenant, hour, megabytes * 2**20),
+    )
+
+
+async def counted(operator: Any, control: Any, tenant: str) -> None:
+    """Wait until the meters of a tenant are known."""
+    operator.call(lambda world: setattr(world.reporting, "counted", None))
+
+    async def known() -> bool:
+        query = "SELECT 1 FROM paybill.meter_cursors AS c JOIN paybill.subscription_facts AS f USING (subscription_uid)"
+        query += " JOIN paybill.tenants AS t ON t.subscription_uid = f.subscription_uid WHERE t.id = %s"
+        return await (await control.execute(query, (tenant,))).fetchone() is not None
+
+    await until(known)
+
+
+async def told(control: Any, tenant: str) -> bool:
+    """Whether all of a tenant's events that there are have been sent."""
+    query = "SELECT bool_and(state = 'Sent') FROM paybill.meter_events WHERE tenant_id = %s"
+    return await (await control.execute(query, (tenant,))).fetchone() == (True,)

@@ -14,18 +14,19 @@ from pydantic import Field
 
 from paybill.api.base import AGE, ApiModel, Column, Resource
 from paybill.api.conditions import Conditions
-from paybill.api.fields import DisplayName, Time
+from paybill.api.fields import DisplayName, Quantity, Time
 from paybill.api.limits import Feature, Isolation, Limits
 from paybill.api.network import Network, NetworkPeer
 from paybill.api.policies import Backup, Payment, Rollout
 from paybill.api.rules import list_map, rule, ruled
 
 PlanType = Literal["Base", "AddOn"]
+Measure = Literal["Storage", "Rows", "Connections"]
 
 CONTENT = ("isolation", "limits", "network", "features", "trial_days", "payment", "backup")
 """The fields of a Plan that change a tenant; the revision covers these and nothing else."""
 
-ADD_ON_FORBIDS = ("isolation", "network", "payment", "backup", "rollout")
+ADD_ON_FORBIDS = ("isolation", "network", "payment", "backup", "rollout", "meters")
 
 
 class Price(ApiModel):
@@ -35,6 +36,26 @@ class Price(ApiModel):
     """The payment provider."""
     id: Annotated[str, Field(min_length=1, max_length=255, pattern="^[-_.A-Za-z0-9]+$")]
     """The provider's id of the price, such as price_123."""
+
+
+class Meter(ApiModel):
+    """What of a tenant's use a payment provider is told, hour by hour."""
+
+    model_config = ruled(
+        rule(
+            "!has(self.unit) || string(self.unit).matches('^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$')",
+            "unit must be a whole number from 1, with or without a suffix, such as 1000 or 1Gi",
+        ),
+    )
+
+    provider: Literal["Stripe"]
+    """The payment provider."""
+    event: Annotated[str, Field(min_length=1, max_length=100, pattern="^[-_.A-Za-z0-9]+$")]
+    """The event name of the provider's meter, such as tenant_storage."""
+    usage: Measure
+    """Storage: bytes of data. Rows: rows. Connections: the most sessions at a time. Each as measured in the hour."""
+    unit: Quantity = "1"
+    """How much of it counts as one, rounded up, such as 1Gi."""
 
 
 class PlanSpec(ApiModel):
@@ -80,6 +101,8 @@ class PlanSpec(ApiModel):
     """How a change of this Plan reaches its tenants."""
     prices: tuple[Price, ...] = Field(default=(), max_length=32, json_schema_extra=list_map("provider", "id"))
     """What payment providers call this Plan."""
+    meters: tuple[Meter, ...] = Field(default=(), max_length=8, json_schema_extra=list_map("provider", "event"))
+    """What payment providers are told of a tenant's use; absent: nothing. For Subscriptions with that provider."""
 
 
 class PlanRollout(ApiModel):

@@ -12,14 +12,16 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from paybill.api.failures import Blocked, Retry
+from paybill.api.failures import Blocked, Failure, Retry
 from paybill.breaker import Breaker, Pauses
+from paybill.lifecycle.meters import MeterEvent
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,16 @@ REQUEST_SECONDS = 20.0
 PAGE = 100
 PUBLIC = "https://api.stripe.com"
 
+LONGEST_WORDS = 200
 JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What became of an event: Stripe has it, refuses it, was not asked at all, or nobody knows; and why, in words."""
+
+    outcome: Literal["Taken", "Refused", "NotSent", "Unknown"]
+    words: str = ""
 
 
 class StripeApi:
@@ -47,6 +58,11 @@ class StripeApi:
     def away(self) -> bool:
         """Whether the last that was heard of it is that it does not answer."""
         return self._breaker.open
+
+    @property
+    def resting(self) -> bool:
+        """Whether it is left alone now, so that nothing would be asked."""
+        return self._breaker.wait(time.monotonic()) > 0
 
     async def subscription(self, one: str) -> tuple[JSON, datetime] | None:
         """A subscription, with Stripe's time of the answer; None where there is none."""
@@ -87,6 +103,37 @@ class StripeApi:
         created = {"created": {"gte": int(since.timestamp())}}
         async for page in self._pages(lambda v1, after: v1.events.list_async({**created, **after})):
             yield page
+
+    async def tell_usage(self, event: MeterEvent) -> Told:
+        """Tell Stripe of one hour of use; never raises for what Stripe does.
+
+        What makes it safe to repeat is the event's own identifier, not an Idempotency-Key: with that, a refusal would
+        be Stripe's answer for a day, also when what was wrong is mended.
+        """
+        import stripe
+
+        asked = False
+        params = {
+            "event_name": event.meter, "identifier": event.id, "timestamp": int(event.hour.timestamp()),
+            "payload": {"stripe_customer_id": event.customer, "value": str(event.value)},
+        }  # fmt: skip
+
+        async def ask(v1: Any) -> Told:
+            nonlocal asked
+            asked = True
+            try:
+                await v1.billing.meter_events.create_async(params)
+            except stripe.InvalidRequestError as error:
+                return _refusal(error)
+            return Told(outcome="Taken")
+
+        try:
+            told: Told = await self._asked(ask)
+        except Retry as failure:
+            return Told(outcome="Unknown" if asked else "NotSent", words=failure.message)
+        except Failure as failure:
+            return Told(outcome="Refused", words=failure.message)
+        return told
 
     async def close(self) -> None:
         """End its sessions."""
@@ -174,6 +221,14 @@ def _answered(found: Any) -> datetime:
     """Stripe's own time of an answer: it orders answers, whatever our clock says."""
     date = found.last_response.headers.get("Date")
     return parsedate_to_datetime(date) if date else datetime.now(UTC).replace(microsecond=0)
+
+
+def _refusal(error: Any) -> Told:
+    """What a refusal says. An event that Stripe has is not refused: it was taken before, and its answer was lost."""
+    words = str(error.user_message or _said(error))
+    if "already exists with identifier" in words or error.code == "duplicate_meter_event":
+        return Told(outcome="Taken", words="was there already")
+    return Told(outcome="Refused", words="".join(filter(str.isprintable, words))[:LONGEST_WORDS])
 
 
 def _said(error: BaseException) -> str:

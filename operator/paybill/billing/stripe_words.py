@@ -64,7 +64,8 @@ def known(
             if raw == "canceled"
             else None,
         ),
-        items=tuple(sorted((_price(item), int(item.get("quantity") or 1)) for item in items)),
+        items=tuple(sorted((_price(item), int(item.get("quantity") or 1)) for item in items if not _metered(item))),
+        metered=tuple(sorted(_price(item) for item in items if _metered(item))),
         customer_gone=customer_gone,
     )
 
@@ -151,6 +152,14 @@ def _unpaid_since(invoices: Iterable[Mapping[str, Any]]) -> datetime | None:
 
 def _price(item: Mapping[str, Any]) -> str:
     return _id(item.get("price") or item.get("plan"))
+
+
+def _metered(item: Mapping[str, Any]) -> bool:
+    """Whether an item is billed by what is used: such an item has no quantity."""
+    price = item.get("price") or item.get("plan") or {}
+    if not isinstance(price, Mapping):
+        return False
+    return "metered" in (price.get("usage_type"), (price.get("recurring") or {}).get("usage_type"))
 
 
 def _id(value: object) -> str:

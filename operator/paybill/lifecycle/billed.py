@@ -6,7 +6,7 @@ provider's on what is asked for it. A difference is told, and somebody corrects 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -24,13 +24,20 @@ def comparable(sold: Iterable[Sold]) -> bool:
     return any(one.prices for one in sold)
 
 
-def differences(sold: Sequence[Sold], items: Sequence[tuple[str, int]]) -> tuple[str, ...]:
-    """In words, what is sold and billed differently; a Plan without prices is not compared."""
+def differences(
+    sold: Sequence[Sold], items: Sequence[tuple[str, int]], metered: Collection[str] = ()
+) -> tuple[str, ...]:
+    """In words, what is sold and billed differently; a Plan without prices is not compared.
+
+    ``metered``: prices billed by what is used. They have no quantity, so one of them is enough, and none is strange.
+    """
     found = []
     for one in sold:
         if not one.prices:
             continue
         billed = sum(quantity for price, quantity in items if price in one.prices)
+        if billed == 0 and not one.prices.isdisjoint(metered):
+            continue
         if billed == 0:
             found.append(f"Plan {one.plan} is sold and not billed")
         elif billed != one.quantity:

@@ -18,7 +18,8 @@ from paybill.lifecycle.provider import Snapshot, Status
 class Known:
     """One answer. ``raw``: the status as the provider writes it; ``items``: the prices billed, with their quantities.
 
-    ``customer_gone``: the provider has no such customer any more.
+    ``metered``: the prices billed by what is used, without a quantity. ``customer_gone``: the provider has no such
+    customer any more.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Known:
     snapshot: Snapshot
     items: tuple[tuple[str, int], ...] = ()
     customer_gone: bool = False
+    metered: tuple[str, ...] = ()
 
 
 def newer(known: Known | None, seen: Known) -> Known:
@@ -54,7 +56,11 @@ def _undated(known: Known) -> Known:
 def wire(known: Known) -> dict[str, Any]:
     """As JSON."""
     snapshot = {name: _text(value) for name, value in asdict(known.snapshot).items() if value is not None}
-    return asdict(known) | {"snapshot": snapshot, "items": [list(item) for item in known.items]}
+    return asdict(known) | {
+        "snapshot": snapshot,
+        "items": [list(item) for item in known.items],
+        "metered": list(known.metered),
+    }
 
 
 def read(kept: Mapping[str, Any] | None) -> Known | None:
@@ -75,12 +81,17 @@ def read(kept: Mapping[str, Any] | None) -> Known | None:
                 snapshot=Snapshot(status=Status(status), **said),
                 items=tuple((str(price), int(quantity)) for price, quantity in items),
                 customer_gone=bool(more.get("customer_gone", False)),
+                metered=tuple(map(str, _listed(more.get("metered")))),
             )
         case _:
             return None
 
 
 _TIMES = {field.name for field in fields(Snapshot)} - {"status"}
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

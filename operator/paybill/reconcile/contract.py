@@ -18,6 +18,7 @@ from paybill.api.tenant import Tenant
 from paybill.billing import manual
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
+from paybill.control.meter_events import Untold
 from paybill.lifecycle.billed import Sold, comparable, differences
 from paybill.lifecycle.binding import Binding, Candidate
 from paybill.lifecycle.entitlements import Entitlement, resolve
@@ -62,6 +63,8 @@ class Standing:
     """Another Plan that was asked for and has not taken effect."""
     untold: int = 0
     """How many messages on it nobody took."""
+    unreported: Untold | None = None
+    """What of its use the payment provider was not told."""
     trouble: Failure | None = None
     """What is wrong with the contract without keeping its phase from being acted on."""
 
@@ -101,6 +104,7 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         entitlements=entitlements,
         trouble=trouble,
         untold=world.announcing.dead.get(subscription.metadata.uid, 0),
+        unreported=world.reporting.untold.get(subscription.metadata.uid),
         **_of_provider(world, subscription, name),
     )
 
@@ -125,7 +129,7 @@ def _of_provider(world: World, subscription: Subscription, plan_name: str) -> di
         "known": known,
         "said": facts.holds if facts is not None else (),
         "unheard": world.payments.trouble_of(subscription),
-        "unbilled": differences(sold, known.items) if known is not None and comparable(sold) else None,
+        "unbilled": differences(sold, known.items, known.metered) if known is not None and comparable(sold) else None,
     }
 
 

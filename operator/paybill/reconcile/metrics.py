@@ -68,6 +68,16 @@ MESSAGES = Counter(
 OUTBOX_WAITING = Gauge("paybill_outbox_waiting", "Messages that were not taken yet.", registry=REGISTRY)
 OUTBOX_DEAD = Gauge("paybill_outbox_dead", "Messages that are not sent any more.", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("paybill_outbox_oldest_seconds", "How long the oldest one waits.", registry=REGISTRY)
+METER_EVENTS = Counter(
+    "paybill_meter_events",
+    "Hours of use told to Stripe, by what became of the attempt.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+METER_WAITING = Gauge("paybill_meter_events_waiting", "Hours of use that Stripe does not have yet.", registry=REGISTRY)
+METER_REFUSED = Gauge("paybill_meter_events_refused", "Those that it refused, and is asked again.", registry=REGISTRY)
+METER_LOST = Gauge("paybill_meter_events_lost", "Hours of use that it is not told any more.", registry=REGISTRY)
+METER_OLDEST = Gauge("paybill_meter_events_oldest_seconds", "How long ago the oldest hour was.", registry=REGISTRY)
 DESTRUCTIVE = Counter("paybill_destructive_actions", "Destructive steps that were done.", ["action"], registry=REGISTRY)
 
 

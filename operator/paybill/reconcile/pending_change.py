@@ -74,4 +74,6 @@ def _billed(world: World, standing: Standing, wanted: str) -> bool | None:
         return None
     plan = world.declared.plans.get(wanted)
     prices = {price.id for price in plan.spec.prices} if plan is not None else set()
-    return standing.phase is Phase.ACTIVE and bool(prices & {price for price, _ in standing.known.items})
+    return standing.phase is Phase.ACTIVE and bool(
+        prices & {*standing.known.metered, *(price for price, _ in standing.known.items)}
+    )

@@ -63,6 +63,7 @@ PAYMENT_CURRENT = "PaymentCurrent"
 PROVIDER_REACHABLE = "ProviderReachable"
 BILLED_AS_DECLARED = "BilledAsDeclared"
 ANNOUNCED = "Announced"
+USAGE_TOLD = "UsageTold"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
 STORAGE_WITHIN_LIMIT = "StorageWithinLimit"
@@ -269,6 +270,7 @@ def subscription_status(
         )
         facts.extend(_provider_facts(standing))
         facts.append(_announced(standing))
+        facts.append(_usage_told(standing))
     return SubscriptionStatus(
         observed_generation=generation,
         phase=phase,
@@ -312,6 +314,17 @@ def _provider_facts(standing: Standing) -> Iterable[Fact]:
 def _announced(standing: Standing) -> Fact:
     letters = f"{standing.untold} messages on it were not taken for days: paybill outbox list, paybill outbox retry"
     return Fact(type=ANNOUNCED, status=c.FALSE if standing.untold else None, reason="DeadLetters", message=letters)
+
+
+def _usage_told(standing: Standing) -> Fact:
+    found = standing.unreported
+    if found is None:
+        return Fact(type=USAGE_TOLD, status=None)
+    if found.refused:
+        said = f"Stripe refuses {found.refused} hours of its use, and is asked again: {found.words}"
+        return Fact(type=USAGE_TOLD, status=c.FALSE, reason="UsageRefused", message=said)
+    said = f"{found.lost} hours of its use were not told to Stripe in time, and are not billed"
+    return Fact(type=USAGE_TOLD, status=c.FALSE, reason="UsageLost", message=said)
 
 
 def _heard(known: Known | None) -> str:

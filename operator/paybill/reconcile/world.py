@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from paybill.reconcile.migration_sources import Sources
     from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
     from paybill.reconcile.pooler import Pooling
+    from paybill.reconcile.reporting import Reporting
 
 
 def utcnow() -> datetime:
@@ -81,6 +82,7 @@ class World:
     payments: Payments
     signups: SignupStore
     announcing: Announcing
+    reporting: Reporting
     write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
     """Keeps what tenants used; fenced by our epoch."""
     assert_leading: Callable[[], None]

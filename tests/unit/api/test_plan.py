@@ -78,13 +78,14 @@ def test_what_changes_a_tenant_is_a_new_revision(changed: dict[str, Any]) -> Non
         {"tier": "gold"},
         {"rollout": {"pauseOnFailure": False}},
         {"prices": None},
+        {"meters": [{"provider": "Stripe", "event": "storage", "usage": "Storage", "unit": "1Gi"}]},
         {"features": list(reversed(FULL["features"]))},
         {"limits": {"database": {"storage": "20Gi", "connections": 30}, "quota": {"pods": 40}}},
         {"backup": {"schedule": "0 3 * * *", "keep": 7, "timeZone": "Etc/UTC"}},
         {"payment": {**FULL["payment"], "endAfterDays": 30, "retainDays": 30, "archiveDays": 60}},
         {"somethingOfANewerVersion": {"x": 1}},
     ],
-    ids=["displayName", "tier", "rollout", "prices", "order of features", "order of keys, number as text",
+    ids=["displayName", "tier", "rollout", "prices", "meters", "order of features", "order of keys, number as text",
          "defaults of backup filled in", "defaults of payment filled in", "unknown field"],
 )  # fmt: skip
 def test_what_changes_no_tenant_is_the_same_revision(changed: dict[str, Any]) -> None:

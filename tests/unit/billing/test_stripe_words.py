@@ -49,6 +49,22 @@ def test_both_shapes_say_the_same():
     assert (new.items, new.snapshot.paid_until) == ((("price_1", 3),), at(THEN + 30 * DAY))
 
 
+@pytest.mark.parametrize(
+    "metered",
+    [
+        {"price": {"id": "price_u", "recurring": {"usage_type": "metered"}}},
+        {"plan": {"id": "price_u", "usage_type": "metered"}},
+    ],
+    ids=["a price", "a plan"],
+)
+def test_what_is_billed_by_use_has_no_quantity_and_is_kept_apart(metered):
+    licensed = {"price": {"id": "price_1", "recurring": {"usage_type": "licensed"}}, "quantity": 3}
+    found = known(subscription(items={"data": [licensed, metered]}), asked=ASKED)
+    assert (found.items, found.metered) == ((("price_1", 3),), ("price_u",))
+    assert read(wire(found)) == found
+    assert read({key: value for key, value in wire(found).items() if key != "metered"}) is not None
+
+
 @pytest.mark.parametrize("status", ["past_due", "unpaid", "incomplete"])
 def test_money_is_owed_since_the_earliest_invoice_that_is_still_open(status):
     invoices = [

@@ -31,6 +31,13 @@ def test_differences_between_the_contract_and_the_bill_are_named(contract, items
     assert differences(contract, items) == said
 
 
+def test_a_price_by_use_has_no_quantity_and_is_never_strange():
+    both = [("price_m", 2)]
+    assert differences([sold("pro", "price_m", "price_u", quantity=2)], both, ["price_u", "price_v"]) == ()
+    assert differences([sold("pro", "price_u", quantity=2)], [], ["price_u"]) == ()
+    assert differences([sold("pro", "price_m", "price_u", quantity=3)], both, ["price_u"]) != ()
+
+
 def test_without_a_price_there_is_nothing_to_compare():
     assert not comparable([sold("free")])
     assert comparable([sold("free"), sold("pro", "price_m")])
