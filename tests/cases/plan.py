@@ -150,6 +150,8 @@ PAYMENT = (
     *(_accepted(f"duration {value}", payment={"firstPaymentWindow": value}) for value in GOOD_DURATIONS),
     *(_refused(f"duration {value!r}", "must be a positive Go duration", payment={"firstPaymentWindow": value})
       for value in BAD_DURATIONS),
+    _accepted("a span of notice", payment={"pastDueAtLeast": "48h"}),
+    _refused("no span of notice", "must be a positive Go duration", payment={"pastDueAtLeast": "0s"}),
     _refused("a duration of 65 characters", "may not be more than 64", payment={"firstPaymentWindow": "1h" * 33}),
     _refused("negative trial", "should be greater than or equal to 0", trialDays=-1),
 )  # fmt: skip

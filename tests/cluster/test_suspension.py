@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -263,3 +263,32 @@ async def test_late_grace_is_read_only(api: Api, customers: Customers, name: str
         ).fetchone()
     assert writes == (False,)
     assert (await customers.entitlements(customer))["access"] == "readonly"
+
+
+async def test_debt_that_is_seen_late_is_told_before_it_suspends_also_over_a_restart(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    await customers.plan(name, payment={"pastDueAtLeast": "48h"})
+    await customers.onboard(plan=name)
+    await api.edit("Subscription", name, UNPAID)
+    found = await customers.phase(name, "PastDue")
+    seen = found["status"]["anchors"]["pastDueSeenTime"]
+    coming = found["status"]["next"]
+    assert coming["phase"] == "Suspended"
+    assert datetime.fromisoformat(coming["time"]) - datetime.fromisoformat(seen) == timedelta(hours=48)
+    assert holds(await api.get("Tenant", name), "Ready")
+
+    operator.clock.offset += timedelta(hours=47)
+    operator.restart()
+    operator.look_at("Tenant", name, deep=True)
+    await customers.quiet()
+    found = await api.get("Subscription", name)
+    assert found["status"]["phase"] == "PastDue"
+    assert found["status"]["anchors"]["pastDueSeenTime"] == seen
+
+    operator.clock.offset += timedelta(hours=1, minutes=1)
+    operator.look_at("Tenant", name)
+    await customers.phase(name, "Suspended")
+    await api.edit("Subscription", name, PAID)
+    found = await customers.phase(name, "Active")
+    assert "pastDueSeenTime" not in (found["status"].get("anchors") or {})

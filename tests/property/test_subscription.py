@@ -251,3 +251,67 @@ def test_every_phase_can_say_why(contract, now):
     verdict = decide(contract, now)
     assert verdict.because
     assert verdict.next is None or verdict.next.because
+
+
+DWELL = timedelta(hours=30)
+
+
+@st.composite
+def told(draw: st.DrawFn) -> Contract:
+    """A contract with debt to come, or with any, whose Plan has a running tenant told before debt stops it."""
+    agreed = draw(contracts(times=st.just(EffectTimes(ready=START)), held=st.just(())))
+    return replace(agreed, policy=agreed.policy.model_copy(update={"past_due_at_least": "30h"}))
+
+
+def lived(contract: Contract, looks: list[datetime]) -> list[tuple[datetime, Phase]]:
+    """The phases that each look finds, with what it settles."""
+    found = []
+    for look in looks:
+        phase = decide(contract, look).phase
+        contract = replace(contract, times=settle(contract.times, phase, look), last=phase)
+        found.append((look, phase))
+    return found
+
+
+@MANY
+@given(told(), st.lists(moments, min_size=2, max_size=12, unique=True).map(sorted))
+def test_no_debt_stops_who_runs_before_it_was_told_for_long_enough_whoever_was_away(contract, looks):
+    contract = uncancelled(contract)
+    debts = {Status.BY_DATES, Status.PAST_DUE, Status.UNPAID, Status.INCOMPLETE}
+    if contract.snapshot is None or contract.snapshot.status not in debts:
+        contract = replace(contract, snapshot=manual(0))
+    told_since: datetime | None = None
+    for look, phase in lived(contract, looks):
+        if phase in {Phase.SUSPENDED, Phase.ENDED}:
+            assert told_since is not None
+            assert look - told_since >= DWELL
+            return
+        owing = phase in {Phase.PAST_DUE, Phase.RESTRICTED}
+        told_since = (told_since or look) if owing else None
+
+
+@MANY
+@given(told(), moments)
+def test_who_is_looked_at_every_hour_is_told_no_longer_than_that(contract, begin):
+    """Without downtime a span that fits into the grace changes nothing."""
+    contract = replace(uncancelled(contract), snapshot=manual(0), start=START)
+    policy = contract.policy.model_copy(update={"grace_days": 14, "end_after_days": 20, "restrict_after_days": None})
+    looks = [START + timedelta(hours=hour) for hour in range(25 * 24)]
+    with_it = lived(replace(contract, policy=policy), looks)
+    without = lived(replace(contract, policy=policy.model_copy(update={"past_due_at_least": None})), looks)
+    assert with_it == without
+
+
+@MANY
+@given(told(), moments)
+def test_what_is_foretold_of_who_is_told_comes_at_its_second(contract, now):
+    phase = decide(contract, now).phase
+    contract = replace(contract, times=settle(contract.times, phase, now))
+    coming = decide(contract, now).next
+    assert decide(contract, now).phase is phase
+    if coming is not None and coming.time > now:
+        assert decide(contract, coming.time - timedelta(microseconds=1)).phase is phase
+        settled = replace(contract, times=settle(contract.times, coming.phase, coming.time))
+        assert decide(settled, coming.time).phase is coming.phase
+    if phase is Phase.PAST_DUE and contract.known is not None:
+        assert coming is not None, "what waits for a span is foretold"

@@ -80,6 +80,9 @@ class Payment(ApiModel):
     """Days from the first unpaid due date until the tenant is suspended."""
     restrict_after_days: Days | None = None
     """Days from the first unpaid due date until the tenant is read-only; absent: never."""
+    past_due_at_least: Duration | None = None
+    """How long a running tenant has been past due, as Paybill saw it, before debt suspends it or ends the Subscription;
+    absent: as long as graceDays make it."""
     end_after_days: Days = 30
     """Days from the first unpaid due date until the Subscription ends."""
     retain_days: Days = 30

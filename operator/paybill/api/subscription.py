@@ -159,6 +159,8 @@ class Anchors(ApiModel):
     """Until when is paid."""
     past_due_since_time: Time | None = None
     """Since when payment is late: the earliest due date that is still unpaid."""
+    past_due_seen_time: Time | None = None
+    """When Paybill first saw that payment is late."""
     suspended_time: Time | None = None
     """When the tenant was suspended."""
     ended_time: Time | None = None

@@ -29,7 +29,8 @@ class Facts:
 
     ``requested_end_time`` is when the Subscription's deletion was requested, which is a cancellation. ``start_time``
     is when the contract began where its spec does not say so: its object may be made anew, the contract is not.
-    ``noticed_time`` is when its people were told that its data goes, ``deleted_time`` when the last backup went.
+    ``past_due_time`` is when debt was first seen. ``noticed_time`` is when its people were told that its data goes,
+    ``deleted_time`` when the last backup went.
     ``change_plan``: another Plan that was asked for at ``change_asked_time``, paid until ``change_period_time`` then.
     """
 
@@ -37,6 +38,7 @@ class Facts:
     tenant_uid: str | None
     phase: str
     trial_start_time: datetime | None = None
+    past_due_time: datetime | None = None
     suspended_time: datetime | None = None
     ended_time: datetime | None = None
     archived_time: datetime | None = None
@@ -57,8 +59,8 @@ Tell = Callable[[Facts | None, Facts], Message]
 """Makes the message of a transition, of the facts before and after."""
 
 EPISODES = (
-    "suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time", "noticed_time",
-    "deleted_time",
+    "past_due_time", "suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time",
+    "noticed_time", "deleted_time",
 )  # fmt: skip
 _COLUMNS = tuple(field.name for field in fields(Facts) if field.name != "updated_time")
 _ALL = sql.SQL("SELECT {}, updated_time FROM paybill.subscription_facts WHERE installation = %s").format(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from paybill.api.duration import parse as parse_duration
 from paybill.api.plan import Payment
 from paybill.lifecycle.phases import Phase
 from paybill.lifecycle.provider import Snapshot, Status
@@ -21,11 +22,13 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 class EffectTimes:
     """When an effect took place. Written once per episode; the true copy is in the control database.
 
-    ``ready``: the Tenant was first Ready under this contract (a trial starts then). ``requested_end``: the
-    Subscription was deleted. ``archived`` and ``deleted`` are set only after the act: no clock brings them about.
+    ``past_due``: when debt was first seen, while the tenant ran. ``ready``: the Tenant was first Ready under this
+    contract (a trial starts then). ``requested_end``: the Subscription was deleted. ``archived`` and ``deleted`` are
+    set only after the act: no clock brings them about.
     """
 
     ready: datetime | None = None
+    past_due: datetime | None = None
     suspended: datetime | None = None
     ended: datetime | None = None
     archived: datetime | None = None
@@ -139,6 +142,15 @@ def owed_since(contract: Contract, now: datetime) -> datetime | None:
             return end if end is not None and end <= now else None
         case _:
             return None
+
+
+def forewarned(contract: Contract, now: datetime) -> bool:
+    """Whether debt may stop the tenant: it was past due for long enough since that was seen, or is stopped already."""
+    needed = contract.policy.past_due_at_least
+    if needed is None or contract.times.suspended is not None or contract.times.ended is not None:
+        return True
+    seen = contract.times.past_due
+    return seen is not None and now >= after(seen, parse_duration(needed))
 
 
 def outstanding(contract: Contract, now: datetime) -> bool:

@@ -21,6 +21,7 @@ from paybill.lifecycle.contract import (
     awaits_first_payment,
     cancelled,
     day,
+    forewarned,
     in_trial,
     outstanding,
     owed_since,
@@ -84,8 +85,10 @@ def settle(times: EffectTimes, phase: Phase, now: datetime, *, held: bool = Fals
     over = gone or phase is Phase.ENDED
     stopped = over or phase is Phase.SUSPENDED
     begin = None if held else now
+    owing = phase in {Phase.PAST_DUE, Phase.RESTRICTED}
     return replace(
         times,
+        past_due=(times.past_due or now) if owing else times.past_due if stopped else None,
         suspended=(times.suspended or now) if stopped else None,
         ended=(times.ended or begin) if over else None,
         archived=(times.archived or begin) if gone else times.archived,
@@ -126,7 +129,8 @@ def _by_contract(contract: Contract, now: datetime) -> tuple[Phase, str]:
     if contract.start > now:
         return Phase.PENDING, f"starts {day(contract.start)}"
     owed = owed_since(contract, now)
-    if owed is not None and now >= after(owed, timedelta(days=contract.policy.end_after_days)):
+    ends = owed is not None and now >= after(owed, timedelta(days=contract.policy.end_after_days))
+    if owed is not None and ends and forewarned(contract, now):
         return Phase.ENDED, f"unpaid since {day(owed)}"
     access = next((hold for hold in contract.holds if hold.blocks == "Access"), None)
     if access is not None:
@@ -136,7 +140,7 @@ def _by_contract(contract: Contract, now: datetime) -> tuple[Phase, str]:
     if awaits_first_payment(contract):
         return Phase.AWAITING_PAYMENT, "the first payment is outstanding"
     if outstanding(contract, now) or contract.known.status is Status.PAUSED:
-        return _unpaid(contract, contract.known.status, owed, now)
+        return _owing(contract, contract.known.status, owed, now)
     if in_trial(contract, now):
         end = trial_end(contract)
         return Phase.TRIALING, f"trial until {day(end)}" if end else "the trial starts when the tenant is Ready"
@@ -157,6 +161,17 @@ def _over(contract: Contract, now: datetime) -> tuple[Phase, str] | None:
     if contract.known is not None and contract.known.status is Status.INCOMPLETE_EXPIRED:
         return Phase.ENDED if contract.served else Phase.ABANDONED, "the first payment never came"
     return (Phase.ENDED, cancellation) if cancellation is not None else None
+
+
+def _owing(contract: Contract, status: Status, owed: datetime | None, now: datetime) -> tuple[Phase, str]:
+    """How far debt has come, but for who was not past due for long enough: that one is told first."""
+    phase, because = _unpaid(contract, status, owed, now)
+    if phase is not Phase.SUSPENDED or status is Status.PAUSED or forewarned(contract, now):
+        return phase, because
+    days = contract.policy.restrict_after_days
+    restricted = days is not None and owed is not None and now >= after(owed, timedelta(days=days))
+    because = f"{because}; it is told for {contract.policy.past_due_at_least} before it is suspended"
+    return Phase.RESTRICTED if restricted else Phase.PAST_DUE, because
 
 
 def _unpaid(contract: Contract, status: Status, owed: datetime | None, now: datetime) -> tuple[Phase, str]:
@@ -205,6 +220,8 @@ def _turning_points(contract: Contract) -> Iterable[datetime]:
     yield after(contract.start, parse_duration(policy.first_payment_window))
     if contract.cancel_time is not None:
         yield contract.cancel_time
+    if contract.times.past_due is not None and policy.past_due_at_least is not None:
+        yield after(contract.times.past_due, parse_duration(policy.past_due_at_least))
     said = (snapshot.paid_until, snapshot.past_due_since, snapshot.provider_time) if snapshot is not None else ()
     thresholds = (0, policy.restrict_after_days, policy.grace_days, policy.end_after_days)
     for anchor in {*said, served_since(contract), trial_end(contract)} - {None}:

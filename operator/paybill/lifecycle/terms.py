@@ -54,6 +54,7 @@ def reported_times(subscription: Subscription, plan: PlanSpec) -> EffectTimes:
     trial_end = anchors.trial_end_time
     return EffectTimes(
         ready=_days_before(trial_end, plan.trial_days) if trial_end is not None and plan.trial_days else None,
+        past_due=anchors.past_due_seen_time,
         suspended=anchors.suspended_time,
         ended=anchors.ended_time,
         archived=anchors.archived_time,

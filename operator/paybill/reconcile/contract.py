@@ -89,6 +89,9 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
     times = settle(contract.times, verdict.phase, now, held=held)
     if world.brakes.halt.observing:
         times = contract.times
+    elif times.past_due != contract.times.past_due:
+        # From the moment at which debt is seen counts when it has its consequences.
+        verdict = decide(replace(contract, times=times), now)
     verdict = _without_moving_deadline(verdict, times)
     await keep(world, facts, tenant, subscription, verdict, times)
     return Standing(
@@ -206,6 +209,7 @@ async def keep(
             tenant_uid=tenant.metadata.uid,
             phase=str(verdict.phase),
             trial_start_time=times.ready,
+            past_due_time=times.past_due,
             suspended_time=times.suspended,
             ended_time=times.ended,
             archived_time=times.archived,
@@ -266,6 +270,7 @@ def _unbound(world: World, claim: Claim | None, binding: Binding) -> Standing:
 def _times(facts: Facts) -> EffectTimes:
     return EffectTimes(
         ready=facts.trial_start_time,
+        past_due=facts.past_due_time,
         suspended=facts.suspended_time,
         ended=facts.ended_time,
         archived=facts.archived_time,

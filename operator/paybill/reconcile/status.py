@@ -350,6 +350,7 @@ def _anchors(standing: Standing) -> Anchors | None:
         trial_end_time=standing.verdict.trial_end,
         period_end_time=standing.verdict.period_end,
         past_due_since_time=standing.verdict.past_due_since,
+        past_due_seen_time=standing.times.past_due,
         suspended_time=standing.times.suspended,
         ended_time=standing.times.ended,
         archived_time=standing.times.archived,

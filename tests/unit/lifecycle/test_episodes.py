@@ -105,6 +105,12 @@ def test_a_tenant_that_is_looked_at_daily_goes_through_the_ladder_once():
         agreed = contract(agreed.snapshot, times=times, policy=LATE)
     assert seen == ["Active", "PastDue", "Restricted", "Suspended", "Ended", "Archived", "Deleted"]
     assert agreed.times == EffectTimes(
-        ready=START, suspended=at(19), ended=at(35), archived=at(65), deleted=at(125), requested_end=None
+        ready=START,
+        past_due=at(5),
+        suspended=at(19),
+        ended=at(35),
+        archived=at(65),
+        deleted=at(125),
+        requested_end=None,
     )
     assert phase(agreed, 9999) is Phase.DELETED

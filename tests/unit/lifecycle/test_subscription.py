@@ -13,6 +13,7 @@ from paybill.lifecycle.subscription import EffectTimes, Hold, decide
 from tests.unit.lifecycle.contracts import (
     ACCESS,
     LATE,
+    POLICY,
     SECOND,
     START,
     at,
@@ -23,6 +24,9 @@ from tests.unit.lifecycle.contracts import (
 )
 
 TRIAL = {"trial_days": 14}
+TOLD = POLICY.model_copy(update={"past_due_at_least": "48h"})
+SEEN_LATE = EffectTimes(past_due=at(20))
+"""Of debt since day 0 Paybill learned on day 20: it was down, or the provider was."""
 
 # Each deadline: what is agreed, when it falls (days after the start), the phase a second before and the one from then.
 DEADLINES = [
@@ -35,6 +39,30 @@ DEADLINES = [
     pytest.param(contract(manual(0), policy=LATE), 14, "Restricted", "Suspended", id="grace is over after it"),
     pytest.param(contract(manual(0)), 14, "PastDue", "Suspended", id="grace is over"),
     pytest.param(contract(manual(0)), 30, "Suspended", "Ended", id="unpaid for too long"),
+    pytest.param(
+        contract(manual(0), policy=TOLD, times=EffectTimes(past_due=at(0))),
+        14,
+        "PastDue",
+        "Suspended",
+        id="grace is over, and it was told long ago",
+    ),
+    pytest.param(
+        contract(manual(0), policy=TOLD, times=SEEN_LATE), 22, "PastDue", "Suspended", id="grace is over, told later"
+    ),
+    pytest.param(
+        contract(manual(0), policy=TOLD, times=EffectTimes(past_due=at(40))),
+        42,
+        "PastDue",
+        "Ended",
+        id="unpaid for too long, told later",
+    ),
+    pytest.param(
+        contract(says(Status.UNPAID, past_due_since=0), policy=TOLD, times=SEEN_LATE),
+        22,
+        "PastDue",
+        "Suspended",
+        id="the provider gave up, told later",
+    ),
     pytest.param(contract(manual(90), cancel_time=at(10)), 10, "Active", "Ended", id="cancelled as of a date"),
     pytest.param(
         contract(manual(30), cancel_at_period_end=True), 30, "Active", "Ended", id="cancelled with its period"
@@ -360,3 +388,16 @@ def test_a_hundred_years_of_grace_are_a_hundred_years():
 def test_grace_at_the_end_of_the_calendar_is_not_over_at_once():
     end = datetime(9999, 12, 25, tzinfo=UTC)
     assert decide(contract(Snapshot(status=Status.BY_DATES, paid_until=end)), end).phase is Phase.PAST_DUE
+
+
+def test_who_runs_is_told_before_debt_stops_it_and_who_is_stopped_stays_so():
+    late = contract(manual(0), policy=TOLD)
+    assert phase(late, 20) is Phase.PAST_DUE
+    assert "48h" in decide(late, at(20)).because
+    restricted = replace(late, policy=LATE.model_copy(update={"past_due_at_least": "48h"}))
+    assert phase(restricted, 20) is Phase.RESTRICTED
+    stopped = replace(late, times=EffectTimes(suspended=at(19)))
+    assert phase(stopped, 20) is Phase.SUSPENDED
+    assert phase(replace(late, holds=(ACCESS,)), 20) is Phase.SUSPENDED
+    assert phase(replace(late, snapshot=says(Status.PAUSED)), 20) is Phase.SUSPENDED
+    assert phase(replace(late, cancel_time=at(19)), 20) is Phase.ENDED
