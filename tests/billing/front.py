@@ -15,12 +15,16 @@ from tests.billing.meters import MeterServer
 
 
 class Front:
-    """A thread of its own, so that it answers whatever loop a test has. ``disputes``: Stripe's objects, by id."""
+    """A thread of its own, so that it answers whatever loop a test has.
+
+    ``disputes``: Stripe's objects, by id. ``down``: what is behind it fails.
+    """
 
     def __init__(self, behind: str) -> None:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.meters = MeterServer(lambda: self.now())
         self.disputes: dict[str, dict[str, Any]] = {}
+        self.down = False
         self.url = ""
         self._behind = behind
         self._loop = asyncio.new_event_loop()
@@ -54,6 +58,8 @@ class Front:
         return web.json_response(found or missing, status=200 if found else 404)
 
     async def _pass(self, request: web.Request) -> web.Response:
+        if self.down:
+            return web.json_response({"error": {"type": "api_error", "message": "no"}}, status=503)
         headers = {
             key: value for key, value in request.headers.items() if key.lower() not in ("host", "content-length")
         }

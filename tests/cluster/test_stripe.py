@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.billing.front import Front
 from tests.billing.localstripe import KEY, LocalStripe
-from tests.billing.receiving import SECRET, Receiver, as_role
+from tests.billing.receiving import SECRET, Receiver, as_role, event
 from tests.cluster import samples
 from tests.cluster.api import condition, holds
 from tests.cluster.customers import may_connect
@@ -233,3 +233,149 @@ async def told(control: Any, tenant: str) -> bool:
     """Whether all of a tenant's events that there are have been sent."""
     query = "SELECT bool_and(state = 'Sent') FROM paybill.meter_events WHERE tenant_id = %s"
     return await (await control.execute(query, (tenant,))).fetchone() == (True,)
+
+
+def sweep(world: Any) -> None:
+    """Ask for all subscriptions again: localstripe sends no event when one is changed."""
+    world.payments.swept = None
+    world.payments.woken.set()
+
+
+async def test_an_end_that_stripe_announces_is_foretold_and_comes_when_it_says_so_again(
+    customers, operator, api, stripe, name
+):
+    await stripe.answers()
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=paid))
+    await customers.phase(name, "Active")
+    await customers.ready(name)
+
+    async def announced(on: bool) -> dict[str, Any]:
+        await stripe.call("POST", f"/v1/subscriptions/{paid}", cancel_at_period_end=str(on).lower())
+        operator.call(sweep)
+        said = "Ended" if on else None
+        return await customers.until(
+            name, lambda one: (one["status"].get("next") or {}).get("phase") == said, kind="Subscription"
+        )
+
+    found = await announced(True)
+    coming = found["status"]["next"]
+    assert coming["time"] == found["status"]["anchors"]["periodEndTime"]
+    assert "cancelled at the payment provider" in coming["because"]
+
+    # It is taken back, and nothing tells of it: Stripe is asked before anybody is stopped, and again while it is away.
+    await stripe.call("POST", f"/v1/subscriptions/{paid}", cancel_at_period_end="false")
+    stripe.front.down = True
+    try:
+        operator.clock.offset += datetime.fromisoformat(coming["time"]) - operator.clock() + timedelta(minutes=1)
+        operator.look_at("Tenant", name)
+        await until(lambda: operator.call(lambda world: world.payments.api.away))
+        assert (await api.get("Subscription", name))["status"]["phase"] == "Active"
+    finally:
+        stripe.front.down = False
+    await until(lambda: operator.call(lambda world: not world.payments.confirming))
+    await customers.quiet()
+    found = await customers.until(name, lambda one: "next" not in one["status"], kind="Subscription")
+    assert found["status"]["phase"] == "Active"
+
+    operator.clock.reset()
+    await announced(True)
+    operator.clock.offset += datetime.fromisoformat(coming["time"]) - operator.clock() + timedelta(minutes=1)
+    operator.look_at("Tenant", name)
+    await customers.phase(name, "Ended", seconds=60)
+
+
+def dispute(stripe: LocalStripe, customer: str, status: str, **more: Any) -> dict[str, Any]:
+    """A dispute of a payment of a customer, as Stripe has it from now on; returns the event that tells of it."""
+    one = {
+        "id": f"dp_{customer}", "object": "dispute", "status": status, "reason": "fraudulent", "created": 1_790_000_000,
+        "metadata": {}, "charge": {"id": "ch_1", "object": "charge", "customer": customer},
+    } | more  # fmt: skip
+    stripe.front.disputes[one["id"]] = one
+    closed = status in ("won", "lost")
+    plain = one | {"charge": "ch_1"}
+    return event(f"charge.dispute.{'closed' if closed else 'created'}", data={"object": plain})
+
+
+async def test_a_disputed_payment_holds_changes_of_whose_it_is_until_it_is_won_or_settled(
+    customers, operator, api, stripe, receiver, name
+):
+    other, bigger = f"{name}-other", f"{name}-bigger"
+    for plan in (name, bigger):
+        await customers.plan(plan)
+        await stripe.plan(plan)
+    payers = {}
+    for one in (name, other):
+        payers[one] = await stripe.customer()
+        paid = await stripe.subscribe(payers[one], name, **{"metadata[paybill.dev/tenant]": one})
+        await api.apply(samples.tenant(one), by_stripe(one, name, subscription=paid, customer=payers[one]))
+        await customers.ready(one)
+    payer = payers[name]
+
+    async def held(count: int) -> dict[str, Any]:
+        return await customers.until(
+            name, lambda found: len(found["status"].get("holds", ())) == count, kind="Subscription", seconds=60
+        )
+
+    assert await receiver.post(dispute(stripe, payer, "needs_response")) == 200
+    (hold,) = (await held(1))["status"]["holds"]
+    assert (hold["source"], hold["id"], hold["blocks"]) == ("Dispute", f"dp_{payer}", "Changes")
+    for one in (name, other):
+        await api.edit("Subscription", one, {"spec": {"planRef": {"name": bigger}}})
+    await customers.until(other, lambda found: found["status"]["plan"]["name"] == bigger)
+    await customers.until(name, lambda found: (condition(found, "PlanCurrent") or {}).get("reason") == "ChangeHeld")
+    found = await api.get("Tenant", name)
+    assert (found["status"]["plan"]["name"], holds(found, "Ready")) == (name, True)
+    assert (await api.get("Subscription", name))["status"]["phase"] == "Active"
+
+    # The same again, and another restart, change nothing; losing it lifts nothing.
+    assert await receiver.post(dispute(stripe, payer, "lost")) == 200
+    await customers.until(name, lambda found: "lost" in found["status"]["holds"][0]["reason"], kind="Subscription")
+    operator.restart()
+    await customers.quiet()
+    assert len((await api.get("Subscription", name))["status"]["holds"]) == 1
+
+    settled = dispute(stripe, payer, "lost", metadata={"paybill.dev/settled": "true"})
+    assert await receiver.post(settled) == 200
+    await held(0)
+    await customers.until(name, lambda found: found["status"]["plan"]["name"] == bigger, seconds=60)
+
+
+async def test_a_customer_who_is_deleted_at_stripe_ends_the_contract_and_nothing_is_deleted_for_it(
+    customers, operator, api, stripe, receiver, name
+):
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name), by_stripe(name, name, subscription=paid))
+    customer = await customers.ready(name)
+    binding = await customers.binding(customer)
+
+    # Stripe cancels what a deleted customer has; localstripe leaves that to us.
+    await stripe.call("DELETE", f"/v1/subscriptions/{paid}")
+    await stripe.call("DELETE", f"/v1/customers/{payer}")
+    found = await customers.phase(name, "Ended", seconds=60)
+    found = await customers.until(name, lambda one: one["status"].get("holds"), kind="Subscription", seconds=60)
+    (hold,) = found["status"]["holds"]
+    assert (hold["source"], hold["id"]) == ("CustomerDeleted", payer)
+    await until(lambda: _shut(binding))
+    operator.clock.offset += timedelta(days=200)
+    operator.look_at("Tenant", name)
+    await customers.quiet_for(2)
+    found = await api.get("Subscription", name)
+    assert found["status"]["phase"] == "Ended"
+    assert f"held back by hold CustomerDeleted {payer}" in found["status"]["next"]["because"]
+    assert await api.get("Namespace", customer.namespace) is not None
+    operator.clock.reset()
+
+    # Another customer of theirs pays: the same data, the same logins.
+    again = await stripe.subscribe(await stripe.customer(), name)
+    await api.apply(by_stripe(name, name, subscription=again))
+    await customers.phase(name, "Active", seconds=60)
+    await customers.ready(name)
+    assert await customers.binding(customer) == binding
+    assert await may_connect(binding)

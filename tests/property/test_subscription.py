@@ -54,6 +54,7 @@ def snapshots(*statuses: Status) -> st.SearchStrategy[Snapshot]:
         paid_until=maybe,
         past_due_since=maybe,
         canceled_time=maybe,
+        cancel_time=st.one_of(st.none(), maybe),
     )
 
 
@@ -90,8 +91,13 @@ def severity(phase: Phase) -> int:
 
 
 def uncancelled(contract: Contract) -> Contract:
+    said = replace(contract.snapshot, cancel_time=None) if contract.snapshot is not None else None
     return replace(
-        contract, cancel_time=None, cancel_at_period_end=False, times=replace(contract.times, requested_end=None)
+        contract,
+        snapshot=said,
+        cancel_time=None,
+        cancel_at_period_end=False,
+        times=replace(contract.times, requested_end=None),
     )
 
 

@@ -133,6 +133,8 @@ class LastKnown(ApiModel):
     """The provider's status, as it writes it."""
     provider_time: Time | None = None
     """The provider's own time of that status."""
+    cancel_time: Time | None = None
+    """As of when the provider is to cancel it."""
 
 
 class ProviderStatus(ApiModel):

@@ -63,11 +63,18 @@ def known(
             canceled_time=_time(subscription.get("ended_at") or subscription.get("canceled_at"))
             if raw == "canceled"
             else None,
+            cancel_time=_cancel_time(subscription, period_end) if raw not in _OVER else None,
         ),
         items=tuple(sorted((_price(item), int(item.get("quantity") or 1)) for item in items if not _metered(item))),
         metered=tuple(sorted(_price(item) for item in items if _metered(item))),
         customer_gone=customer_gone,
     )
+
+
+def _cancel_time(subscription: Mapping[str, Any], period_end: Any) -> datetime | None:
+    """As of when a subscription is to be cancelled: at a moment, or with its period, which versions say differently."""
+    with_period = subscription.get("cancel_at_period_end")
+    return _time(subscription.get("cancel_at") or (period_end if with_period else None))
 
 
 def meant(subscriptions: Sequence[Mapping[str, Any]], tenant: str) -> Mapping[str, Any] | None:

@@ -163,4 +163,5 @@ def _snapshot(subscription: Subscription) -> Snapshot | None:
         trial_end=anchors.trial_end_time,
         paid_until=anchors.period_end_time,
         past_due_since=anchors.past_due_since_time,
+        cancel_time=said.cancel_time,
     )

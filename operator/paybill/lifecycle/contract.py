@@ -168,6 +168,8 @@ def cancelled(contract: Contract, now: datetime) -> str | None:
         return f"cancelled as of {day(contract.cancel_time)}"
     if contract.known is not None and contract.known.status is Status.CANCELED:
         return "cancelled at the payment provider"
+    if contract.known is not None and contract.known.cancel_time is not None and contract.known.cancel_time <= now:
+        return f"cancelled at the payment provider as of {day(contract.known.cancel_time)}"
     end = period_end(contract)
     if contract.cancel_at_period_end and end is not None and end <= now and not trial_to_come(contract):
         return f"cancelled at the end of its period, {day(end)}"

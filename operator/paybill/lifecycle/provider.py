@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One answer of a provider. Times are aware; ``paid_until`` is exclusive.
+    """One answer of a provider. Times are aware; ``paid_until`` is exclusive, and so is ``cancel_time``.
 
     ``provider_time`` is when the provider says this became so, and orders snapshots; when we saw it does not.
     """
@@ -40,6 +40,8 @@ class Snapshot:
     paid_until: datetime | None = None
     past_due_since: datetime | None = None
     canceled_time: datetime | None = None
+    cancel_time: datetime | None = None
+    """As of when it is to be cancelled, while it runs."""
 
 
 RANK = (
@@ -64,7 +66,9 @@ def latest(known: Snapshot | None, seen: Snapshot | None) -> Snapshot | None:
 
 def _age(snapshot: Snapshot) -> tuple[object, ...]:
     """Orders answers of one provider, completely, so that no two different ones are as old as each other."""
-    times = (snapshot.paid_until, snapshot.trial_end, snapshot.past_due_since, snapshot.canceled_time)
+    times = (
+        snapshot.paid_until, snapshot.trial_end, snapshot.past_due_since, snapshot.canceled_time, snapshot.cancel_time,
+    )  # fmt: skip
     stated = tuple((time is not None, time or _NEVER) for time in times)
     return snapshot.provider_time or _NEVER, RANK.index(snapshot.status), stated
 

@@ -220,6 +220,8 @@ def _turning_points(contract: Contract) -> Iterable[datetime]:
     yield after(contract.start, parse_duration(policy.first_payment_window))
     if contract.cancel_time is not None:
         yield contract.cancel_time
+    if snapshot is not None and snapshot.cancel_time is not None:
+        yield snapshot.cancel_time
     if contract.times.past_due is not None and policy.past_due_at_least is not None:
         yield after(contract.times.past_due, parse_duration(policy.past_due_at_least))
     said = (snapshot.paid_until, snapshot.past_due_since, snapshot.provider_time) if snapshot is not None else ()

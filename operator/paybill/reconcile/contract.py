@@ -191,7 +191,13 @@ def _snapshot(world: World, subscription: Subscription, facts: Facts) -> Snapsho
     found = last_known(subscription, facts)
     if found is None and world.payments.trouble_of(subscription) is None:
         world.payments.want(subscription.metadata.name)
-    return found.snapshot if found is not None else None
+    if found is None:
+        return None
+    end = found.snapshot.cancel_time
+    if end is not None and end <= world.now() and not world.payments.stands_by(subscription, end):
+        # What was announced may have been taken back: nobody is stopped by it before Stripe says that it stands.
+        return replace(found.snapshot, cancel_time=None)
+    return found.snapshot
 
 
 async def keep(

@@ -30,7 +30,11 @@ class Trouble:
 
 @dataclass(kw_only=True)
 class Payments:
-    """What is known of Stripe beside the facts. ``troubles``: why nothing is known, by the Subscription's UID."""
+    """What is known of Stripe beside the facts. ``troubles``: why nothing is known, by the Subscription's UID.
+
+    ``confirming``: an end that Stripe announced, by the Subscription's UID, which it is asked about now that it has
+    come; ``confirmed``: one that it was asked about since.
+    """
 
     inbox: Inbox
     api: StripeApi | None
@@ -38,6 +42,8 @@ class Payments:
     wanted: set[str] = field(default_factory=set)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     troubles: dict[str, Trouble] = field(default_factory=dict)
+    confirming: dict[str, datetime] = field(default_factory=dict)
+    confirmed: dict[str, datetime] = field(default_factory=dict)
     polled: datetime | None = None
     swept: datetime | None = None
 
@@ -45,6 +51,22 @@ class Payments:
         """Have a Subscription looked up soon."""
         self.wanted.add(name)
         self.woken.set()
+
+    def stands_by(self, subscription: Subscription, end: datetime) -> bool:
+        """Whether Stripe was asked since an announced end came, and did not take it back; else it is asked soon."""
+        uid = subscription.metadata.uid
+        if self.confirmed.get(uid) == end:
+            return True
+        self.confirming[uid] = end
+        self.want(subscription.metadata.name)
+        return False
+
+    def answered(self, uid: str) -> bool:
+        """Stripe answered for a contract: true when somebody waits to know whether an announced end stands."""
+        end = self.confirming.pop(uid, None)
+        if end is not None:
+            self.confirmed[uid] = end
+        return end is not None
 
     def trouble_of(self, subscription: Subscription) -> Trouble | None:
         """Why nothing is known of the contract as it is declared now; None where that was not asked yet."""

@@ -112,7 +112,13 @@ async def _take(
     seen = await _seen(world, raw, asked)
     before = world.facts.get(uid)
     after = await world.facts.note(_unknown(subscription), lambda facts: _noted(facts, seen), epoch=world.epoch)
-    if cleared is not None or before is None or (before.last_known, before.holds) != (after.last_known, after.holds):
+    awaited = world.payments.answered(uid)
+    if (
+        awaited
+        or cleared is not None
+        or before is None
+        or (before.last_known, before.holds) != (after.last_known, after.holds)
+    ):
         metrics.STRIPE_CHANGES.inc()
         _mark(world, subscription, cause)
     if seen.customer_gone and (before is None or before.holds != after.holds):

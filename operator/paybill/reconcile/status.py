@@ -339,7 +339,8 @@ def _provider(subscription: Subscription, standing: Standing) -> ProviderStatus:
     if known is None:
         return ProviderStatus(name=name)
     time = known.snapshot.provider_time
-    last = LastKnown(status=str(known.snapshot.status), provider_time=time)
+    end = known.snapshot.cancel_time
+    last = LastKnown(status=str(known.snapshot.status), provider_time=time, cancel_time=end)
     return ProviderStatus(name=name, id=known.id, status=known.raw, observed_time=time, last_known=last)
 
 

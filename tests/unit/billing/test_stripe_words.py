@@ -50,6 +50,22 @@ def test_both_shapes_say_the_same():
 
 
 @pytest.mark.parametrize(
+    ("said", "end"),
+    [
+        ({"cancel_at_period_end": True}, THEN + 30 * DAY),
+        ({"cancel_at_period_end": True, "cancel_at": THEN + 30 * DAY}, THEN + 30 * DAY),
+        ({"cancel_at_period_end": False, "cancel_at": THEN + 5 * DAY}, THEN + 5 * DAY),
+        ({"cancel_at_period_end": False, "cancel_at": None}, None),
+        ({"status": "canceled", "cancel_at_period_end": True, "cancel_at": THEN}, None),
+    ],
+)
+def test_an_end_that_is_to_come_is_kept_with_its_moment(said, end):
+    found = known(subscription(**said), asked=ASKED)
+    assert found.snapshot.cancel_time == (None if end is None else at(end))
+    assert read(wire(found)) == found
+
+
+@pytest.mark.parametrize(
     "metered",
     [
         {"price": {"id": "price_u", "recurring": {"usage_type": "metered"}}},

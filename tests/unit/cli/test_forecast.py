@@ -16,14 +16,16 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PAYMENT = {"graceDays": 14, "restrictAfterDays": 7, "endAfterDays": 30, "retainDays": 30}
 
 
-def contract(*, trial_days=0, compute="Namespace", paid=None, anchors=None, holds=(), **spec):
+def contract(
+    *, trial_days=0, compute="Namespace", paid=None, anchors=None, holds=(), provider=None, policy=None, **spec
+):
     plan = BY_KIND["Plan"].read(
         {
             "metadata": {"name": "team"},
             "spec": {
                 "isolation": {"model": "Pooled", "compute": compute},
                 "trialDays": trial_days,
-                "payment": PAYMENT,
+                "payment": PAYMENT | (policy or {}),
             },
         }
     )
@@ -35,10 +37,12 @@ def contract(*, trial_days=0, compute="Namespace", paid=None, anchors=None, hold
                 "spec": {
                     "tenantRef": {"name": "acme"},
                     "planRef": {"name": "team"},
-                    "payment": {"provider": "Manual"} | ({"paidUntilTime": paid} if paid else {}),
+                    "payment": {"provider": "Manual"} | ({"paidUntilTime": paid} if paid else {})
+                    if provider is None
+                    else {"provider": "Stripe", "customer": "cus_1"},
                     **spec,
                 },
-                "status": {"anchors": anchors or {}},
+                "status": {"anchors": anchors or {}} | ({"provider": provider} if provider else {}),
             }
         ),
         plan=plan.spec,
@@ -75,6 +79,22 @@ def test_a_suspension_that_began_is_taken_from_the_status():
     found = contract(paid="2026-02-10T00:00:00Z", anchors={"suspendedTime": "2026-02-24T00:00:00Z"})
     assert look_ahead(found, NOW).phase == "Suspended"
     assert path(found)[0] == ("Ended", "03-12")
+
+
+def test_an_end_that_stripe_announced_is_foretold():
+    said = {"status": "Active", "providerTime": "2026-02-11T00:00:00Z", "cancelTime": "2026-03-11T00:00:00Z"}
+    provider = {"name": "Stripe", "id": "sub_1", "status": "active", "lastKnown": said}
+    found = contract(provider=provider, anchors={"periodEndTime": "2026-03-11T00:00:00Z"})
+    assert path(found)[0] == ("Ended", "03-11")
+    del said["cancelTime"]
+    assert path(contract(provider=provider, anchors={"periodEndTime": "2026-03-11T00:00:00Z"})) == []
+
+
+def test_debt_that_was_seen_late_counts_from_when_it_was_seen():
+    told = {"policy": {"pastDueAtLeast": "48h"}, "anchors": {"pastDueSeenTime": "2026-02-28T00:00:00Z"}}
+    found = contract(paid="2026-02-10T00:00:00Z", **told)
+    assert look_ahead(found, NOW).phase == "Restricted"
+    assert path(found)[0] == ("Suspended", "03-02")
 
 
 def test_an_access_hold_stays_whatever_is_paid():

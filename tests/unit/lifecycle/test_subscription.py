@@ -40,6 +40,13 @@ DEADLINES = [
     pytest.param(contract(manual(0)), 14, "PastDue", "Suspended", id="grace is over"),
     pytest.param(contract(manual(0)), 30, "Suspended", "Ended", id="unpaid for too long"),
     pytest.param(
+        contract(says(Status.ACTIVE, paid_until=30, cancel_time=30)),
+        30,
+        "Active",
+        "Ended",
+        id="cancelled with its period, at the provider",
+    ),
+    pytest.param(
         contract(manual(0), policy=TOLD, times=EffectTimes(past_due=at(0))),
         14,
         "PastDue",
