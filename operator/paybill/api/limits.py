@@ -158,7 +158,11 @@ class Feature(ApiModel):
         rule(
             "[has(self.boolean), has(self.integer), has(self.string)].exists_one(given, given)",
             "a feature has exactly one value: write one of boolean, integer or string",
-        )
+        ),
+        rule(
+            "!has(self.perUnit) || !self.perUnit || has(self.integer)",
+            "perUnit multiplies a number: write integer, or remove perUnit",
+        ),
     )
 
     name: FeatureName
@@ -169,3 +173,5 @@ class Feature(ApiModel):
     """A whole number; an AddOn's is multiplied by its quantity and added."""
     string: FeatureText | None = None
     """Text, handed on as it is."""
+    per_unit: bool | None = None
+    """Whether the integer is for each unit that is sold: it is multiplied by the Subscription's quantity."""

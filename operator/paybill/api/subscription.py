@@ -102,7 +102,7 @@ class SubscriptionSpec(ApiModel):
     """When another Plan in planRef takes effect: at once, when more was paid than when it was written, or with the end
     of the period that was paid then. What is owed blocks a change in any case."""
     quantity: Quantity = 1
-    """How many units are sold, such as seats."""
+    """How many units are sold, such as seats; multiplies the features that are perUnit."""
     add_ons: tuple[AddOn, ...] = Field(
         default=(),
         max_length=32,

@@ -61,4 +61,6 @@ async def _resolved(cluster: Cluster, contract: Contract) -> tuple[Entitlement, 
     spec = contract.subscription.spec
     plans = [(await cluster.get(Key("Plan", "", one.plan_ref.name)), one.quantity) for one in spec.add_ons]
     add_ons = [(Plan.read(found).spec.features, quantity) for found, quantity in plans if found is not None]
-    return resolve(contract.plan.features, add_ons, spec.entitlements.set, spec.entitlements.remove)
+    return resolve(
+        contract.plan.features, add_ons, spec.entitlements.set, spec.entitlements.remove, quantity=spec.quantity
+    )

@@ -1,7 +1,8 @@
 """What a tenant is entitled to: the Plan's features, overridden, added to and removed by its Subscription.
 
-Resolved once, in one place, in this order: the base Plan; each add-on times its quantity (integers add up,
-booleans or together, anything else of an add-on replaces); the Subscription's ``set``; the Subscription's ``remove``.
+Resolved once, in one place, in this order: the base Plan, what is per unit times the Subscription's quantity; each
+add-on times its own (integers add up, booleans or together, anything else of an add-on replaces); the Subscription's
+``set``, what is per unit again times its quantity; the Subscription's ``remove``.
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ def resolve(
     add_ons: Sequence[tuple[Iterable[Feature], int]] = (),
     overrides: Iterable[Feature] = (),
     removed: Iterable[str] = (),
+    *,
+    quantity: int = 1,
 ) -> tuple[Entitlement, ...]:
-    """The entitlements in order of name; ``add_ons`` are (features, quantity) pairs.
+    """The entitlements in order of name; ``add_ons`` are (features, quantity) pairs, ``quantity`` is that of the base.
 
     Raises Invalid when they are more, or larger, than a status can hold.
     """
-    granted = {feature.name: Entitlement(name=feature.name, value=value_of(feature), source="Plan") for feature in base}
+    granted = {one.name: Entitlement(name=one.name, value=_sold(one, quantity), source="Plan") for one in base}
     for features, quantity in add_ons:
         for feature in features:
             added = _times(value_of(feature), quantity)
@@ -65,7 +68,7 @@ def resolve(
             value = added if before is None else _plus(before.value, added)
             granted[feature.name] = Entitlement(name=feature.name, value=value, source="AddOn")
     for feature in overrides:
-        granted[feature.name] = Entitlement(name=feature.name, value=value_of(feature), source="Subscription")
+        granted[feature.name] = Entitlement(name=feature.name, value=_sold(feature, quantity), source="Subscription")
     for name in removed:
         granted.pop(name, None)
     if len(granted) > MOST:
@@ -78,6 +81,11 @@ def resolve(
 
 def _size(text: str) -> int:
     return len(text.encode()) + 5 * sum(text.count(one) for one in _ESCAPED)
+
+
+def _sold(feature: Feature, quantity: int) -> Value:
+    """What so many units give."""
+    return _times(value_of(feature), quantity if feature.per_unit else 1)
 
 
 def _times(value: Value, quantity: int) -> Value:

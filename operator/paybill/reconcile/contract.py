@@ -332,6 +332,7 @@ def _entitlements(
         add_ons.append((found.spec.features, add_on.quantity))
     overrides = subscription.spec.entitlements
     try:
-        return resolve(plan.features, add_ons, overrides.set, overrides.remove), None
+        quantity = subscription.spec.quantity
+        return resolve(plan.features, add_ons, overrides.set, overrides.remove, quantity=quantity), None
     except Invalid as failure:
         return None, failure

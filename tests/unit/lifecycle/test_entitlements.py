@@ -45,6 +45,27 @@ def test_how_one_entitlement_comes_about(base, add_ons, overrides, value, source
     assert type(found.value) is type(value)
 
 
+def per_unit(value: int) -> list[Feature]:
+    return [Feature.model_validate({"name": "x", "integer": value, "perUnit": True})]
+
+
+@pytest.mark.parametrize(
+    ("base", "add_ons", "overrides", "value"),
+    [
+        pytest.param(per_unit(2), [], [], 10, id="what is per unit, times the quantity"),
+        pytest.param(one(2), [], [], 2, id="what is not, once"),
+        pytest.param(per_unit(2), [(one(10), 3)], [], 40, id="an add-on has a quantity of its own"),
+        pytest.param(per_unit(2), [(per_unit(10), 3)], [], 40, id="whatever it says"),
+        pytest.param(per_unit(2), [], per_unit(3), 15, id="the subscription's word too"),
+        pytest.param(per_unit(2), [], one(3), 3, id="or for all units together"),
+        pytest.param(per_unit(LARGEST_INTEGER), [], [], LARGEST_INTEGER, id="up to what JSON can say"),
+    ],
+)
+def test_what_five_units_give(base, add_ons, overrides, value):
+    (found,) = resolve(base, add_ons, overrides, quantity=5)
+    assert found.value == value
+
+
 def test_what_is_removed_is_gone_wherever_it_came_from():
     assert resolve(one(1), [(one(2), 1)], one(3), ["x"]) == ()
     assert resolve(one(1), removed=["unheard-of"]) == (Entitlement(name="x", value=1, source="Plan"),)
