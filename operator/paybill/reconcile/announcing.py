@@ -50,7 +50,7 @@ class Announcing:
 
 
 async def run(world: World) -> None:
-    """Send until cancelled; raises LeadershipLost when another process leads."""
+    """Send until cancelled; raises LeadershipLost or LeaseLost when another one leads, or may."""
     announcing = world.announcing
     if announcing.endpoint is None:
         return

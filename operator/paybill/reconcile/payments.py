@@ -51,7 +51,7 @@ DISPUTE, CUSTOMER_DELETED = "Dispute", "CustomerDeleted"
 
 
 async def run(world: World) -> None:
-    """Follow what Stripe says until cancelled; raises LeadershipLost when another process leads."""
+    """Follow what Stripe says until cancelled; raises LeadershipLost or LeaseLost when another one leads, or may."""
     payments = world.payments
     if payments.api is None:
         return
