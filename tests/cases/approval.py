@@ -26,6 +26,10 @@ def _subject(reason: str, message: str | None, **subject: Any) -> Case:
 
 CASES = (
     _case("an adoption", None),
+    _case("an erasure", None, action="Erase"),
+    _case("an action that nobody knows", 'Unsupported value: "Adopt"', action="Adopt"),
+    Case("Approval", "an erasure of everything",
+         approval({"kind": "Installation", "name": "paybill"}, action="Erase"), "action Erase is of one Tenant"),
     _case("one that ends", None, expiresTime="2027-01-01T00:00:00Z"),
     _case("one that ends at no time", "must be of type date-time", expiresTime="soon"),
     _case("one that ends in the year 0", "must be a moment of the years", expiresTime="0000-01-01T00:00:00Z"),

@@ -41,9 +41,10 @@ def person(name: str, kind: str = "User") -> Object:
     return {"kind": kind, "name": name, "apiGroup": RBAC}
 
 
-def approval(kind: str, subject: str, approver: str) -> Object:
+def approval(kind: str, subject: str, approver: str, **more: str) -> Object:
     about = {"kind": kind, "name": subject} | ({"uid": UID} if kind == "Tenant" else {})
-    return samples.ours("Approval", "<fresh>", {"subject": about, "digest": f"sha256:{'0' * 64}", "approver": approver})
+    said = {"subject": about, "digest": f"sha256:{'0' * 64}", "approver": approver, **more}
+    return samples.ours("Approval", "<fresh>", said)
 
 
 def of_checkout(obj: Object, session: str = "cs_test_a1") -> Object:
@@ -179,6 +180,10 @@ REFUSED: dict[str, list[Request]] = {
         create("as somebody else", "admin", approval("Tenant", "acme", "eve"), "nobody approves for somebody else"),
         create("without the verb", "clerk", approval("Tenant", "acme", "clerk"),
                "the verb adopt on tenants.paybill.dev acme"),
+        create("an erasure by one who may adopt", "warden", approval("Tenant", "acme", "warden", action="Erase"),
+               "the verb erase on tenants.paybill.dev acme"),
+        create("an adoption by one who may erase", "reaper", approval("Tenant", "acme", "reaper"),
+               "the verb adopt on tenants.paybill.dev acme"),
         create("another tenant", "warden", approval("Tenant", "globex", "warden"),
                "the verb adopt on tenants.paybill.dev globex"),
         create("all tenants", "warden", approval("Installation", "acme", "warden"),
@@ -264,4 +269,5 @@ PASSED = [
     create("a run in one's own name", "eve", agent_run(requestedBy="eve")),
     create("an Approval by one who may adopt all", "eve", approval("Installation", "acme", "eve")),
     create("an Approval by one who may adopt this one", "warden", approval("Tenant", "acme", "warden")),
+    create("an erasure by one who may erase this one", "reaper", approval("Tenant", "acme", "reaper", action="Erase")),
 ]  # fmt: skip

@@ -32,9 +32,8 @@ async def approve(api: Api, tenant: str, tenant_id: str, uid: str, **spec: Any) 
     subject = {"kind": "Tenant", "name": tenant, "uid": uid}
     what = digest(action="erase", id=tenant_id, uid=uid)
     name = f"erase-{tenant}-{secrets.token_hex(2)}"
-    await api.apply(
-        samples.ours("Approval", name, {"subject": subject, "digest": what, "approver": await me(api), **spec})
-    )
+    said = {"subject": subject, "action": "Erase", "digest": what, "approver": await me(api), **spec}
+    await api.apply(samples.ours("Approval", name, {key: value for key, value in said.items() if value is not None}))
     return name
 
 
@@ -94,8 +93,11 @@ async def test_what_waits_for_its_retention_goes_at_once_and_only_with_the_right
     wrong = await approve(api, customer.name, "zzzzzzzz", uid)
     other = await approve(api, customer.name, customer.id, "00000000-0000-4000-8000-000000000000")
     late = await approve(api, customer.name, customer.id, uid, expiresTime=samples.moment(minutes=1))
+    # Who may only adopt writes the same words without the action, and admission asks for no more.
+    adopter = await approve(api, customer.name, customer.id, uid, action=None)
     for unfit in (wrong, other, late):
         await customers.until(unfit, lambda one: not holds(one, "Ready") and one.get("status"), kind="Approval")
+    assert "action: Erase" in await customers.stalled(adopter, "DigestMismatch", kind="Approval")
     await customers.quiet()
     assert await state(control, customer) == "deleted"
     assert await traces(api, postgres, customer)
@@ -107,7 +109,7 @@ async def test_what_waits_for_its_retention_goes_at_once_and_only_with_the_right
     assert await state(control, customer) == "dropped"
     assert await traces(api, postgres, customer) == set()
     assert await backups_of(api, customer) == []
-    for unfit in (wrong, other, late):
+    for unfit in (wrong, other, late, adopter):
         assert not holds(await api.get("Approval", unfit), "Ready")
 
 

@@ -16,6 +16,7 @@ from paybill.api.fields import ONE_LINE, Name, Time
 from paybill.api.rules import checks, rule, ruled
 
 SubjectKind = Literal["Tenant", "Installation"]
+Action = Literal["Erase"]
 
 DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 _WORD = "^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
@@ -57,11 +58,15 @@ class ApprovalSpec(ApiModel):
     """One exact thing that may be done."""
 
     model_config = ruled(
-        rule("self == oldSelf", "spec cannot be changed: what was approved stays; make a new Approval")
+        rule("self == oldSelf", "spec cannot be changed: what was approved stays; make a new Approval"),
+        rule("!has(self.action) || self.subject.kind == 'Tenant'", "action Erase is of one Tenant"),
     )
 
     subject: Subject
     """What the Approval is about."""
+    action: Action | None = None
+    """Erase: the Tenant's data and all of its backups are removed, which takes the verb erase; absent: it is adopted,
+    or a change of its infrastructure is made, which takes the verb adopt. The digest alone does not tell."""
     digest: Annotated[
         str,
         Field(

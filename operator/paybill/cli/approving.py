@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import click
 
-from paybill.api.approval import Approval
+from paybill.api.approval import Action, Approval
 from paybill.api.base import API_VERSION
 from paybill.api.conditions import STALLED, find_condition
 from paybill.api.failures import Blocked, Retry
@@ -23,9 +23,12 @@ SETTLED = 5.0
 """Seconds that an Approval must be of no use until we say so: the operator may see a Tenant later than we did."""
 
 
-async def written(cluster: Cluster, stem: str, subject: Mapping[str, str], digest: str) -> str:
+async def written(
+    cluster: Cluster, stem: str, subject: Mapping[str, str], digest: str, *, action: Action | None = None
+) -> str:
     """Create the Approval; one that says the same and still stands is as good, whoever wrote it. Returns its name."""
     spec = {"subject": dict(subject), "digest": digest, "approver": await cluster.whoami()}
+    spec |= {"action": action} if action is not None else {}
     stem = f"{stem}-{digest.removeprefix('sha256:')[:16]}"
     for name in (stem, *(f"{stem}-{number}" for number in range(2, 10))):
         found = await cluster.get(Key("Approval", "", name))
@@ -34,7 +37,8 @@ async def written(cluster: Cluster, stem: str, subject: Mapping[str, str], diges
             await cluster.create(obj)
             return name
         known = Approval.read(found)
-        same = (found["spec"]["subject"], known.spec.digest) == (dict(subject), digest)
+        said = (found["spec"]["subject"], known.spec.digest, known.spec.action)
+        same = said == (dict(subject), digest, action)
         if same and not approvals.expired(known, utcnow()) and known.metadata.deletion_timestamp is None:
             return name
     raise Blocked("TooManyApprovals", f"Approvals {stem}… are there and none of them stands: delete them")

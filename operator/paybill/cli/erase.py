@@ -93,7 +93,7 @@ async def find(cluster: Cluster, kept: list[Kept], name: str, tenant_id: str | N
 async def carry_out(cluster: Cluster, doomed: Doomed, wait: float) -> None:
     """Approve, delete the Tenant if it stands, and wait until nothing is left."""
     subject = {"kind": "Tenant", "name": doomed.name, "uid": doomed.row.tenant_uid}
-    name = await approving.written(cluster, "erase", subject, doomed.digest)
+    name = await approving.written(cluster, "erase", subject, doomed.digest, action="Erase")
     click.echo(f"Approval {name}: the operator erases tenant {doomed.row.id}", err=True)
     if doomed.stands:
         said = f"Tenant {doomed.name} could not be deleted within {wait:.0f} s"

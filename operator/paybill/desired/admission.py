@@ -34,8 +34,9 @@ from paybill.desired.policy import (
 from paybill.desired.rbac import RBAC
 from paybill.lifecycle.phases import OVER
 
-ADOPT = "adopt"
-"""The verb on tenants that lets somebody approve an adoption. No request carries it: RBAC is its only meaning."""
+ADOPT, ERASE = "adopt", "erase"
+"""The verbs on tenants that let somebody approve an adoption or a change, and an erasure. No request carries them: RBAC
+is their only meaning."""
 
 WRITING = frozenset({"create", "update", "patch", "delete"})
 POD_PATH = frozenset({"pods", "pods/eviction"})
@@ -188,8 +189,9 @@ _MAY = f"authorizer.group('{GROUP}').resource('tenants')"
 
 APPROVALS = Policy(
     name="paybill-approvals",
-    reason="an Approval is written by the person it names, and by one who may adopt: the verb adopt on tenants",
+    reason="an Approval is written by the person it names, and by one who may adopt (or erase): that verb on tenants",
     match=(Match(group=GROUP, resources=("approvals",), operations=("CREATE",)),),
+    variables={"verb": f"object.spec.?action.orValue('') == 'Erase' ? '{ERASE}' : '{ADOPT}'"},
     checks=(
         Check(
             expression="object.spec.approver == request.userInfo.username",
@@ -197,9 +199,9 @@ APPROVALS = Policy(
             "+ ': nobody approves for somebody else'",
         ),
         Check(
-            expression=f"({_SUBJECT}.kind == 'Tenant' && {_MAY}.name({_SUBJECT}.name).check('{ADOPT}').allowed()) "
-            f"|| ({_SUBJECT}.kind == 'Installation' && {_MAY}.check('{ADOPT}').allowed())",
-            says=f"request.userInfo.username + ' may not approve this: it takes the verb {ADOPT} on '"
+            expression=f"({_SUBJECT}.kind == 'Tenant' && {_MAY}.name({_SUBJECT}.name).check(variables.verb).allowed()) "
+            f"|| ({_SUBJECT}.kind == 'Installation' && {_MAY}.check(variables.verb).allowed())",
+            says="request.userInfo.username + ' may not approve this: it takes the verb ' + variables.verb + ' on '"
             f" + ({_SUBJECT}.kind == 'Tenant' ? 'tenants.{GROUP} ' + {_SUBJECT}.name : 'all tenants.{GROUP}')",
         ),
     ),

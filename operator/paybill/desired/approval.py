@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from paybill.api.approval import Approval, SubjectKind
+from paybill.api.approval import Action, Approval, SubjectKind
 from paybill.api.canonical import digest
 from paybill.lifecycle.adoption import Adoption
 
@@ -36,10 +36,20 @@ def expired(approval: Approval, now: datetime) -> bool:
 
 
 def find(
-    approvals: Iterable[Approval], kind: SubjectKind, name: str, uid: str | None, wanted: str, now: datetime
+    approvals: Iterable[Approval],
+    kind: SubjectKind,
+    name: str,
+    uid: str | None,
+    wanted: str,
+    now: datetime,
+    *,
+    action: Action | None = None,
 ) -> Approval | None:
-    """The Approval of this subject with the digest ``wanted`` that stands now, the first by name."""
-    for approval in sorted(approvals, key=lambda one: one.metadata.name):
+    """The Approval of this subject, for this action, with the digest ``wanted`` that stands now, the first by name.
+
+    Admission asks for another right with each action, so one that says another action approves nothing.
+    """
+    for approval in sorted((one for one in approvals if one.spec.action == action), key=lambda one: one.metadata.name):
         subject = approval.spec.subject
         same = (subject.kind, subject.name, subject.uid) == (kind, name, uid)
         gone = approval.metadata.deletion_timestamp is not None

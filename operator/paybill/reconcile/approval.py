@@ -50,11 +50,9 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 
 async def _single(world: World, approval: Approval, cause: str) -> datetime | None:
     """When what an Approval of one Tenant names was done; only an erasure is carried out from here."""
-    return (
-        _adopted(world, approval)
-        or _built(world, approval)
-        or await erasure.carried_out(world, approval, f"Approval/{approval.metadata.name} {cause}")
-    )
+    if approval.spec.action is None and (done := _adopted(world, approval) or _built(world, approval)):
+        return done
+    return await erasure.carried_out(world, approval, f"Approval/{approval.metadata.name} {cause}")
 
 
 def _look_again(approval: Approval, now: datetime) -> datetime:
@@ -87,6 +85,11 @@ def _waits(world: World, approval: Approval) -> Failure | None:
     tenant = world.declared.tenants.get(subject.name)
     if tenant is None or tenant.metadata.uid != subject.uid:
         return Retry("NoTenant", f"there is no Tenant {subject.name} with UID {subject.uid}")
+    if approval.spec.action == "Erase":
+        return Blocked(
+            "DigestMismatch",
+            f"its digest is not that of the erasure of Tenant {subject.name}: `paybill erase {subject.name}` makes it",
+        )
     claim = world.registry.by_uid(tenant.metadata.uid)
     newest = world.operations.store.newest(claim.id) if claim is not None else None
     if newest is not None and approval.spec.digest in (newest.changes_digest, newest.expected):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from paybill.api.approval import Approval
-from paybill.api.failures import Retry
+from paybill.api.failures import Blocked, Retry
 from paybill.control.claims import Claim
 from paybill.desired import approval as approvals
 from paybill.reconcile import backup_schedule
@@ -26,7 +26,7 @@ def approved(world: World, claim: Claim) -> Approval | None:
     """The Approval that this tenant is erased, if one stands."""
     wanted = approvals.erasure(claim.id, claim.tenant_uid)
     known = world.declared.approvals_of(claim.tenant_name)
-    return approvals.find(known, "Tenant", claim.tenant_name, claim.tenant_uid, wanted, world.now())
+    return approvals.find(known, "Tenant", claim.tenant_name, claim.tenant_uid, wanted, world.now(), action="Erase")
 
 
 async def carried_out(world: World, approval: Approval, cause: str) -> datetime | None:
@@ -38,6 +38,11 @@ async def carried_out(world: World, approval: Approval, cause: str) -> datetime 
     claim = world.registry.by_uid(uid) or await world.registry.tombstone(uid)
     if claim is None or approval.spec.digest != approvals.erasure(claim.id, uid):
         return None
+    if approval.spec.action != "Erase":
+        raise Blocked(
+            "DigestMismatch",
+            f"its digest is that of an erasure, but it does not say `action: Erase`: `paybill erase {name}` writes one",
+        )
     if approvals.expired(approval, world.now()):
         return None
     if claim.state == "claimed":

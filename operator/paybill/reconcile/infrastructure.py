@@ -260,6 +260,7 @@ def _standing(world: World, claim: Claim, now: datetime) -> list[Approval]:
         one
         for one in world.declared.approvals_of(claim.tenant_name)
         if one.spec.subject.kind == "Tenant"
+        and one.spec.action is None
         and one.spec.subject.uid == claim.tenant_uid
         and one.metadata.deletion_timestamp is None
         and not approvals.expired(one, now)

@@ -66,8 +66,18 @@ def test_the_one_that_fits_is_found_among_others() -> None:
         {"spec": {"expiresTime": NOW - timedelta(seconds=1)}},
         {"spec": {"expiresTime": NOW}},
         {"deletionTimestamp": NOW},
+        {"spec": {"action": "Erase"}},
     ],
-    ids=["another id", "another Tenant of the name", "another name", "an installation", "expired", "ends now", "going"],
+    ids=[
+        "another id",
+        "another Tenant of the name",
+        "another name",
+        "an installation",
+        "expired",
+        "ends now",
+        "going",
+        "another action",
+    ],
 )
 def test_what_does_not_fit_is_not_found(changes: dict[str, Any]) -> None:
     assert found(approval(**changes)) is None
