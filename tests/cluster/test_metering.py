@@ -88,7 +88,9 @@ async def test_a_cell_shows_its_servers_and_their_room(
     assert servers["schemas-1"]["next"] is True
     assert servers["databases-1"]["holds"] == "Databases"
     assert servers["databases-1"]["reachable"] is True
-    assert "schemas-1" in (await paybill(control_plane.kubeconfig, "cell", "status")).stdout
+    shown = await paybill(control_plane.kubeconfig, "cell", "status")
+    assert "schemas-1" in shown.stdout
+    assert "as of the operator's last look at the Cell" in shown.stderr
     wrong = await paybill(control_plane.kubeconfig, "cell", "status", "nowhere")
     assert wrong.exit_code != 0
     assert "Cell nowhere does not exist (known: local)" in wrong.output

@@ -20,6 +20,7 @@ from paybill.lifecycle.placement import CROWDED, capacity, crowded, next_server
 from paybill.lifecycle.rebalance import HIGH
 
 _TITLES = ("CELL", "SERVER", "HOLDS", "TENANTS", "CAPACITY", "USED", "REACHABLE", "VERSION", "PROFILE", "NEXT")
+AS_OF = "TENANTS as of the operator's last look at the Cell, up to a minute ago; deleted ones whose data is kept count"
 
 
 @click.group()
@@ -32,7 +33,11 @@ def cell() -> None:
 @table_output
 @kubeconfig_option
 def status(*, name: str | None, output: str, kubeconfig: Path | None) -> None:
-    """List the servers of each Cell (or of one) with their room; NEXT marks where the next tenant of a kind goes."""
+    """List the servers of each Cell (or of one) with their room; NEXT marks where the next tenant of a kind goes.
+
+    Tenants are counted by the operator whenever it looks at a Cell, which is once a minute, kept data of deleted ones
+    included; what has changed since is not in the figures yet.
+    """
     with reported(output):
         found = ask(kubeconfig, lambda cluster: all_of(cluster, Cell))
         if name is not None and all(one.metadata.name != name for one in found):
@@ -44,6 +49,7 @@ def status(*, name: str | None, output: str, kubeconfig: Path | None) -> None:
             return
         for line in columns(_TITLES, [row for one in chosen for row in _rows(one)]):
             click.echo(line)
+        click.echo(AS_OF, err=True)
         for one in chosen:
             for said in advice(one):
                 click.echo(said, err=True)
@@ -112,6 +118,7 @@ def as_json(one: Cell) -> dict[str, Any]:
         "default": one.spec.default,
         "ready": ready is not None and ready.status == "True",
         "tenants": one.status.tenants,
+        "counted": AS_OF,
         "servers": [dict(zip((title.lower() for title in _TITLES[1:]), row[1:], strict=True)) for row in _rows(one)],
         "advice": advice(one),
     }
