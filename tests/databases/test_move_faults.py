@@ -353,7 +353,7 @@ async def test_what_an_earlier_move_left_is_no_hindrance(at, schemas, home, acme
 
 async def test_an_extension_that_is_missing_is_made_where_nobody_shares_it(at, schemas, home, acme):
     job = await job_to(acme, own(acme), home)
-    with pytest.raises(Blocked, match="does not have it") as said:
+    with pytest.raises(Blocked, match="does not have it: install its package") as said:
         await target.make(job, await archive.definition(job), (("no_such_thing", "1.0"),), {}, keys=True)
     assert said.value.reason == "ExtensionMissing"
     assert acme.sql("SELECT 1") == [(1,)]

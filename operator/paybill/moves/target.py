@@ -61,6 +61,8 @@ async def make(
     ``verifiers`` are the tenant's passwords (SCRAM, by login) for a server that does not have its logins. Raises
     ``Blocked("NameConflict" | "ExtensionMissing" | "ClientToolFailed")``.
     """
+    if not job.into_rows:  # there the tables are the shared ones already, with whatever they need
+        await refuse_missing(job, extensions)
     await clear(job)
     target = job.target
     await ensure_pool(target.server, target.pool)
@@ -159,22 +161,41 @@ async def _refuse_foreign(job: Job) -> None:
         raise Blocked("NameConflict", f"the move of tenant {job.tenant} finds {said}. Nothing was changed.")
 
 
-async def _extensions(job: Job, extensions: tuple[tuple[str, str], ...]) -> None:
-    """Have what the source's database has: made where the database is the tenant's own, else looked for."""
+async def refuse_missing(job: Job, extensions: tuple[tuple[str, str], ...]) -> None:
+    """Raise ``Blocked("ExtensionMissing")`` for what the source's database has and the target's cannot be given.
+
+    In a database of the tenant's own it is made; where others share the database they would get it too, so a person
+    has to. Only reads.
+    """
     target = job.target
+    where = target.home.name if target.own else target.pool.name
+    async with target.server.session(where) as admin:
+        for name, _ in extensions:
+            if await (await admin.execute(_AVAILABLE, [name])).fetchone() is None:
+                why = f"server {target.server.name} does not have it: install its package there"
+            elif not target.own and await (await admin.execute(_THERE, [name])).fetchone() is None:
+                create = f'CREATE EXTENSION "{name}" SCHEMA {names.EXTENSIONS_SCHEMA}'
+                why = (
+                    "whoever shares that database would get it too, so it is not made unasked: run"
+                    f" {create} there as its administrator"
+                )
+            else:
+                continue
+            raise Blocked(
+                "ExtensionMissing",
+                f"the move of tenant {job.tenant} needs extension {name} in database {target.pool.name}; {why}."
+                " Nothing was changed",
+            )
+
+
+async def _extensions(job: Job, extensions: tuple[tuple[str, str], ...]) -> None:
+    """Have what the source's database has, where the database is the tenant's own."""
+    target = job.target
+    if not target.own:
+        return
+    create = SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE")
     async with target.server.session(target.pool.name) as admin:
         for name, _ in extensions:
-            if await (await admin.execute(_THERE, [name])).fetchone() is not None:
-                continue
-            available = await (await admin.execute(_AVAILABLE, [name])).fetchone() is not None
-            if not target.own or not available:
-                why = "the server does not have it" if not available else "whoever shares the database would get it"
-                raise Blocked(
-                    "ExtensionMissing",
-                    f"the move of tenant {job.tenant} needs extension {name} in database {target.pool.name}: {why};"
-                    " have it made there",
-                )
-            create = SQL("CREATE EXTENSION {} SCHEMA {} CASCADE")
             await admin.execute(create.format(Identifier(name), Identifier(names.EXTENSIONS_SCHEMA)))
 
 

@@ -34,7 +34,8 @@ def refuse_cloud(claim: Claim, cell: Cell) -> None:
         raise Blocked(
             "MoveNotSupported",
             f"Tenant {claim.tenant_name}: this version moves to and from a server of the tenant's own only where "
-            f"engine Embedded makes it; Cell {claim.cell} has engine {engine}",
+            f"engine Embedded makes it; Cell {claim.cell} has engine {engine}. The way is another Tenant: `paybill "
+            f"backup {claim.tenant_name}`, and `paybill restore BACKUP --to NAME --plan PLAN`",
         )
 
 
