@@ -29,6 +29,8 @@ _KEPT: Final = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZDIR")
 _SAID: Final = re.compile(r"^(?:pg_dump|pg_restore): error: (.+)$", re.MULTILINE)
 _LONGEST: Final = 400
 _AWAY: Final = ("could not connect", "connection to server", "server closed the connection", "terminating connection")
+_FULL: Final = "No space left on device"
+"""A program tells no code, so a full disk of the server's is known by the words that its system has for it."""
 _VARIABLES: Final = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -77,7 +79,7 @@ async def output(
     """What a program writes, as it writes it; raises when it fails, so only an end without one is its end.
 
     ``deadline`` is in seconds. Raises ``Blocked("ClientToolFailed")``, or ``Retry("DatabaseUnreachable")`` when the
-    server went away, ``Retry("BackupTooSlow")`` at the deadline.
+    server went away, ``Retry("DatabaseFull")`` when it has no room, ``Retry("BackupTooSlow")`` at the deadline.
     """
     async with _running(argv, environment, deadline, feeds=stdin is not None) as program:
         feeding = asyncio.create_task(program.feed(stdin)) if stdin is not None else None
@@ -116,7 +118,10 @@ class _Running:
         return await self._in_time(self.stdout.read(READ))
 
     async def feed(self, content: AsyncIterator[bytes]) -> None:
-        """Hand it what it reads; that it has stopped reading is told by how it ends."""
+        """Hand it what it reads; that it has stopped reading is told by how it ends.
+
+        What it has not read by then is closed: another program may stand behind it, which waits to be read.
+        """
         pipe = self.process.stdin
         if pipe is None:
             return
@@ -129,6 +134,8 @@ class _Running:
         finally:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 pipe.close()
+            if isinstance(content, AsyncGenerator):
+                await content.aclose()
 
     async def ended(self) -> None:
         code = await self._in_time(self.process.wait())
@@ -171,6 +178,8 @@ async def _running(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        while await stdout.read(READ):
+            pass  # asyncio tells no end of a program as long as anything that it wrote waits to be read
         await process.wait()
         await errors
 
@@ -190,4 +199,6 @@ def _failed(name: str, code: int, said: str) -> Failure:
     words = found[1].strip()[:_LONGEST] if found else f"it ended with {code} and no reason"
     if any(sign in words for sign in _AWAY):
         return Retry("DatabaseUnreachable", f"{name}: {words}")
+    if _FULL in words:
+        return Retry("DatabaseFull", f"{name}: {words}")
     return Blocked("ClientToolFailed", f"{name}: {words}")

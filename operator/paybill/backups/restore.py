@@ -7,10 +7,16 @@ begun again, over what it left, unless the exchange had been made: that is told 
 
 from __future__ import annotations
 
+import logging
+
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.backups import restore_rows, restore_schema
-from paybill.backups.restoring import Restore, scratch_of
+from paybill.backups.restoring import Restore, Target, scratch_of
+from paybill.backups.scratch import remove, scratch_name
 from paybill.databases.closing import shut
+from paybill.databases.drop import Fence
+
+logger = logging.getLogger(__name__)
 
 
 def refuse_unfit(restore: Restore) -> None:
@@ -42,13 +48,15 @@ async def prepare(restore: Restore) -> None:
     restore.reached("clear")
     await abandon(restore)
     restore.reached("scratch")
-    try:
-        async with scratch_of(restore) as scratch:
-            if not restore.target.rows:
-                await restore_schema.stage(restore, scratch)
-    except Failure:
-        await abandon(restore)
-        raise
+    async with scratch_of(restore) as scratch:
+        if restore.target.rows:
+            return
+        try:
+            await restore_schema.stage(restore, scratch)
+        except Failure:
+            # Before the scratch database, whose drop needs a checkpoint: on a full disk that would end the server.
+            await _abandon_after(restore)
+            raise
 
 
 async def close(restore: Restore) -> None:
@@ -94,3 +102,17 @@ async def finish(restore: Restore) -> None:
 async def abandon(restore: Restore) -> None:
     """Drop what was prepared and not put in anybody's place."""
     await restore_schema.drop(restore.target, restore.fence, restore_schema.staging(restore.target))
+
+
+async def _abandon_after(restore: Restore) -> None:
+    """Do so behind a failure, which says more than why that cannot be done now; ``clear`` comes behind both."""
+    try:
+        await abandon(restore)
+    except Failure as failure:
+        logger.warning("what restore %s prepared for tenant %s stays: %s", restore.job, restore.target.tenant, failure)
+
+
+async def clear(target: Target, fence: Fence, job: str) -> None:
+    """The same for a restore that is over, also of one that was killed: no scratch database of it remains either."""
+    await restore_schema.drop(target, fence, restore_schema.staging(target))
+    await remove(target.server, scratch_name(job))

@@ -7,6 +7,7 @@ the tenant's. What the rename puts aside stays until the tenant is open again; i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from typing import Final
 
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -138,10 +139,11 @@ async def _copy(restore: Restore, scratch: Login, login: Login, schema: str) -> 
 
     async def told() -> AsyncIterator[bytes]:
         nonlocal size
-        async for piece in programs.output(dump, scratch.environment(), seconds):
-            size += len(piece)
-            restore.progress("Copying", size)
-            yield piece
+        async with aclosing(programs.output(dump, scratch.environment(), seconds)) as pieces:
+            async for piece in pieces:
+                size += len(piece)
+                restore.progress("Copying", size)
+                yield piece
 
     await programs.fed(into, login.environment(), seconds, told())
 

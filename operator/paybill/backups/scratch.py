@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 from psycopg.sql import SQL, Identifier, Literal
 
-from paybill.api.failures import Blocked
+from paybill.api.failures import Blocked, Failure
+from paybill.backups import logins
 from paybill.backups.programs import Login
 from paybill.databases.credentials import new_password, scram_verifier
 from paybill.databases.places import Session
 from paybill.databases.server import Server
 from paybill.databases.sessions import end_sessions
 from paybill.desired import sql_names as names
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "pb_scratch_"
 TENANT_STAND_IN = (
@@ -53,8 +57,24 @@ async def scratch(
         await _make(server, login, until)
         await _furnish(server, login, extensions)
         yield login
+    except Failure:
+        await _empty(server, login)
+        raise
     finally:
         await asyncio.shield(asyncio.create_task(remove(server, name)))
+
+
+async def _empty(server: Server, login: Login) -> None:
+    """Give back what is in it, as far as that goes.
+
+    Dropping a database takes a checkpoint, which a disk without a free block turns into the end of the whole server;
+    dropping tables takes none.
+    """
+    try:
+        async with logins.session(server, login, read_only=False) as session:
+            await session.execute("DROP OWNED BY CURRENT_USER CASCADE")
+    except Failure as failure:  # the database is dropped all the same, or says why not
+        logger.warning("scratch database %s was not emptied: %s", login.database, failure)
 
 
 async def remove(server: Server, name: str) -> None:

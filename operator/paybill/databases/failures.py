@@ -29,6 +29,8 @@ _BUSY: Final = {
     "53200",  # out_of_memory, locks included
     "53300",  # too_many_connections
 }
+FULL: Final = "DatabaseFull"
+"""The reason of what failed because a server's disk is full."""
 _DENIED: Final = {"28000", "28P01"}
 # libpq gives no code when the connection itself fails, only the server's words.
 _DENIED_WORDS: Final = (

@@ -23,7 +23,7 @@ from paybill.backups.proof import prove
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.reconcile import backup_schedule, backup_store, metrics, own_place, report
-from paybill.reconcile.backup_jobs import Progress
+from paybill.reconcile.backup_jobs import Progress, worth_another
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
 from paybill.reconcile.servers import Attached
@@ -187,8 +187,7 @@ async def _end(world: World, backup: TenantBackup, task: asyncio.Task[Any]) -> d
 
 async def _failed(world: World, backup: TenantBackup, failure: Failure) -> datetime | None:
     status = backup.status
-    again = isinstance(failure, Retry) and (status.attempts or 0) < MOST_ATTEMPTS
-    if again:
+    if worth_another(failure, status.attempts or 0, MOST_ATTEMPTS):
         raise Retry(failure.reason, failure.message, after=15.0 * (status.attempts or 1)) from failure
     logger.warning("TenantBackup %s failed: %s", backup.metadata.name, failure)
     metrics.BACKUPS.labels("failed").inc()

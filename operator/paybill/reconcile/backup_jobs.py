@@ -13,10 +13,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from paybill.api.failures import Failure, Retry
+from paybill.databases.failures import FULL
 from paybill.reconcile.queue import Queue, Work
 
 Progress = Callable[[str, int], None]
 """Told what is being done, and how many bytes of it are."""
+
+
+def worth_another(failure: Failure, attempts: int, most: float) -> bool:
+    """Whether a job that failed is begun anew, after ``attempts`` of at most ``most``.
+
+    Not where the server's disk was full: it would fill the disk of the server's tenants once more.
+    """
+    return isinstance(failure, Retry) and failure.reason != FULL and attempts < most
 
 
 @dataclass(kw_only=True)

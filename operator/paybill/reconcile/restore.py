@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,9 +19,11 @@ from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
 from paybill.backups.manifest import DATA
 from paybill.control.claims import Claim
+from paybill.databases.failures import FULL
 from paybill.desired import names
 from paybill.migrations import ledger
 from paybill.reconcile import backup_store, metrics, report, restore_steps
+from paybill.reconcile.backup_jobs import worth_another
 from paybill.reconcile.migrations import cleared
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
@@ -78,7 +81,7 @@ async def _go_on(world: World, asked: TenantRestore, cause: str) -> datetime | N
         await tell(world, asked, Retry("Restoring", f"{asked.status.stage}: {job.step or 'beginning'}"), shown)
         return world.now() + TOLD_EVERY
     if (task := world.jobs.ended(work)) is not None:
-        return await _end(world, asked, task)
+        return await _end(world, asked, task, cause)
     if asked.status.stage == "Finishing":
         _refuse_closed(world, asked)
         return await _begin(world, asked, await restore_steps.finishing(world, asked, cause), asked.status)
@@ -144,7 +147,7 @@ def _limit(world: World, cell: str) -> int:
         return 1  # a tenant of a Cell without a store may get what another one's holds
 
 
-async def _end(world: World, asked: TenantRestore, task: asyncio.Task[Any]) -> datetime | None:
+async def _end(world: World, asked: TenantRestore, task: asyncio.Task[Any], cause: str) -> datetime | None:
     """Take the result of a stage's job."""
     ended: Ended = task.result()
     stage, failure = asked.status.stage, ended.failure
@@ -157,11 +160,15 @@ async def _end(world: World, asked: TenantRestore, task: asyncio.Task[Any]) -> d
         await tell(world, asked, failure, asked.status.model_copy(update={"stage": "Prepared"}))
         if isinstance(failure, Retry):
             raise failure
-    if isinstance(failure, Retry) and (stage != "Preparing" or (asked.status.attempts or 0) < MOST_ATTEMPTS):
+    # What has begun to switch is tried until it is known how that ended; a server without room has said how.
+    most = MOST_ATTEMPTS if stage == "Preparing" else math.inf
+    if worth_another(failure, asked.status.attempts or 0, most) or (
+        stage == "Finishing" and isinstance(failure, Retry)
+    ):
         raise Retry(failure.reason, failure.message, after=min(60.0, 5.0 * (asked.status.attempts or 1))) from failure
     if stage == "Finishing":
         raise failure
-    return await _failed(world, asked, failure)
+    return await _failed(world, asked, failure, cause)
 
 
 async def _passed(world: World, asked: TenantRestore, ended: Ended) -> datetime | None:
@@ -220,11 +227,12 @@ async def _look(attached: Attached, claim: Claim) -> None:
     await attached.look(claim.id)
 
 
-async def _failed(world: World, asked: TenantRestore, failure: Failure) -> datetime | None:
-    """It is over, and the tenant has what it had."""
+async def _failed(world: World, asked: TenantRestore, failure: Failure, cause: str) -> datetime | None:
+    """It is over, and the tenant has what it had; not before nothing of it is left."""
+    await restore_steps.clear(world, asked, cause)
     logger.warning("TenantRestore %s failed: %s", asked.metadata.name, failure)
     metrics.RESTORES.labels("failed").inc()
-    over_ = Blocked(failure.reason, failure.message)
+    over_ = Blocked(failure.reason, _over(asked, failure))
     update = {"failed_time": world.now(), "stage": None, "step": None, "done": None, "attempts": None}
     claim = world.registry.by_id(asked.status.tenant_id or "")
     if claim is not None and not asked.spec.dry_run:
@@ -232,6 +240,15 @@ async def _failed(world: World, asked: TenantRestore, failure: Failure) -> datet
     await tell(world, asked, over_, _with(asked.status, update))
     _wake_tenant(world, asked.status, asked.metadata.name)
     return None
+
+
+def _over(asked: TenantRestore, failure: Failure) -> str:
+    if failure.reason != FULL:
+        return failure.message
+    return (
+        f"{failure.message}. Tenant {asked.status.tenant} has what it had, and what was prepared for it is removed:"
+        " make room on its server, then write another TenantRestore"
+    )
 
 
 def _wake_tenant(world: World, status: TenantRestoreStatus, name: str) -> None:

@@ -130,7 +130,7 @@ async def finishing(world: World, asked: TenantRestore, cause: str) -> StageJob:
 
 
 async def clear(world: World, asked: TenantRestore, cause: str) -> None:
-    """Remove what a restore left beside its tenant when its object goes; nothing where the tenant is gone."""
+    """Remove what a restore that is over, or whose object goes, left beside its tenant; nothing where that is gone."""
     claim = world.registry.by_id(asked.status.tenant_id or "")
     if names_nothing(asked) or claim is None or claim.state == "dropped":
         return
@@ -139,8 +139,7 @@ async def clear(world: World, asked: TenantRestore, cause: str) -> None:
     attached = world.servers.of(claim)
     target, fence = place_of(attached, claim), partial(world.fence, attached.server)
     scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
-    staged = restore_schema.staging(target)
-    act = partial(restore_schema.drop, target, fence, staged)
+    act = partial(restoring.clear, target, fence, asked.metadata.uid)
     await take(world, scope, [Step(action="restore.abandon", target=_target(asked), act=act)])
     await _drop_replaced(world, asked, scope, target, fence)
     attached.created.pop(claim.id, None)
