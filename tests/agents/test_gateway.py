@@ -86,6 +86,20 @@ async def test_every_operation_through_the_sdks_client(scene, folder):
         assert (found["amount"], found["status"], found["notes"]) == ("9.50", "refund_requested", None)
 
 
+async def test_attack_19_a_call_is_part_of_a_step_that_may_do_it_or_is_refused(scene, folder):
+    led = str(await scene.run(may("get", step="load"), may("update", step="mark", calls=1)))
+    key, change = {"id": 90}, {"values": {"notes": "x"}, "ifMatch": 1}
+    async with serving(folder) as gateway, gateway.client() as client:
+        assert (await say(client, "orders_get", run=led, step="load", key=key))["row"]["id"] == 90
+        for step, code in (("mark", "NotGranted"), ("other", "NotGranted"), ("*", "InvalidArguments")):
+            assert await say(client, "orders_get", run=led, step=step, key=key) == code
+        assert await say(client, "orders_get", run=led, key=key) == "NotGranted", "a run that a workflow leads"
+        mark = {"run": led, "step": "mark", "key": key, **change}
+        assert await say(client, "orders_update", idempotencyKey="a", **mark) == {"rows": 1}
+        assert await say(client, "orders_update", idempotencyKey="b", **mark) == "BudgetUsedUp"
+        assert await say(client, "orders_update", idempotencyKey="a", **mark) == {"rows": 1}, "what was done before"
+
+
 async def test_a_repeated_write_is_answered_as_the_first_one_and_has_no_second_effect(scene, folder):
     run = str(await scene.run(free("create"), free("update")))
     values = {"customer_id": 7, "amount": "11.11"}

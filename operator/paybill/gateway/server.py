@@ -20,6 +20,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from pydantic import ValidationError
 
 from paybill import __version__
+from paybill.agents.runs import FREE
 from paybill.gateway import answers
 from paybill.gateway.answers import Problem
 from paybill.gateway.calls import Call, Unmade
@@ -106,12 +107,13 @@ async def _answered(serving: Serving, agent: Agent, one: Offered | None, said: M
         return _failed(answers.MISTAKEN, answers.mistakes(error))
     except (ValueError, RecursionError):
         return _failed(answers.MISTAKEN)
-    given = checked.model_dump(mode="json", exclude={"run", "idempotencyKey"}, exclude_unset=True)
+    given = checked.model_dump(mode="json", exclude={"run", "step", "idempotencyKey"}, exclude_unset=True)
     if one.tool.operation == "list":
         given["limit"] = checked.limit
     key = checked.idempotencyKey if one.writes else ""
+    asked = Call(run=checked.run, tool=one.tool, said=given, key=key, step=checked.step or FREE)
     try:
-        rows = await serving.database(agent).make(Call(run=checked.run, tool=one.tool, said=given, key=key))
+        rows = await serving.database(agent).make(asked)
     except Unmade as failed:
         return _failed(failed.problem)
     content = _content(one, given, rows)

@@ -25,6 +25,8 @@ LONGEST_NAME: Final = 64
 """Characters of a tool's name that the common models take; so is the alphabet."""
 Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
+StepName = Annotated[str, StringConstraints(strict=True, max_length=63, pattern="^[a-z][a-z0-9-]*$")]
+
 _SAYS: Final[Mapping[Operation, str]] = {
     "get": "Read one row of {} by its key.",
     "list": "Read rows of {}.",
@@ -89,7 +91,13 @@ def tool_name(collection: str, operation: str) -> str:
 
 def _offered(tool: Tool, table: Collection, policy: AgentPolicySpec, untrusted: frozenset[str]) -> Offered:
     name = tool_name(tool.collection, tool.operation)
-    fields: dict[str, Any] = {"run": (Annotated[UUID, Field(description="The run that this call is part of.")], ...)}
+    fields: dict[str, Any] = {
+        "run": (Annotated[UUID, Field(description="The run that this call is part of.")], ...),
+        "step": (
+            StepName | None,
+            Field(default=None, description="The step of its workflow that it is part of."),
+        ),
+    }
     description = _SAYS[tool.operation].format(name.removesuffix(f"_{tool.operation}"))
     if tool.operation in WRITES:
         fields["idempotencyKey"] = (Key, ...)
