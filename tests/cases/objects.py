@@ -36,7 +36,7 @@ def values(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         case {"type": "array", "items": items}:
             keys = schema.get("x-kubernetes-list-map-keys") or [None]
             identity = (lambda item: tuple(str(item.get(key)) for key in keys)) if keys != [None] else str
-            return st.lists(values(items), max_size=3, unique_by=identity)
+            return st.lists(values(items), min_size=schema.get("minItems", 0), max_size=3, unique_by=identity)
         case {"type": "object", "additionalProperties": child}:
             keys = st.text("abc./-", min_size=1, max_size=8)
             return st.dictionaries(keys, values(child), min_size=schema.get("minProperties", 0), max_size=3)

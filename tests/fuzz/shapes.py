@@ -167,7 +167,25 @@ _SUBJECT = st.sampled_from([
 ])  # fmt: skip
 
 
+_COLLECTIONS = st.lists(
+    st.sampled_from([
+        {"name": "orders", "read": {"fields": ["id"]}},
+        {"name": "Größe", "delete": {"maxRows": 1000}, "untrusted": ["notes"]},
+        {"name": "x" * 63, "rows": {"all": [{"field": "a", "op": "isNull"}]}, "aggregate": {"functions": ["count"]}},
+        {"name": "y", "create": {"fields": ["a"], "check": {"any": [{"field": "a", "op": "in", "values": ["1"]}]}}},
+    ]), min_size=1, max_size=4, unique_by=lambda one: one["name"],
+)  # fmt: skip
+_STEPS = st.lists(
+    st.sampled_from([
+        {"name": "load", "uses": "orders.get", "with": {"id": "$input.id"}, "next": [{"to": "judge"}]},
+        {"name": "judge", "uses": "decide", "out": {"verdict": ["yes", "no"]}},
+        {"name": "ask", "uses": "approve", "next": [{"to": "load", "when": {"field": "a", "op": "eq", "value": "1"}}]},
+        {"name": "w" * 63, "uses": "a.b.delete", "compensate": {"uses": "a.create"}, "trusted": ["id"]},
+    ]), min_size=1, max_size=4, unique_by=lambda one: one["name"],
+)  # fmt: skip
 _OWN: Mapping[str, Shapes] = {
+    "AgentPolicy": {"collections": _COLLECTIONS},
+    "AgentWorkflow": {"steps": _STEPS},
     "Approval": {"approver": st.just(ADMINISTRATOR), "subject": _SUBJECT},
     "AgentRun": {
         "requestedBy": st.just(ADMINISTRATOR),
