@@ -210,41 +210,22 @@ async def _world(
     facts = FactStore(control, settings.installation)
     revisions = Revisions(cluster, settings.namespace, settings.installation)
     brakes = Brakes(store=HaltStore(control, settings.installation))
-    operations = Operations(
-        store=OperationStore(control, settings.installation),
-        folder=folder_of(settings.operations_folder, settings.installation),
-        embedded_home=str(settings.embedded_home or ""),
-    )
+    operations = _operations(settings, control)
     migration_rows = MigrationStore(control, settings.installation)
     moves = MoveStore(control, settings.installation)
     for store in (registry, facts, revisions, brakes, operations.store, migration_rows, moves):
         await store.load()
-
-    used = await latest_bytes(control, (claim.id for claim in registry.all()))
-
-    def changed(owner: str, key: Key) -> None:
-        claim = registry.by_id(owner)
-        if claim is not None and claim.state == "claimed":
-            queue.add(Work("Tenant", claim.tenant_name), f"{key} changed")
-
-    for claim in registry.all():
-        if claim.state == "deleted":
-            queue.add(Work("Drop", claim.id), "start", background=True)
+    _queue_drops(registry, queue)
     world = World(
         settings=settings,
         cluster=cluster,
         declared=Declared(),
-        children=Children(cluster, settings.installation, changed),
+        children=Children(cluster, settings.installation, _marking(registry, queue)),
         registry=registry,
         facts=facts,
         adoptions=Adoptions(control, registry, facts),
         audit=AuditLog(control.pool, epoch=epoch),
-        servers=Servers(
-            settings.installation,
-            fencing.announcing(control, epoch),
-            doors.servers,
-            accepted=settings.accepted_releases,
-        ),
+        servers=_servers(settings, doors, control, epoch),
         operations=operations,
         migrations=Sources(),
         migration_rows=migration_rows,
@@ -256,12 +237,8 @@ async def _world(
         brakes=brakes,
         epoch=epoch,
         fence=fencing.fence(control, epoch),
-        used=used,
-        payments=Payments(
-            inbox=Inbox(control, settings.installation),
-            api=_stripe(settings),
-            poll=timedelta(seconds=settings.stripe_poll_seconds),
-        ),
+        used=await latest_bytes(control, (claim.id for claim in registry.all())),
+        payments=_payments(settings, control),
         signups=SignupStore(control, settings.installation),
         announcing=Announcing(outbox=Outbox(control, settings.installation), endpoint=_endpoint(settings)),
         reporting=Reporting(store=MeterStore(control, settings.installation)),
@@ -274,6 +251,45 @@ async def _world(
     )  # fmt: skip
     registry.guard = lambda: permission.refuse_unless_acting(world, "registry.write")
     return world
+
+
+def _operations(settings: Settings, control: ControlDatabase) -> Operations:
+    return Operations(
+        store=OperationStore(control, settings.installation),
+        folder=folder_of(settings.operations_folder, settings.installation),
+        embedded_home=str(settings.embedded_home or ""),
+    )
+
+
+def _servers(settings: Settings, doors: Doors, control: ControlDatabase, epoch: int) -> Servers:
+    announcing_ours = fencing.announcing(control, epoch)
+    return Servers(settings.installation, announcing_ours, doors.servers, accepted=settings.accepted_releases)
+
+
+def _payments(settings: Settings, control: ControlDatabase) -> Payments:
+    return Payments(
+        inbox=Inbox(control, settings.installation),
+        api=_stripe(settings),
+        poll=timedelta(seconds=settings.stripe_poll_seconds),
+    )
+
+
+def _queue_drops(registry: Registry, queue: Queue) -> None:
+    """What deleted tenants left is looked at behind everything else."""
+    for claim in registry.all():
+        if claim.state == "deleted":
+            queue.add(Work("Drop", claim.id), "start", background=True)
+
+
+def _marking(registry: Registry, queue: Queue) -> Callable[[str, Key], None]:
+    """Marks the Tenant whose object in the cluster changed."""
+
+    def changed(owner: str, key: Key) -> None:
+        claim = registry.by_id(owner)
+        if claim is not None and claim.state == "claimed":
+            queue.add(Work("Tenant", claim.tenant_name), f"{key} changed")
+
+    return changed
 
 
 def _endpoint(settings: Settings) -> Endpoint | None:

@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
+from paybill.api.plan import PlanSpec
 from paybill.api.tenant import Tenant
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.lifecycle import schedule
 from paybill.lifecycle.binding import Binding
+from paybill.lifecycle.change import PlanPoint
 from paybill.lifecycle.phases import OVER
 from paybill.lifecycle.tenant import course
 from paybill.lifecycle.terms import holds_of
@@ -45,6 +47,7 @@ from paybill.reconcile import (
 from paybill.reconcile.binding import binding_of
 from paybill.reconcile.contract import Standing
 from paybill.reconcile.queue import Work
+from paybill.reconcile.site import Site
 from paybill.reconcile.tenant_pass import Pass
 from paybill.reconcile.world import World
 
@@ -120,14 +123,8 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     if await archiving.is_away(world, current) or not current.course.build:
         return
     await report.hold(world, tenant)
-    trouble = standing.trouble
-    try:
-        wanted = await claiming.wanted_point(world, current)
-    except Invalid as unknown:
-        # A mistyped Plan keeps nobody from being suspended, paid for or healed on the Plan that they are on.
-        if current.claim is None:
-            raise
-        wanted, trouble = None, unknown
+    wanted, unknown = await _wanted(world, current)
+    trouble = unknown or standing.trouble
     claim = current.claim = await claiming.claim_place(world, current, wanted)
     plan = await claiming.plan_to_be_on(world, current, wanted)
     if (claim.plan_name, claim.plan_revision) != (current.claim.plan_name, current.claim.plan_revision):
@@ -142,6 +139,28 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
         # The registry has the tenant at its target by now: it is let in there in this very pass.
         await _act(world, current, binding, None, deep=deep)
         return
+    await _bring(world, current, claim, place, plan, standing, deep=deep)
+    await archiving.advance(world, current)
+    _refuse_unfinished(current, trouble)
+
+
+async def _wanted(world: World, current: Pass) -> tuple[PlanPoint | None, Invalid | None]:
+    """The Plan's revision that the Tenant is to be on; why none can be told, where it has one to stay on."""
+    try:
+        return await claiming.wanted_point(world, current), None
+    except Invalid as unknown:
+        # A mistyped Plan keeps nobody from being suspended, paid for or healed on the Plan that they are on.
+        if current.claim is None:
+            raise
+        return None, unknown
+
+
+async def _bring(
+    world: World, current: Pass, claim: Claim, place: Site, plan: PlanSpec, standing: Standing, *, deep: bool
+) -> None:
+    """Logins, guardrails and what is handed over; ``claim`` is the place as it was when this pass began to bring it."""
+    tenant = current.tenant
+    assert current.claim is not None  # noqa: S101 - it was claimed before
     place = replace(place, moving=move.owns_roles(world, current) or filling.shut_out(world, current.claim))
     if not place.moving:
         place = await rotation.decide(world, current, place)
@@ -156,7 +175,10 @@ async def _act(world: World, current: Pass, binding: Binding, held: Failure | No
     await move.finish(world, current, place, plan)
     if current.claim is not None:
         await backup_schedule.ensure(world, current.claim, current.cause)
-    await archiving.advance(world, current)
+
+
+def _refuse_unfinished(current: Pass, trouble: Failure | None) -> None:
+    """Raise what of this pass could not be done although everything else was."""
     if current.change is not None and current.change.reason == "MoveNotSupported":
         raise Blocked(current.change.reason, current.change.message)
     if current.unmoved is not None and not isinstance(current.unmoved, Retry):
