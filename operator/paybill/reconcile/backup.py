@@ -23,6 +23,7 @@ from paybill.backups.proof import prove
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.reconcile import backup_schedule, backup_store, metrics, own_place, report
+from paybill.reconcile.asked import asked
 from paybill.reconcile.backup_jobs import Progress, worth_another
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
@@ -45,11 +46,8 @@ ROOM_AGAIN = 5.0
 
 async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:  # noqa: ARG001
     """Carry out one TenantBackup as far as it goes now; returns when to look again."""
-    backup = world.declared.backups.get(name)
+    backup = await asked(world, world.declared.backups, name)
     if backup is None:
-        await world.jobs.stop(Work("TenantBackup", name))
-        return None
-    if backup.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
         return None
     if backup.metadata.deletion_timestamp is not None:
         await _remove(world, backup, cause)

@@ -20,9 +20,9 @@ from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
 from paybill.backups.manifest import DATA
 from paybill.control.claims import Claim
 from paybill.databases.failures import FULL
-from paybill.desired import names
 from paybill.migrations import ledger
 from paybill.reconcile import backup_store, metrics, report, restore_steps
+from paybill.reconcile.asked import asked as still_asked
 from paybill.reconcile.backup_jobs import worth_another
 from paybill.reconcile.migrations import cleared
 from paybill.reconcile.permission import refuse_unless_acting
@@ -46,11 +46,8 @@ ROOM_AGAIN: Final = 5.0
 
 async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:  # noqa: ARG001
     """Carry out one TenantRestore as far as it goes now; returns when to look again."""
-    asked = world.declared.restores.get(name)
+    asked = await still_asked(world, world.declared.restores, name)
     if asked is None:
-        await world.jobs.stop(Work("TenantRestore", name))
-        return None
-    if asked.metadata.annotations.get(names.PAUSED_ANNOTATION) == "true":
         return None
     if asked.metadata.deletion_timestamp is not None:
         await world.jobs.stop(Work("TenantRestore", name))
