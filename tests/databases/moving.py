@@ -11,13 +11,16 @@ from typing import Self
 
 import psycopg
 
+from paybill.api.failures import Retry
 from paybill.databases.credentials import new_password
+from paybill.databases.server import Server
 from paybill.databases.tenants import ensure
 from paybill.desired.database import PoolDatabase
 from paybill.desired.sql_names import tenant_database
 from paybill.moves import archive, closing, copying, leaving, replication, shape, target, verification
 from paybill.moves.job import Copier, Job, Place, are_one
 from paybill.moves.streams import Carried
+from tests.databases.servers import TestServer
 from tests.databases.tenancy import INSTALLATION, Tenant, quick_verifier
 
 
@@ -131,6 +134,20 @@ def logged(tenant: Tenant, schema: str = "", database: str = "") -> set[int]:
     """What the writer's table holds, as a superuser sees it."""
     query = f"SELECT id FROM {schema or tenant.schema}.log"
     return {number for (number,) in tenant.at.run(query, database or tenant.pool.name)}
+
+
+async def reachable(server: Server, at: TestServer, seconds: float = 90.0) -> None:
+    """Until a server that was away gives sessions again; it is started where it has ended."""
+    ends = time.monotonic() + seconds
+    while True:
+        if at.process.process.poll() is not None:
+            at.process.start()
+        try:
+            async with server.session():
+                return
+        except Retry:
+            assert time.monotonic() < ends, f"server {server.name} does not come back"
+            await asyncio.sleep(0.1)
 
 
 async def copied(job: Job, seconds: float = 60.0) -> replication.Progress:

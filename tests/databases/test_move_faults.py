@@ -27,9 +27,20 @@ from paybill.moves import (
     target,
     verification,
 )
-from paybill.moves.streams import Carried
+from paybill.moves.streams import Carried, Pace
 from tests.control.postgres import ThrowAwayPostgres
-from tests.databases.moving import Writer, copied, fill, job_to, logged, move, open_target, own, switch_over
+from tests.databases.moving import (
+    Writer,
+    copied,
+    fill,
+    job_to,
+    logged,
+    move,
+    open_target,
+    own,
+    reachable,
+    switch_over,
+)
 from tests.databases.servers import HBA, TestServer, start
 from tests.databases.tenancy import quick_verifier
 from tests.databases.test_moves import left
@@ -322,6 +333,46 @@ async def test_a_server_that_dies_in_the_middle_of_the_copy_is_waited_for(at, ot
         moved.at = other_at
         assert moved.sql("SELECT count(*) FROM items") == [(20_000,)]
         await leaving.retire(job)
+    finally:
+        await other.close()
+
+
+@pytest.mark.parametrize("who", ["source", "target"])
+async def test_a_server_that_dies_under_a_copy_of_ours_has_it_begun_anew(
+    at, other_at, server, schemas, acme, monkeypatch, who
+):
+    fill(acme, 2_000)
+    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
+    died = (at if who == "source" else other_at).process
+
+    async def dies(_: Pace) -> None:
+        monkeypatch.undo()
+        died.stop(how=signal.SIGQUIT)
+        died.start()  # in this thread: the server ends with the one that began it
+
+    try:
+        there = dataclasses.replace(schemas, server="pool-2")
+        await ensure_pool(other, there)
+        job = await job_to(acme, there, there, server=other)
+        found, definition = await shape.look(job), await archive.definition(job)
+        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
+        await target.make(job, definition, found.extensions, verifiers, keys=False)
+        await replication.begin(job, found.tables, "Paybill")
+        monkeypatch.setattr(Pace, "rest", dies)
+        with pytest.raises(Retry):
+            await copying.copy(job, found.tables, definition, Carried())
+        await reachable(server, at)
+        await reachable(other, other_at)
+        assert acme.sql("SELECT count(*) FROM items") == [(2_000,)]
+
+        with Writer(acme) as writer:
+            moved, _, mode = await move(job, acme)
+            moved.at = other_at
+            writer.tenant, writer.database = moved, moved.pool.name
+            writer.wait_for(10)
+        assert mode == "Online"
+        assert set(writer.committed) <= logged(moved)
+        assert moved.sql("SELECT count(*) FROM items") == [(2_000,)]
     finally:
         await other.close()
 
