@@ -17,7 +17,7 @@ from paybill.agents.journal import verify
 from paybill.agents.plan import plan
 from paybill.agents.reading import entries, heads
 from paybill.agents.runs import close_run, end_step, open_day
-from paybill.agents.watchdog import end_overdue
+from paybill.agents.watchdog import end_overdue, overdue
 from paybill.api.failures import Blocked
 from paybill.audit.links import Head
 from paybill.cli.main import main
@@ -205,7 +205,8 @@ async def test_attack_10_a_session_that_overrides_its_timeout_is_ended(scene):
         async with administrator(scene.at, scene.database) as admin:
 
             async def ended():
-                return scene.role in await end_overdue(admin)
+                late = await overdue(admin, scene.role)
+                return late == 1 and await end_overdue(admin, scene.role) == 1
 
             await until(ended, otherwise="the watchdog ends the session")
         thread.join(30)

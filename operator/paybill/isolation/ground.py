@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
@@ -24,7 +24,7 @@ from paybill.lifecycle.watchdog import Breach, Limits
 PATIENCE: Final = 4.0
 """Seconds within which the watchdog has to have ended an attack that is beyond every limit here."""
 PAUSE: Final = 0.1
-LIMITS: Final = {"statement": 0.1, "transaction": 0.1, "idle_in_transaction": 0.1}
+LIMITS: Final = Limits(statement=0.1, transaction=0.1, idle_in_transaction=0.1)
 BOUNDS: Final = Bounds(lock_wait=0.2, grace=0.5)
 FREE: Final = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0"
 """What an attacker sets first: all of it is a login's own to set."""
@@ -60,7 +60,7 @@ class Ground:
 
         It is ``over``, or where that is not said, as soon as anything was done.
         """
-        limits = Limits(**LIMITS, shares_tables=self.scene.level == "Rows")
+        limits = replace(LIMITS, shares_tables=self.scene.level == "Rows")
         attacker, loop = self.scene.attacker.id, asyncio.get_running_loop()
         ends, done = loop.time() + PATIENCE, list[Breach]()
         while loop.time() < ends and not (over() if over is not None else done):

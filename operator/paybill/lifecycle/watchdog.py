@@ -8,8 +8,8 @@ that does not help within the grace the session is ended. A session that runs no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -40,6 +40,16 @@ class Limits:
     idle_in_transaction: float | None = None
     shares_tables: bool = False
     """Whether its tables are other tenants' as well, so that a lock of its own keeps them waiting."""
+    agents: Mapping[str, float] = field(default_factory=dict)
+    """How long an agent's login may be at one thing, by login: by its own policy, and never longer than its tenant."""
+
+    def of(self, login: str) -> Limits:
+        """What the sessions of one login may do."""
+        own = self.agents.get(login)
+        if own is None:
+            return self
+        spans = [own if span is None else min(own, span) for span in (self.statement, self.idle_in_transaction)]
+        return replace(self, statement=spans[0], idle_in_transaction=spans[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +113,7 @@ def breach(session: Watched, limits: Limits, lock_wait: float, cancelled: float 
     ``cancelled``: seconds since what it does was cancelled, None when it was not. ``lock_wait``: seconds that others
     may have to wait for a lock on a shared table.
     """
-    found = _beyond(session, limits, lock_wait)
+    found = _beyond(session, limits.of(session.login), lock_wait)
     if found is None or session.hidden:
         return None
     rule, measured, limit = found
@@ -121,7 +131,7 @@ def suspect(session: Watched, limits: Limits, lock_wait: float) -> bool:
         return False
     if _locks(session, limits, lock_wait):
         return True
-    spans = [limits.transaction] if session.kind == "mig" else _spans(limits)
+    spans = [limits.transaction] if session.kind == "mig" else _spans(limits.of(session.login))
     return session.transaction is not None and session.transaction > min(spans) + SLACK
 
 

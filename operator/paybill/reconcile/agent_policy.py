@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
-from paybill.agents import changed, drift, names, runs, standing
+from paybill.agents import changed, drift, names, runs, standing, watchdog
 from paybill.agents.carrying_out import carry_out
 from paybill.agents.facts import Facts
 from paybill.agents.introspection import introspect
@@ -94,6 +94,7 @@ async def _bring(world: World, policy: AgentPolicy, place: Site) -> AgentPolicyS
         handed = await agent_login.hand_over(world, place, policy.spec.agent, wanted.login, shown)
         await _carry_out(world, session, look, handed.verifier)
         await runs.open_day(session, wanted.login)
+        await _end_overdue(world, session, look)
     ends = policy.spec.expires_time
     over = policy.spec.suspend or (ends is not None and ends <= world.now())
     return _status(look, handed.secret, open_=not over)
@@ -169,6 +170,20 @@ async def _carry_out(world: World, session: Session, look: _Look, verifier: str 
         target=f"Database/{database}/{place.claim.id}",
         act=lambda: carry_out(session, spec, place.claim.id, look.facts, verifier=verifier),
         inputs={"agent": spec.agent, "plan": look.wanted.digest, "password": verifier is not None},
+    )
+    await take(world, place.scope, [step])
+
+
+async def _end_overdue(world: World, session: Session, look: _Look) -> None:
+    """End sessions that override their timeout, where the Cell's watchdog does not look: on a server of one tenant."""
+    place, login = look.place, look.wanted.login
+    if place.claim.level != "Server" or not (late := await watchdog.overdue(session, login)):
+        return
+    step = Step(
+        action="session.terminate",
+        target=f"Login/{login}",
+        act=lambda: watchdog.end_overdue(session, login),
+        inputs={"server": place.attached.server.name, "said": f"{late} sessions went on past their statement timeout"},
     )
     await take(world, place.scope, [step])
 

@@ -13,9 +13,11 @@ import logging
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from paybill.agents.names import login
 from paybill.api import duration
 from paybill.api.cell import Cell
 from paybill.api.failures import Failure
+from paybill.control.claims import Claim
 from paybill.desired.database_tenant import TenantDatabase
 from paybill.isolation.watchdog import Bounds
 from paybill.lifecycle.watchdog import TRANSACTION, Breach, Limits
@@ -121,7 +123,15 @@ def _limits(world: World, attached: Attached, tenant: str) -> Limits | None:
         else TRANSACTION,
         idle_in_transaction=IDLE,
         shares_tables=claim.level == "Rows",
+        agents=_agents(world, claim),
     )
+
+
+def _agents(world: World, claim: Claim) -> dict[str, float]:
+    """How long each of a tenant's agents may be at one thing, by its login."""
+    known = (world.declared.policies.get(one.key) for one in world.declared.policies_of(claim.tenant_name))
+    specs = [policy.spec for policy in known if policy is not None]
+    return {login(claim.id, one.agent): _seconds(one.limits.statement_timeout) for one in specs}
 
 
 def _tenant(found: Breach) -> str:

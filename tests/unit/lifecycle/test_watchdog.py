@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,6 +47,26 @@ def done(seen: Watched, limits: Limits = LIMITS, cancelled: float | None = None)
 )
 def test_a_limit_and_what_is_done(seen, expected):
     assert done(session(**seen)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ({"statement": 2.9}, None),
+        ({"statement": 3.1}, ("StatementTooLong", "Cancel")),
+        ({"idle_in_transaction": 3.1}, ("IdleInTransaction", "Terminate")),
+        ({"statement": 31.1, "login": "pba_acme0001_a_patient"}, ("StatementTooLong", "Cancel")),  # its tenant's limit
+        ({"statement": 3.1, "login": "pba_acme0001_a_other"}, None),
+        ({"statement": 3.1, "login": "pb_acme0001_app_a", "kind": "app"}, None),
+    ],
+    ids=str,
+)
+def test_an_agent_is_held_to_its_policy_and_never_to_more_than_its_tenant(seen, expected):
+    limits = replace(LIMITS, agents={"pba_acme0001_a_support": 2.0, "pba_acme0001_a_patient": 900.0})
+    assert done(session(**{"login": "pba_acme0001_a_support", "kind": "agent", **seen}), limits) == expected
+    hidden = session(login="pba_acme0001_a_support", kind="agent", hidden=True, transaction=3.1)
+    assert suspect(hidden, limits, LOCK_WAIT)
+    assert not suspect(hidden, LIMITS, LOCK_WAIT)
 
 
 def test_without_a_limit_nothing_is_done():

@@ -84,6 +84,7 @@ HARMLESS = {
     ("agent_run.py", "run.close"),  # its time is over, or a person ended it: the database refuses its calls anyway
     ("agent_run.py", "run.open"),
     ("agent_login.py", "secret.apply"),
+    ("agent_policy.py", "session.terminate"),  # as the watchdog's
     ("agent_policy.py", "agent.apply"),  # what it takes away, somebody took out of the policy
     ("archiving.py", "subscription.notice"),
     ("archiving.py", "tenantRestore.create"),
