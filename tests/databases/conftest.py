@@ -24,6 +24,18 @@ async def server(at):
     server = await Server.connect(at.admin_dsn, name="pool-1", installation="test-installation")
     yield server
     await server.close()
+    end_moves(at)
+
+
+def end_moves(at) -> None:
+    """Drop what moves left that a test cut short: a server has four workers that follow subscriptions."""
+    query = "SELECT d.datname, s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+    for database, name in at.run(query):
+        for statement in ("ALTER {} DISABLE", "ALTER {} SET (slot_name = NONE)", "DROP {}"):
+            at.run(statement.format(f'SUBSCRIPTION "{name}"'), database)
+    ours = "FROM pg_replication_slots WHERE slot_name LIKE 'pb_mv_%'"
+    at.run(f"SELECT pg_terminate_backend(active_pid, 10000) {ours} AND active_pid IS NOT NULL")
+    at.run(f"SELECT pg_drop_replication_slot(slot_name) {ours} AND active_pid IS NULL")
 
 
 _pools: set[tuple] = set()

@@ -75,6 +75,29 @@ def at():
 
 
 @pytest.fixture
+def idle_at():
+    """A server that could be replicated from, and has no worker that would fetch anything."""
+    process = ThrowAwayPostgres(wal_level="logical", max_logical_replication_workers=0)
+    (process.data / "pg_hba.conf").write_text(HBA)
+    found = TestServer(process, "Superuser", 18)
+    found.run("SELECT pg_reload_conf()")
+    yield found
+    process.remove()
+
+
+async def test_a_target_without_a_worker_for_replication_is_gone_to_offline(idle_at, acme):
+    other = await Server.connect(idle_at.admin_dsn, name="pool-2", installation="test-installation")
+    try:
+        there = dataclasses.replace(pool("Schemas"), server="pool-2")
+        await ensure_pool(other, there)
+        job = await job_to(acme, there, there, server=other)
+        (said,) = (await shape.look(job)).offline
+        assert "raise max_logical_replication_workers" in said
+    finally:
+        await other.close()
+
+
+@pytest.fixture
 async def words(at, acme):
     """A tenant whose column is of a type that an extension of its pool's database gives."""
     at.run(f"CREATE EXTENSION IF NOT EXISTS {EXTENSION} SCHEMA ext", acme.pool.name)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from paybill.api.failures import Blocked, Failure
@@ -90,9 +91,19 @@ async def remove(server: Server, name: str) -> None:
             await admin.execute(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(name)))
             await end_sessions(admin, server.traits, [name])
         if database is not None:
-            await admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+            await _drop(server, admin, name)
         if role is not None:
             await admin.execute(SQL("DROP ROLE {}").format(Identifier(name)))
+
+
+async def _drop(server: Server, admin: Session, name: str) -> None:
+    drop = SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name))
+    await server.forget(name)
+    try:
+        await admin.execute(drop + SQL(" WITH (FORCE)"))
+    except psycopg.errors.InsufficientPrivilege:
+        # Autovacuum is at work in it, which a managed administrator may not end; without FORCE Postgres ends it.
+        await admin.execute(drop)
 
 
 async def left_over(server: Server) -> list[str]:

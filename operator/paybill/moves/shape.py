@@ -92,6 +92,9 @@ SELECT current_setting('wal_level'),
        current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots)::int,
        current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int
 """
+_WORKERS: Final = """
+SELECT current_setting('max_logical_replication_workers')::int - count(pid)::int FROM pg_stat_subscription
+"""
 _EXTENSIONS: Final = "SELECT extname::text, extversion FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
 # Whoever makes them all in one transaction holds a lock on each until its end, and so does who dumps the tables.
 _RELATIONS: Final = """
@@ -208,6 +211,12 @@ async def _servers(job: Job, *, runs: bool) -> list[str]:
         said.append(f"the source server's wal_level is {level}, not logical")
     elif min(slots, senders) < _SLOTS_NEEDED:
         said.append(f"the source server has {slots} replication slots and {senders} senders left, 3 are needed")
+    async with job.target.server.session() as session:
+        ((workers,),) = await _rows(session, _WORKERS, [])
+    if workers < 1:
+        said.append(
+            "the target server has no worker for logical replication left: raise max_logical_replication_workers"
+        )
     if runs and job.target.server.traits.version < 160000:
         said.append(
             "Postgres 15 applies replicated rows as a superuser, and this tenant's functions or conditions would run"
