@@ -240,11 +240,16 @@ def _observed(obj: Object) -> bool:
 
 
 def _excused(obj: Object, silent: set[tuple[str, str]]) -> bool:
-    """An AddOn has nothing to report; who is paused or goes is left alone, and so is the contract of such a Tenant."""
+    """An AddOn has nothing to report; who is paused or goes is left alone, and so is the contract of such a Tenant.
+
+    So is a backup or a restore of which somebody wrote, as a status, that it is over.
+    """
     if (obj["kind"], obj["metadata"]["name"]) in silent:
         return True
     if obj["kind"] == "Subscription":
         return ("Tenant", obj["spec"]["tenantRef"]["name"]) in silent
+    if obj["kind"] in ("TenantBackup", "TenantRestore"):
+        return bool({"failedTime", "verifiedTime", "restoredTime"} & set(obj.get("status") or {}))
     return obj["kind"] == "Plan" and obj["spec"].get("type") == "AddOn"
 
 

@@ -120,9 +120,9 @@ class Declared:
         return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.name), reverse=True)
 
     def policies_of(self, tenant: str) -> list[PolicyGlance]:
-        """The AgentPolicies that name this Tenant, at a glance, the oldest first."""
+        """The AgentPolicies that name this Tenant, at a glance, the oldest first; of one second, who was let in."""
         found = (self.policies.glance(key) for key in self._policies_of.get(tenant, ()))
-        return sorted((one for one in found if one is not None), key=lambda one: (one.created, one.key))
+        return sorted((one for one in found if one is not None), key=lambda one: (one.created, not one.let_in, one.key))
 
     def restores_into(self, tenant: str, tenant_id: str | None) -> list[RestoreGlance]:
         """The TenantRestores whose data goes into this Tenant, the oldest first; there are few of them at all."""

@@ -183,6 +183,8 @@ class PolicyGlance:
     agent: str
     namespace: str
     created: datetime
+    let_in: bool
+    """Whether its agent was ever let in."""
     deleting: bool
 
 
@@ -195,5 +197,6 @@ def glance_at_policy(policy: AgentPolicy) -> PolicyGlance:
         agent=policy.spec.agent,
         namespace=policy.metadata.namespace,
         created=policy.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC),
+        let_in=policy.status.login is not None,
         deleting=policy.metadata.deletion_timestamp is not None,
     )

@@ -92,6 +92,22 @@ def test_a_changed_plan_is_found_only_under_the_new_one(declared):
     assert glimpsed(declared.subscriptions_to("scale")) == ["s"]
 
 
+def test_of_two_policies_of_one_second_the_one_whose_agent_was_let_in_comes_first(declared):
+    def policy(name: str, version: int, *, second: int = 1, **status: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": "t", "uid": f"uid-{name}", "resourceVersion": str(version),
+                    "creationTimestamp": f"2026-01-01T00:00:0{second}Z"}  # fmt: skip
+        spec = {"tenantRef": {"name": "acme"}, "agent": "support",
+                "collections": [{"name": "orders", "read": {"fields": ["id"]}}]}  # fmt: skip
+        return {"metadata": metadata, "spec": spec, "status": status}
+
+    declared.put("AgentPolicy", policy("younger", 1, second=2, login="pba_2"))
+    declared.put("AgentPolicy", policy("held", 2))
+    declared.put("AgentPolicy", policy("again", 3))
+    assert [one.key for one in declared.policies_of("acme")] == ["t/again", "t/held", "t/younger"]
+    declared.put("AgentPolicy", policy("held", 4, login="pba_1"))
+    assert [one.key for one in declared.policies_of("acme")] == ["t/held", "t/again", "t/younger"]
+
+
 def test_what_cannot_be_read_is_logged_and_the_one_before_stays(declared, caplog):
     declared.put("Subscription", subscription())
     broken = subscription(version=2)
