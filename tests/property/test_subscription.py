@@ -319,5 +319,8 @@ def test_what_is_foretold_of_who_is_told_comes_at_its_second(contract, now):
         assert decide(contract, coming.time - timedelta(microseconds=1)).phase is phase
         settled = replace(contract, times=settle(contract.times, coming.phase, coming.time))
         assert decide(settled, coming.time).phase is coming.phase
-    if phase is Phase.PAST_DUE and contract.known is not None:
+    # Debt that nobody dates goes no further by itself, unless the provider has given up.
+    dated = decide(contract, now).past_due_since is not None
+    unpaid = contract.known is not None and contract.known.status is Status.UNPAID
+    if phase is Phase.PAST_DUE and (dated or unpaid):
         assert coming is not None, "what waits for a span is foretold"
