@@ -180,7 +180,8 @@ class Campaign:
     async def take_all_away(self, seconds: float) -> list[str]:
         """Delete everything, as somebody does who knows how; returns what does not go. Cells last: drops need them.
 
-        Whose server is out of reach cannot be dropped, and says so: it is let go as it is.
+        Whose server is out of reach cannot be dropped, and says so: it is let go as it is. So is a backup whose Cell
+        names no store any more.
         """
         for obj in await self.all():
             await self._clear_the_way(obj)
@@ -188,6 +189,8 @@ class Campaign:
             for obj in [one for one in await self.all() if one["kind"] in kinds]:
                 if last_resort and obj["kind"] == "Tenant":
                     await self._patch(_at(obj), {"spec": {"deletionPolicy": "Retain"}})
+                if last_resort and obj["kind"] == "TenantBackup" and not await self._has_store(obj):
+                    await self._patch(_at(obj), {"metadata": {"finalizers": []}})
                 await self.api.delete(obj["kind"], obj["metadata"]["name"])
             with contextlib.suppress(AssertionError):
                 await until(lambda kinds=kinds: self._none(kinds), seconds=seconds)
@@ -195,6 +198,11 @@ class Campaign:
             f"{one['kind']}/{one['metadata']['name']}: {one['metadata'].get('finalizers')} {one.get('status')}"
             for one in await self.all()
         ]
+
+    async def _has_store(self, backup: Object) -> bool:
+        """Whether the Cell that a backup was taken in still says where its backups lie."""
+        cell = await self._found(Step(action="mark", kind="Cell", name=(backup.get("status") or {}).get("cell") or "x"))
+        return bool(cell and cell["spec"].get("backup"))
 
     async def _clear_the_way(self, obj: Object) -> None:
         """Nobody else's finalizer, no pause, and no backup that this version cannot make."""
