@@ -14,8 +14,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from paybill import probes
 from paybill.reconcile.metrics import REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -31,12 +31,6 @@ async def served(
 ) -> AsyncIterator[int]:
     """Serve until the block ends; gives the port that was bound. ``troubles``: what keeps a leader from acting now."""
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthy(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
     async def ready(_: web.Request) -> web.Response:
         # A standby is healthy, but it does not act: only the leader is ready.
         if not leading.is_set():
@@ -49,16 +43,7 @@ async def served(
             return web.Response(text="leading\n" if leading.is_set() else "standing by\n")
         return web.Response(status=503, text="opening the control database\n")
 
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy)])
-    app.add_routes([web.get("/standbyz", able), web.get("/readyz", ready)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        bound: int = runner.addresses[0][1]
+    app = probes.application(REGISTRY, {"/standbyz": able, "/readyz": ready})
+    async with probes.listening(web.AppRunner(app, access_log=None), host, port) as bound:
         logger.info("metrics and health on http://%s:%d", host, bound)
         yield bound
-    finally:
-        await runner.cleanup()

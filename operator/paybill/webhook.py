@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from paybill import probes
 from paybill.api.failures import Invalid, Retry
 from paybill.billing.receiver import PATH, REGISTRY, Accepts, application, runner
 from paybill.control.database import ControlDatabase
@@ -50,8 +50,8 @@ async def run(
         public = runner(application(accepts, mailbox.keep))
         private = web.AppRunner(_probes(database), access_log=None)
         ports = (
-            await stack.enter_async_context(_serving(public, settings.webhook_host, settings.webhook_port)),
-            await stack.enter_async_context(_serving(private, settings.metrics_host, settings.metrics_port)),
+            await stack.enter_async_context(probes.listening(public, settings.webhook_host, settings.webhook_port)),
+            await stack.enter_async_context(probes.listening(private, settings.metrics_host, settings.metrics_port)),
         )
         logger.info("events on port %d below %s, metrics and health on port %d", ports[0], PATH, ports[1])
         listening(*ports)
@@ -87,28 +87,8 @@ async def _patiently(stop: asyncio.Event, attempt: Callable[[], Awaitable[T]]) -
 
 
 def _probes(database: ControlDatabase) -> web.Application:
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthy(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
     async def ready(_: web.Request) -> web.Response:
         away = database.away
         return web.Response(status=503 if away else 200, text="the control database is away\n" if away else "ok\n")
 
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy), web.get("/readyz", ready)])
-    return app
-
-
-@contextlib.asynccontextmanager
-async def _serving(one: web.AppRunner, host: str, port: int) -> AsyncIterator[int]:
-    await one.setup()
-    try:
-        await web.TCPSite(one, host, port).start()
-        bound: int = one.addresses[0][1]
-        yield bound
-    finally:
-        await one.shutdown()
-        await one.cleanup()
+    return probes.application(REGISTRY, {"/readyz": ready})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 import click
+
+from paybill.cli.until_told import until_told
 
 
 @click.command()
@@ -49,7 +50,4 @@ def gateway(
 async def _run(settings: object) -> None:
     from paybill.gateway import process
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await process.run(settings, stop=stop)  # type: ignore[arg-type]
+    await until_told(lambda stop: process.run(settings, stop=stop))  # type: ignore[arg-type]

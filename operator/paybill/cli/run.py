@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import sys
 
 import click
+
+from paybill.cli.until_told import until_told
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +45,11 @@ def run() -> None:
 async def _run(settings: object) -> None:
     from paybill import app
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     gc.set_threshold(*WHILE_LOADING)
     leading = asyncio.Event()
     settled = asyncio.create_task(_settle(leading))
     try:
-        await app.run(settings, stop=stop, leading=leading)  # type: ignore[arg-type]
+        await until_told(lambda stop: app.run(settings, stop=stop, leading=leading))  # type: ignore[arg-type]
     finally:
         settled.cancel()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 
 import click
+
+from paybill.cli.until_told import until_told
 
 
 @click.command()
@@ -30,7 +31,4 @@ def webhook() -> None:
 async def _run(settings: object) -> None:
     from paybill import webhook as receiver
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await receiver.run(settings, stop=stop)  # type: ignore[arg-type]
+    await until_told(lambda stop: receiver.run(settings, stop=stop))  # type: ignore[arg-type]

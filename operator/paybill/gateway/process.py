@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from paybill import probes
 from paybill.cluster.session import open_session
 from paybill.gateway.guard import Guard, Who
 from paybill.gateway.metrics import REGISTRY
@@ -89,7 +89,8 @@ async def serve(
         sock = stack.enter_context(socket.create_server((settings.host, settings.port), backlog=128))
         # Head and body of an answer are two writes: without this the second waits 40 ms for the client's ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound = await stack.enter_async_context(_probes(settings.host, settings.metrics_port))
+        private = web.AppRunner(probes.application(REGISTRY, {"/readyz": probes.healthy}), access_log=None)
+        bound = await stack.enter_async_context(probes.listening(private, settings.host, settings.metrics_port))
         keeping = asyncio.create_task(serving.keep_up(), name="mounted-files")
         stack.callback(keeping.cancel)
         server = _Server(_configuration(guard))
@@ -111,23 +112,3 @@ def _configuration(app: Any) -> uvicorn.Config:
         loop="none", ws="none", limit_concurrency=CONNECTIONS, timeout_keep_alive=IDLE, proxy_headers=False,
         h11_max_incomplete_event_size=LONGEST_HEAD, timeout_graceful_shutdown=LEAVE,
     )  # fmt: skip
-
-
-@contextlib.asynccontextmanager
-async def _probes(host: str, port: int) -> AsyncIterator[int]:
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthy(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthy), web.get("/readyz", healthy)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        bound: int = runner.addresses[0][1]
-        yield bound
-    finally:
-        await runner.cleanup()
