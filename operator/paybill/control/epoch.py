@@ -67,3 +67,12 @@ async def assert_epoch(connection: AsyncConnection[TupleRow], epoch: int, shard:
             "EpochLost",
             f"this process holds epoch {epoch} of shard '{shard}' but {newest}: it no longer leads and must stop",
         )
+
+
+async def fenced_write(
+    db: ControlDatabase, statement: str, values: tuple[object, ...], epoch: int, shard: str = ""
+) -> None:
+    """Carry a statement out in a transaction that holds ``epoch``; raises as ``assert_epoch`` does."""
+    async with db.transaction() as connection:
+        await assert_epoch(connection, epoch, shard)
+        await connection.execute(statement.encode(), values)

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control.database import ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import fenced_write
 from paybill.lifecycle.hints import Hint
 
 KEPT: Final = timedelta(days=35)
@@ -153,9 +153,7 @@ class Inbox(Mailbox):
         await self._write(_PRUNE, (now - KEPT, _PRUNED_AT_ONCE), epoch)
 
     async def _write(self, statement: str, values: tuple[object, ...], epoch: int) -> None:
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            await connection.execute(statement.encode(), values)
+        await fenced_write(self._db, statement, values, epoch, self._shard)
 
 
 async def let_in(db: ControlDatabase, role: str) -> None:

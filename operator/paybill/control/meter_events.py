@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from paybill.control.database import ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import assert_epoch, fenced_write
 from paybill.lifecycle.meters import Fate, Measured, MeterEvent
 
 KEPT: Final = timedelta(days=40)
@@ -213,6 +213,4 @@ class MeterStore:
             return await (await connection.execute(statement.encode(), values)).fetchall()
 
     async def _write(self, statement: str, values: tuple[object, ...], epoch: int) -> None:
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            await connection.execute(statement.encode(), values)
+        await fenced_write(self._db, statement, values, epoch, self._shard)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg.types.json import Jsonb
 
 from paybill.control.database import Connection, ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import assert_epoch, fenced_write
 from paybill.lifecycle.announcement import Message
 
 KEPT: Final = timedelta(days=35)
@@ -130,11 +130,7 @@ class Outbox:
 
     async def prune(self, now: datetime, *, epoch: int) -> None:
         """Let the oldest that were acknowledged go."""
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            await connection.execute(_PRUNE, (now - KEPT, _PRUNED_AT_ONCE))
+        await fenced_write(self._db, _PRUNE, (now - KEPT, _PRUNED_AT_ONCE), epoch, self._shard)
 
     async def _answered(self, one: Waiting, state: str, due: datetime, answer: str, epoch: int) -> None:
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            await connection.execute(_ANSWERED, (state, due, answer, state, one.seq))
+        await fenced_write(self._db, _ANSWERED, (state, due, answer, state, one.seq), epoch, self._shard)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from psycopg.rows import class_row
 
 from paybill.control.database import ControlDatabase
-from paybill.control.epoch import assert_epoch
+from paybill.control.epoch import fenced_write
 from paybill.lifecycle.signup import Order
 
 State = Literal["Refused", "Begun", "Made", "Dismissed"]
@@ -110,6 +110,4 @@ class SignupStore:
         return int(row[0])
 
     async def _write(self, statement: str, values: tuple[object, ...], epoch: int) -> None:
-        async with self._db.transaction() as connection:
-            await assert_epoch(connection, epoch, self._shard)
-            await connection.execute(statement.encode(), values)
+        await fenced_write(self._db, statement, values, epoch, self._shard)
