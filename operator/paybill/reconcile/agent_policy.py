@@ -30,7 +30,7 @@ from paybill.lifecycle.phases import Access
 from paybill.reconcile import agent_login, report
 from paybill.reconcile.agent_place import place_of, released
 from paybill.reconcile.site import Site
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
 
@@ -236,15 +236,7 @@ async def _remove(world: World, policy: AgentPolicy, cause: str) -> None:
 
 
 async def _tell(world: World, policy: AgentPolicy, status: AgentPolicyStatus, failure: Failure | None) -> None:
-    """Say on the object how it is; nothing when that is what it says."""
-    latest = world.declared.policies.get(policy.metadata.key)
-    if latest is None or latest.metadata.uid != policy.metadata.uid:
-        return
-    generation = policy.metadata.generation  # what was looked at; the latest may be of an edit that was not
-    facts = outcome(failure, _done(policy, status))
-    conditions = apply_facts(latest.status.conditions, facts, generation, world.now())
-    written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-    await report.write_status(world, latest, written)
+    await report.tell(world, world.declared.policies, policy, status, failure, _done(policy, status))
 
 
 def _done(policy: AgentPolicy, status: AgentPolicyStatus) -> Fact:

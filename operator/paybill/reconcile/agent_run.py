@@ -26,7 +26,7 @@ from paybill.desired.sql_names import schema as schema_of
 from paybill.reconcile import report
 from paybill.reconcile.agent_place import place_of, released
 from paybill.reconcile.site import Site
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
 
@@ -164,14 +164,7 @@ def _status(run: AgentRun, found: Standing) -> AgentRunStatus:
 
 
 async def _tell(world: World, run: AgentRun, status: AgentRunStatus, failure: Failure | None) -> None:
-    """Say on the object how it is; nothing when that is what it says."""
-    latest = world.declared.runs.get(run.metadata.key)
-    if latest is None or latest.metadata.uid != run.metadata.uid:
-        return
-    generation = run.metadata.generation  # what was looked at; the latest may be of an edit that was not
-    conditions = apply_facts(latest.status.conditions, outcome(failure, _done(status)), generation, world.now())
-    written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-    await report.write_status(world, latest, written)
+    await report.tell(world, world.declared.runs, run, status, failure, _done(status))
 
 
 def _done(status: AgentRunStatus) -> Fact:

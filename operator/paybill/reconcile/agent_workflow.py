@@ -14,7 +14,7 @@ from paybill.api.agent_workflow import AgentWorkflow
 from paybill.api.failures import Failure
 from paybill.desired.names import PAUSED_ANNOTATION
 from paybill.reconcile import report
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.world import World
 
 
@@ -38,8 +38,6 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 
 
 async def _tell(world: World, workflow: AgentWorkflow, failure: Failure | None) -> None:
-    generation, revision = workflow.metadata.generation, workflow.spec.revision
     done = Fact(type=c.READY, status=c.TRUE, reason="Sound", message=f"{len(workflow.spec.steps)} steps")
-    conditions = apply_facts(workflow.status.conditions, outcome(failure, done), generation, world.now())
-    written = {"observed_generation": generation, "revision": revision, "conditions": conditions}
-    await report.write_status(world, workflow, workflow.status.model_copy(update=written))
+    status = workflow.status.model_copy(update={"revision": workflow.spec.revision})
+    await report.tell(world, world.declared.workflows, workflow, status, failure, done)

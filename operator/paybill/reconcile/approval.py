@@ -17,7 +17,7 @@ from paybill.desired import approval as approvals
 from paybill.lifecycle.adoption import Adoption, Present, Row, adoptions
 from paybill.reconcile import adoption, erasure, report
 from paybill.reconcile.queue import Work
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.world import World
 
 TOGETHER = 20
@@ -166,11 +166,5 @@ async def _one(world: World, wanted: Adoption, approval: Approval) -> None:
 
 async def _tell(world: World, approval: Approval, used: datetime | None, failure: Failure | None) -> None:
     """Say on the Approval how far it is."""
-    latest = world.declared.approvals.get(approval.metadata.name)
-    if latest is None or latest.metadata.uid != approval.metadata.uid:
-        return
-    generation = latest.metadata.generation
     done = Fact(type=c.READY, status=c.TRUE, reason="Used", message="what it approves was done")
-    conditions = apply_facts(latest.status.conditions, outcome(failure, done), generation, world.now())
-    status = ApprovalStatus(observed_generation=generation, used_time=used, conditions=conditions)
-    await report.write_status(world, latest, status)
+    await report.tell(world, world.declared.approvals, approval, ApprovalStatus(used_time=used), failure, done)

@@ -28,7 +28,7 @@ from paybill.reconcile.backup_jobs import Progress, worth_another
 from paybill.reconcile.permission import refuse_unless_acting
 from paybill.reconcile.queue import Work
 from paybill.reconcile.servers import Attached
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
 
@@ -216,13 +216,6 @@ async def _remove(world: World, backup: TenantBackup, cause: str) -> None:
 
 
 async def _tell(world: World, backup: TenantBackup, failure: Failure | None, status: TenantBackupStatus) -> None:
-    """Say on the object how it is; nothing when that is what it says."""
-    latest = world.declared.backups.get(backup.metadata.name)
-    if latest is None or latest.metadata.uid != backup.metadata.uid:
-        return
-    generation = latest.metadata.generation
     proof = f"{status.rows} rows of {status.tables} tables were restored and are what was counted"
     done = Fact(type=c.READY, status=c.TRUE, reason="Verified", message=proof)
-    conditions = apply_facts(latest.status.conditions, outcome(failure, done), generation, world.now())
-    written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-    await report.write_status(world, latest, written)
+    await report.tell(world, world.declared.backups, backup, status, failure, done)

@@ -6,16 +6,20 @@ and a reconcile right after it compares with what is really there.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from paybill.api.base import ApiModel, Resource
 from paybill.api.conditions import READY, RECONCILING, STALLED, Condition, find_condition
-from paybill.api.failures import Invalid, Retry
+from paybill.api.failures import Failure, Invalid, Retry
 from paybill.cluster.events import News
+from paybill.cluster.shelf import Shelf
 from paybill.desired.names import FINALIZER
 from paybill.desired.resource import exactly
 from paybill.reconcile.permission import refuse_unless_acting
+from paybill.reconcile.status import Fact, apply_facts, outcome
 from paybill.reconcile.world import World
+
+R = TypeVar("R", bound=Resource)
 
 
 async def write_status(world: World, resource: Resource, status: ApiModel) -> bool:
@@ -38,6 +42,24 @@ async def write_status(world: World, resource: Resource, status: ApiModel) -> bo
     _take_up(world, resource, answer)
     _announce(world, resource, status)
     return True
+
+
+async def tell(
+    world: World, shelf: Shelf[R, Any], looked_at: R, status: ApiModel, failure: Failure | None, done: Fact
+) -> None:
+    """Say on an object how it is: ``done``, or what kept it from that; nothing when that is what it says.
+
+    ``looked_at`` may be older than what the shelf has: the answer is to that generation, and to nobody who has only
+    taken its name.
+    """
+    latest = shelf.get(looked_at.metadata.key)
+    if latest is None or latest.metadata.uid != looked_at.metadata.uid:
+        return
+    generation = looked_at.metadata.generation
+    before = latest.status.conditions  # type: ignore[attr-defined]  # every kind has one
+    conditions = apply_facts(before, outcome(failure, done), generation, world.now())
+    written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    await write_status(world, latest, written)
 
 
 def _take_up(world: World, resource: Resource, answer: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from paybill.api import conditions as c
 from paybill.api.failures import Failure
 from paybill.api.tenant_restore import TenantRestore, TenantRestoreStatus
 from paybill.reconcile import report
-from paybill.reconcile.status import Fact, apply_facts, outcome
+from paybill.reconcile.status import Fact
 from paybill.reconcile.world import World
 
 
@@ -29,11 +29,4 @@ async def tell(
     said: Fact | None = None,
 ) -> None:
     """Say on the object how it is; nothing when that is what it says."""
-    latest = world.declared.restores.get(asked.metadata.name)
-    if latest is None or latest.metadata.uid != asked.metadata.uid:
-        return
-    generation = latest.metadata.generation
-    facts = outcome(failure, said or done(asked, status))
-    conditions = apply_facts(latest.status.conditions, facts, generation, world.now())
-    written = status.model_copy(update={"observed_generation": generation, "conditions": conditions})
-    await report.write_status(world, latest, written)
+    await report.tell(world, world.declared.restores, asked, status, failure, said or done(asked, status))
