@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Self
 
 import psycopg
 
 from paybill.api.failures import Retry
 from paybill.databases.credentials import new_password
+from paybill.databases.pools import ensure_pool
 from paybill.databases.server import Server
 from paybill.databases.tenants import ensure
 from paybill.desired.database import PoolDatabase
@@ -158,6 +161,33 @@ async def copied(job: Job, seconds: float = 60.0) -> replication.Progress:
             return found
         assert time.monotonic() < ends, f"{found}"
         await asyncio.sleep(0.05)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A move to another server whose rows are not copied yet."""
+
+    server: Server
+    job: Job
+    found: shape.Findings
+    definition: bytes
+
+
+@contextlib.asynccontextmanager
+async def begun(tenant: Tenant, pool: PoolDatabase, at: TestServer, copier: Copier) -> AsyncIterator[Begun]:
+    """The tenant's place made in a pool like ``pool`` on the server ``at``, and a subscription there."""
+    other = await Server.connect(at.admin_dsn, name="pool-2", installation=INSTALLATION)
+    try:
+        there = dataclasses.replace(pool, server="pool-2")
+        await ensure_pool(other, there)
+        job = await job_to(tenant, there, there, server=other)
+        found, definition = await shape.look(job), await archive.definition(job)
+        verifiers = {login: quick_verifier(password) for login, password in tenant.passwords.items()}
+        await target.make(job, definition, found.extensions, verifiers, keys=copier == "Workers")
+        await replication.begin(job, found.tables, copier)
+        yield Begun(other, job, found, definition)
+    finally:
+        await other.close()
 
 
 async def switch_over(job: Job, mode, definition: bytes, prepared: str) -> verification.Verified:

@@ -31,6 +31,7 @@ from paybill.moves.streams import Carried, Pace
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.moving import (
     Writer,
+    begun,
     copied,
     fill,
     job_to,
@@ -42,7 +43,6 @@ from tests.databases.moving import (
     switch_over,
 )
 from tests.databases.servers import HBA, TestServer, start
-from tests.databases.tenancy import quick_verifier
 from tests.databases.test_moves import left
 
 
@@ -309,32 +309,21 @@ async def test_it_goes_to_another_server_at_the_level_it_has(at, other_at, serve
 
 
 @pytest.mark.parametrize("who", ["source", "target"])
-async def test_a_server_that_dies_in_the_middle_of_the_copy_is_waited_for(at, other_at, server, schemas, acme, who):
+async def test_a_server_that_dies_in_the_middle_of_the_copy_is_waited_for(at, other_at, schemas, acme, who):
     fill(acme, 20_000)
-    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
-    try:
-        there = dataclasses.replace(schemas, server="pool-2")
-        await ensure_pool(other, there)
-        job = await job_to(acme, there, there, server=other)
-        found = await shape.look(job)
-        definition = await archive.definition(job)
-        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, definition, found.extensions, verifiers, keys=True)
-        await replication.begin(job, found.tables, "Workers")
-
+    async with begun(acme, schemas, other_at, "Workers") as made:
+        job = made.job
         died = (at if who == "source" else other_at).process
         died.stop(how=signal.SIGQUIT)
         died.start()
 
         await until_copied(job)
-        await switch_over(job, "Online", definition, found.shape)
+        await switch_over(job, "Online", made.definition, made.found.shape)
         moved = await open_target(job, acme)
         assert moved.at is at
         moved.at = other_at
         assert moved.sql("SELECT count(*) FROM items") == [(20_000,)]
         await leaving.retire(job)
-    finally:
-        await other.close()
 
 
 @pytest.mark.parametrize("who", ["source", "target"])
@@ -342,7 +331,6 @@ async def test_a_server_that_dies_under_a_copy_of_ours_has_it_begun_anew(
     at, other_at, server, schemas, acme, monkeypatch, who
 ):
     fill(acme, 2_000)
-    other = await Server.connect(other_at.admin_dsn, name="pool-2", installation="test-installation")
     died = (at if who == "source" else other_at).process
 
     async def dies(_: Pace) -> None:
@@ -350,31 +338,22 @@ async def test_a_server_that_dies_under_a_copy_of_ours_has_it_begun_anew(
         died.stop(how=signal.SIGQUIT)
         died.start()  # in this thread: the server ends with the one that began it
 
-    try:
-        there = dataclasses.replace(schemas, server="pool-2")
-        await ensure_pool(other, there)
-        job = await job_to(acme, there, there, server=other)
-        found, definition = await shape.look(job), await archive.definition(job)
-        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, definition, found.extensions, verifiers, keys=False)
-        await replication.begin(job, found.tables, "Paybill")
+    async with begun(acme, schemas, other_at, "Paybill") as made:
         monkeypatch.setattr(Pace, "rest", dies)
         with pytest.raises(Retry):
-            await copying.copy(job, found.tables, definition, Carried())
+            await copying.copy(made.job, made.found.tables, made.definition, Carried())
         await reachable(server, at)
-        await reachable(other, other_at)
+        await reachable(made.server, other_at)
         assert acme.sql("SELECT count(*) FROM items") == [(2_000,)]
 
         with Writer(acme) as writer:
-            moved, _, mode = await move(job, acme)
+            moved, _, mode = await move(made.job, acme)
             moved.at = other_at
             writer.tenant, writer.database = moved, moved.pool.name
             writer.wait_for(10)
         assert mode == "Online"
         assert set(writer.committed) <= logged(moved)
         assert moved.sql("SELECT count(*) FROM items") == [(2_000,)]
-    finally:
-        await other.close()
 
 
 async def until_copied(job) -> None:

@@ -11,13 +11,24 @@ import pytest
 
 from paybill.api.failures import Retry
 from paybill.databases.pools import ensure_pool
-from paybill.databases.server import Server
-from paybill.moves import archive, copying, replication, shape, target
+from paybill.moves import copying, replication, shape
 from paybill.moves.streams import Carried
 from tests.control.postgres import ThrowAwayPostgres
-from tests.databases.moving import Writer, crowd, fill, job_to, logged, move, open_target, own, reachable, switch_over
+from tests.databases.moving import (
+    Writer,
+    begun,
+    crowd,
+    fill,
+    job_to,
+    logged,
+    move,
+    open_target,
+    own,
+    reachable,
+    switch_over,
+)
 from tests.databases.servers import HBA, TestServer, start
-from tests.databases.tenancy import pool, quick_verifier
+from tests.databases.tenancy import pool
 
 DISK = 96
 """Megabytes: an empty cluster and its log, and some twenty more."""
@@ -45,69 +56,51 @@ def small_at():
         process.remove()
 
 
+def fill_much(tenant) -> None:
+    """More than the small disk has room for."""
+    fill(tenant, 20)
+    tenant.sql("CREATE TABLE much (id int PRIMARY KEY, what text STORAGE EXTERNAL)", "mig_a")
+    tenant.sql("INSERT INTO much SELECT g, repeat('x', 8000) FROM generate_series(1, 9000) g")
+
+
 async def test_a_target_whose_disk_is_full_costs_the_tenant_nothing_and_goes_on_when_there_is_room(
-    at, small_at, server, schemas, acme
+    at, small_at, schemas, acme
 ):
-    fill(acme, 20)
-    acme.sql("CREATE TABLE much (id int PRIMARY KEY, what text STORAGE EXTERNAL)", "mig_a")
-    acme.sql("INSERT INTO much SELECT g, repeat('x', 8000) FROM generate_series(1, 9000) g")
-    other = await Server.connect(small_at.admin_dsn, name="pool-2", installation="test-installation")
-    try:
-        there = dataclasses.replace(schemas, server="pool-2")
-        await ensure_pool(other, there)
-        job = await job_to(acme, there, there, server=other)
-        found, definition = await shape.look(job), await archive.definition(job)
-        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, definition, found.extensions, verifiers, keys=True)
+    fill_much(acme)
+    async with begun(acme, schemas, small_at, "Workers") as made:
+        job = made.job
         with Writer(acme) as writer:
-            await replication.begin(job, found.tables, "Workers")
             await failing(job, small_at)
             writer.wait_for(20)  # whoever is at the source writes on
 
             await asyncio.to_thread(enlarge, small_at)
             await recovered(job, small_at)
-            await switch_over(job, "Online", definition, found.shape)
+            await switch_over(job, "Online", made.definition, made.found.shape)
             moved = await open_target(job, acme)
             moved.at = small_at
         assert set(writer.committed) <= logged(moved)
         assert moved.sql("SELECT count(*), sum(length(what)) FROM much") == [(9000, 72_000_000)]
-    finally:
-        await other.close()
 
 
-async def test_a_copy_of_ours_that_meets_a_full_disk_is_begun_anew_when_there_is_room(
-    at, small_at, server, schemas, acme
-):
-    fill(acme, 20)
-    acme.sql("CREATE TABLE much (id int PRIMARY KEY, what text STORAGE EXTERNAL)", "mig_a")
-    acme.sql("INSERT INTO much SELECT g, repeat('x', 8000) FROM generate_series(1, 9000) g")
-    other = await Server.connect(small_at.admin_dsn, name="pool-2", installation="test-installation")
-    try:
-        there = dataclasses.replace(schemas, server="pool-2")
-        await ensure_pool(other, there)
-        job = await job_to(acme, there, there, server=other)
-        found, definition = await shape.look(job), await archive.definition(job)
-        verifiers = {login: quick_verifier(password) for login, password in acme.passwords.items()}
-        await target.make(job, definition, found.extensions, verifiers, keys=False)
-        await replication.begin(job, found.tables, "Paybill")
+async def test_a_copy_of_ours_that_meets_a_full_disk_is_begun_anew_when_there_is_room(at, small_at, schemas, acme):
+    fill_much(acme)
+    async with begun(acme, schemas, small_at, "Paybill") as made:
         with Writer(acme) as writer:
             with pytest.raises(Retry) as failure:
-                await copying.copy(job, found.tables, definition, Carried())
+                await copying.copy(made.job, made.found.tables, made.definition, Carried())
             # The log is on the same disk: where it is the log that has no room, Postgres ends.
             assert failure.value.reason in {"DatabaseFull", "DatabaseUnreachable"}
             writer.wait_for(20)
 
             await asyncio.to_thread(enlarge, small_at)
-            await reachable(other, small_at)
-            moved, _, mode = await move(job, acme)
+            await reachable(made.server, small_at)
+            moved, _, mode = await move(made.job, acme)
             moved.at = small_at
             writer.tenant, writer.database = moved, moved.pool.name
             writer.wait_for(20)
         assert mode == "Online"
         assert set(writer.committed) <= logged(moved)
         assert moved.sql("SELECT count(*), sum(length(what)) FROM much") == [(9000, 72_000_000)]
-    finally:
-        await other.close()
 
 
 def enlarge(at: TestServer) -> None:
