@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from paybill.desired.resource import texts
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.running import Operator
@@ -116,8 +116,7 @@ class Customers:
 
 async def secret(api: Api, namespace: str, name: str) -> dict[str, str]:
     """A Secret's data in clear; empty when there is none."""
-    found = await api.get("Secret", name, namespace)
-    return {key: base64.b64decode(value).decode() for key, value in ((found or {}).get("data") or {}).items()}
+    return texts(await api.get("Secret", name, namespace))
 
 
 async def connect(binding: dict[str, str]) -> psycopg.AsyncConnection[Any]:

@@ -155,11 +155,15 @@ async def test_a_deleted_secret_is_made_anew_at_the_resync(
     assert not await may_connect(before)
 
 
+NO_TEXT = {"data": {"host": "//79"}}
+
+
+@pytest.mark.parametrize("edit", [{"stringData": {"host": "evil.example"}}, NO_TEXT], ids=["another host", "no text"])
 async def test_an_edited_secret_is_as_it_was_after_the_resync(
-    api: Api, customer: Customer, customers: Customers, operator: Operator
+    edit: Object, api: Api, customer: Customer, customers: Customers, operator: Operator
 ) -> None:
     before = await customers.binding(customer)
-    await api.edit("Secret", f"t-{customer.id}-db", {"stringData": {"host": "evil.example"}}, customer.namespace)
+    await api.edit("Secret", f"t-{customer.id}-db", edit, customer.namespace)
 
     operator.look_at("Tenant", customer.name, deep=True)
 

@@ -8,7 +8,6 @@ servers; where only the cluster can, it is called in the operator's pod.
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from paybill.cluster.client import Cluster
 from paybill.databases.server import Server, Session
 from paybill.desired import names
 from paybill.desired.database_tenant import PoolDatabase
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.desired.sql_names import pool_database_name
 from paybill.isolation.attacks import Level
 from paybill.isolation.check import check as attack
@@ -224,8 +223,7 @@ async def _alone(session: Session) -> None:
 
 
 def _value(secret: dict[str, Any] | None, field: str) -> str | None:
-    value = ((secret or {}).get("data") or {}).get(field)
-    return base64.b64decode(value).decode().strip() if value else None
+    return texts(secret).get(field, "").strip() or None
 
 
 def _lines(checked: list[Checked]) -> Iterator[str]:

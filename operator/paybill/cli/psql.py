@@ -8,7 +8,6 @@ its own for as long as psql runs, because libpq takes it from nowhere else.
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import shutil
 import signal
@@ -27,7 +26,7 @@ from paybill.cli.lookup import tenant_named
 from paybill.cli.output import reported
 from paybill.cluster.client import Cluster
 from paybill.desired import names
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.files import write_private
 from paybill.settings import Settings
 
@@ -97,9 +96,9 @@ async def _connection(cluster: Cluster, name: str, login: str) -> tuple[str, str
     if login != "app":
         key, field = Key("Secret", Settings().namespace, names.provider_binding(status.id)), f"{login}-uri"
     secret = await cluster.get(key)
-    if secret is None or field not in (secret.get("data") or {}):
+    data = texts(secret)
+    if field not in data:
         raise Blocked("NoLogin", f"{key} has no key {field}: see `paybill describe {name}`")
-    data = {name: base64.b64decode(value).decode() for name, value in secret["data"].items()}
     return data[field], data.get("ca.crt")
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from paybill.api.base import ApiModel
 from paybill.api.failures import Invalid
 from paybill.desired import names
+from paybill.desired.resource import texts
 
 CONTAINER = "operation"
 REQUEST_FILE = "request.json"
@@ -188,5 +189,4 @@ def request_secret(job: Mapping[str, Any], request: str, key: str) -> dict[str, 
 
 def key_in(secret: Mapping[str, Any] | None) -> str | None:
     """The key in such a Secret; None where there is none."""
-    value = ((secret or {}).get("data") or {}).get(KEY_FILE)
-    return base64.b64decode(value).decode() if value else None
+    return texts(secret).get(KEY_FILE) or None

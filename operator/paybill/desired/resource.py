@@ -6,6 +6,7 @@ name must stay untouched; ``Key`` is what the rest of the code passes around.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +28,16 @@ def key_of(obj: Object) -> Key:
     """The key of a JSON object."""
     metadata = obj["metadata"]
     return Key(obj["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def texts(secret: Object | None) -> dict[str, str]:
+    """The values of a Secret; none where there is no Secret.
+
+    Whoever may write the Secret may put bytes into it that are no text. They become U+FFFD: that is no password and no
+    URI, it equals nothing of ours, and so it is refused or written anew like any other wrong value.
+    """
+    data = (secret or {}).get("data") or {}
+    return {name: base64.b64decode(value).decode(errors="replace") for name, value in data.items()}
 
 
 def agrees(desired: Object, observed: Object) -> bool:

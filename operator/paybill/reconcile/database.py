@@ -7,7 +7,6 @@ nobody can know the old ones; when a login is gone it gets the Secret's password
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from paybill.databases.credentials import WRONG_PASSWORD, new_password, scram_ve
 from paybill.databases.tenants import Outcome, ensure
 from paybill.desired import handover, sql_names
 from paybill.desired.database import TenantDatabase, degraded, differences, judged, narrows
-from paybill.desired.resource import Key, key_of
+from paybill.desired.resource import Key, key_of, texts
 from paybill.lifecycle.phases import Access
 from paybill.reconcile import objects, pooler, suspension
 from paybill.reconcile.queue import Work
@@ -72,7 +71,7 @@ class Credentials:
             if existing is None:
                 continue
             objects.refuse_foreign(key, existing, secret)
-            data = {name: base64.b64decode(value).decode() for name, value in (existing.get("data") or {}).items()}
+            data = texts(existing)
             for prefix in ("", "ro-", "mig-"):
                 if data.get(f"{prefix}username") and data.get(f"{prefix}password"):
                     found[data[f"{prefix}username"]] = data[f"{prefix}password"]
@@ -221,7 +220,7 @@ async def secrets_stand(world: World, site: Site) -> bool:
         if found is None:
             return False
         # The provider's is told by its fields; the tenant's own by its version, and by where it says the server is.
-        told = {name: base64.b64decode(value).decode() for name, value in (found.get("data") or {}).items()}
+        told = texts(found)
         if any(told.get(name, login) != login for name, login in _usernames(site).items()):
             return False
         if index == 0 and found["metadata"]["resourceVersion"] != site.claim.binding_version:

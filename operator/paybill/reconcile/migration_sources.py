@@ -6,7 +6,6 @@ Files that may not run are refused as a whole, before any tenant is touched; wha
 from __future__ import annotations
 
 import asyncio
-import base64
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from paybill.api import duration
 from paybill.api.cell import Cell
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
 from paybill.api.migrations import GitSource
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.migrations import repository
 from paybill.migrations.files import Bundle, bundle, read
 from paybill.migrations.ledger import refuse_changed
@@ -137,11 +136,11 @@ async def _repository(world: World, declared: GitSource) -> Repository:
     login: dict[str, str] = {}
     if declared.credentials is not None:
         key = Key("Secret", world.settings.namespace, declared.credentials.secret_ref.name)
-        found = ((await world.cluster.get(key)) or {}).get("data") or {}
+        found = texts(await world.cluster.get(key))
         for field_name in ("username", "password"):
             if field_name not in found:
                 raise Invalid("SecretMissing", f"{key}, the login of {declared.url}, lacks {field_name}")
-            login[field_name] = base64.b64decode(found[field_name]).decode(errors="replace").strip()
+            login[field_name] = found[field_name].strip()
     return Repository(url=declared.url, ref=declared.ref, path=declared.path or "", **login)
 
 

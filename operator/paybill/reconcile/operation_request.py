@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
 from paybill.api.failures import Blocked, Retry
 from paybill.control.operations import OperationRow
 from paybill.desired import names
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.desired.stack import StackInputs
 from paybill.engines.operation import Request
 from paybill.lifecycle.operation import may_destroy_data
@@ -73,11 +72,11 @@ async def _credentials(world: World, wanted: Wanted) -> dict[str, str]:
     secret = await world.cluster.get(key)
     if secret is None:
         raise Retry("SecretMissing", f"{key} with the credentials of Cell {wanted.cell.metadata.name} does not exist")
-    try:
-        return {name: base64.b64decode(value).decode() for name, value in (secret.get("data") or {}).items()}
-    except UnicodeDecodeError:
+    found = texts(secret)
+    if any("\ufffd" in value for value in found.values()):
         raise Blocked(
             "CredentialsUnreadable",
             f"{key} with the credentials of Cell {wanted.cell.metadata.name} holds a value that is no text: each of "
             "its keys is a variable of the engine's environment",
-        ) from None
+        )
+    return found

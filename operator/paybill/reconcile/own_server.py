@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-
 from paybill.api.base import SecretKeyReference
 from paybill.api.cell import Server
 from paybill.api.failures import Blocked, Retry
 from paybill.control.claims import Claim
 from paybill.databases.server import Limits
 from paybill.desired import names
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.reconcile.world import World
 
 ADMIN_KEY = "admin-uri"
@@ -50,18 +48,17 @@ async def _admin_uri(world: World, claim: Claim) -> tuple[str, str | None]:
     """The administrator's URI, and the certificate of whoever signed the server's, where it has one."""
     key = Key("Secret", world.settings.namespace, names.own_server_secret(claim.id))
     secret = await world.cluster.get(key)
-    value = ((secret or {}).get("data") or {}).get(ADMIN_KEY)
-    if value is None and secret is not None:
+    handed = texts(secret)
+    uri, ca = handed.get(ADMIN_KEY), handed.get("ca.crt")
+    if uri is None and secret is not None:
         raise Blocked(
             "AdminLoginUnknown",
             f"Tenant {claim.tenant_name}: its server exists, but its stack handed over no administrator's password "
             "(this cloud gives none, or keeps it where this version cannot read it): see the clouds' page for which "
             "ones go all the way",
         )
-    if value is None:
+    if uri is None:
         raise Retry("SecretMissing", f"{key} with the administrator's URI of Tenant {claim.tenant_name} is not there")
-    uri, ca = base64.b64decode(value).decode(), secret["data"].get("ca.crt") if secret else None
     if ca is None:
         return uri, None
-    certificate = base64.b64decode(ca).decode()
-    return f"{uri}&sslrootcert={world.operations.keep_certificate(claim.id, certificate)}", certificate
+    return f"{uri}&sslrootcert={world.operations.keep_certificate(claim.id, ca)}", ca

@@ -8,7 +8,6 @@ Secret within about a minute.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +23,7 @@ from paybill.desired import names, sql_names
 from paybill.desired import pooler as wanted
 from paybill.desired.handover import Endpoint
 from paybill.desired.pooler import Alias
-from paybill.desired.resource import Key
+from paybill.desired.resource import Key, texts
 from paybill.reconcile import admin_uri, objects
 from paybill.reconcile.queue import DUE, Work
 from paybill.reconcile.site import Site
@@ -203,7 +202,7 @@ async def _write(world: World, cell: Cell, pooling: Pooling, dsn: str, cause: st
     name, settings = cell.metadata.name, world.settings
     key = Key("Secret", settings.namespace, names.pooler(name))
     found = await world.cluster.get(key)
-    data = {one: base64.b64decode(value).decode() for one, value in ((found or {}).get("data") or {}).items()}
+    data = texts(found)
     known, admin = wanted.parse(data)
     here = {claim.id for claim in world.registry.all() if claim.cell == name and claim.level != "Server"}
     aliases = {one: alias for one, alias in (known | pooling.said).items() if one in here}

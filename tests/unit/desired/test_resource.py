@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paybill.desired import network, quota, rbac
-from paybill.desired.resource import Key, agrees, exactly, key_of
+from paybill.desired.resource import Key, agrees, exactly, key_of, texts
 from tests.unit.desired.tenants import ACME, DATABASES, NETWORK, OWNERS, QUOTA, own_namespace
 
 POLICY = network.build(ACME, NETWORK, DATABASES)
@@ -164,3 +164,14 @@ def test_one_more_entry_in_what_is_ours_is_always_drift(body, name, value):
     for field, ours in body.items():
         if isinstance(ours, dict):
             assert not agrees(body, body | {field: {**ours, name: value}})
+
+
+def test_the_values_of_a_secret_as_text() -> None:
+    assert texts(None) == texts({"kind": "Secret"}) == texts({"data": None}) == {}
+    assert texts({"data": {"host": "ZWluIMO2cnRjaGVu", "empty": ""}}) == {"host": "ein örtchen", "empty": ""}
+
+
+def test_bytes_that_are_no_text_equal_nothing_that_somebody_wrote() -> None:
+    found = texts({"data": {"password": "//79"}})
+
+    assert set(found["password"]) == {"\ufffd"}
