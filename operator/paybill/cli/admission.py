@@ -12,6 +12,7 @@ from typing import Any
 import click
 import yaml
 
+from paybill.cli.generated import bring, check_option
 from paybill.desired.admission import POLICIES
 from paybill.desired.policy import Policy
 
@@ -27,22 +28,11 @@ HEADER = "# Generated from operator/paybill/desired/admission.py by `paybill adm
     show_default=True,
     help="Folder the policies are written to.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; name the files that differ and exit 1 if there are any.")
+@check_option
 def admission(output: Path, check: bool) -> None:
     """Write the chart's ValidatingAdmissionPolicies and their bindings."""
     files = {output / name: text for name, text in policies().items()}
-    unknown = sorted(set(output.glob("*.yaml")) - set(files))
-    if check:
-        differing = [path for path, text in files.items() if not _holds(path, text)]
-        for path in differing:
-            click.echo(f"{path} differs from the code: run `paybill admission`", err=True)
-        for path in unknown:
-            click.echo(f"{path} is no policy of Paybill: remove it", err=True)
-        raise SystemExit(1 if differing or unknown else 0)
-    output.mkdir(parents=True, exist_ok=True)
-    for path, text in files.items():
-        path.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {path}")
+    bring(files, "paybill admission", check=check)
 
 
 def policies() -> dict[str, str]:
@@ -53,10 +43,6 @@ def policies() -> dict[str, str]:
 def _text(policy: Policy) -> str:
     documents = [policy.wire(None), policy.binding()]
     return "---\n".join(yaml.dump(one, Dumper=_Folded, sort_keys=False, width=110) for one in documents)
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 class _Folded(yaml.SafeDumper):

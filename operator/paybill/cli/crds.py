@@ -14,6 +14,7 @@ import yaml
 from paybill.api import crd, reference
 from paybill.api.kinds import KINDS
 from paybill.cli.crds_apply import apply
+from paybill.cli.generated import bring, check_option
 
 HEADER = "# Generated from operator/paybill/api by `paybill crds`; do not edit.\n"
 DOCS = "docs/reference/api.md"
@@ -35,7 +36,7 @@ DOCS = "docs/reference/api.md"
     default=None,
     help=f"Also the reference page; without a value: {DOCS}.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; name the files that differ and exit 1 if there are any.")
+@check_option
 @click.pass_context
 def crds(context: click.Context, output: Path, docs: Path | None, check: bool) -> None:
     """Write the CustomResourceDefinitions of Paybill's kinds; with `apply`, install or upgrade them in a cluster."""
@@ -44,16 +45,7 @@ def crds(context: click.Context, output: Path, docs: Path | None, check: bool) -
     files = {output / name: text for name, text in definitions().items()}
     if docs is not None:
         files[docs] = reference.page(KINDS)
-    if check:
-        differing = [path for path, text in files.items() if not _holds(path, text)]
-        for path in differing:
-            remedy = "paybill crds --docs" if path == docs else "paybill crds"
-            click.echo(f"{path} differs from the models: run `{remedy}`", err=True)
-        raise SystemExit(1 if differing else 0)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {path}")
+    bring(files, "paybill crds" if docs is None else "paybill crds --docs", check=check)
 
 
 crds.add_command(apply)
@@ -66,10 +58,6 @@ def definitions() -> dict[str, str]:
 
 def _yaml(document: dict[str, object]) -> str:
     return yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 class _Plain(yaml.SafeDumper):

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import yaml
 
+from paybill.cli.generated import bring, check_option
 from paybill.desired import names, permissions
 from paybill.desired.permissions import Rule
 
@@ -77,22 +78,11 @@ ROLES = (
     show_default=True,
     help="Folder the rules are written to.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; name the files that differ and exit 1 if there are any.")
+@check_option
 def rbac(output: Path, check: bool) -> None:
     """Write the rules of the chart's roles."""
     files = {output / name: text for name, text in rules().items()}
-    unknown = sorted(set(output.glob("*.yaml")) - set(files))
-    if check:
-        differing = [path for path, text in files.items() if not _holds(path, text)]
-        for path in differing:
-            click.echo(f"{path} differs from what the operator is given: run `paybill rbac`", err=True)
-        for path in unknown:
-            click.echo(f"{path} is no role of the operator: remove it", err=True)
-        raise SystemExit(1 if differing or unknown else 0)
-    output.mkdir(parents=True, exist_ok=True)
-    for path, text in files.items():
-        path.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {path}")
+    bring(files, "paybill rbac", check=check)
 
 
 def rules() -> dict[str, str]:
@@ -107,7 +97,3 @@ def _lines(wanted: Sequence[Rule]) -> Iterable[str]:
         for number, (field, values) in enumerate(rule.wire().items()):
             shown = yaml.safe_dump(sorted(values), default_flow_style=True, width=1000).strip()
             yield f"{'  ' if number else '- '}{field}: {shown}\n"
-
-
-def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text

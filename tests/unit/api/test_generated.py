@@ -37,6 +37,16 @@ def test_check_names_the_files_that_differ_or_are_missing_and_writes_nothing(tmp
     assert (tmp_path / "paybill.dev_plans.yaml").read_text(encoding="utf-8") == "edited: by hand\n"
 
 
+def test_check_names_a_file_that_is_none_of_them_any_more(tmp_path: Path) -> None:
+    assert CliRunner().invoke(crds, ["--output", str(tmp_path)]).exit_code == 0
+    (tmp_path / "paybill.dev_accounts.yaml").write_text("kind: CustomResourceDefinition\n", encoding="utf-8")
+
+    answer = CliRunner().invoke(crds, ["--output", str(tmp_path), "--check"])
+
+    assert answer.exit_code == 1
+    assert answer.output == f"{tmp_path}/paybill.dev_accounts.yaml is not made by `paybill crds`: remove it\n"
+
+
 def test_generating_twice_gives_the_same_files_with_a_header(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         args = ["--output", str(tmp_path / folder), "--docs", str(tmp_path / folder / "api.md")]
