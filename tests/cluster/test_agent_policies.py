@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
+from paybill.gateway.mounted import Mounted, read
 from paybill.local.certificates import ADMIN
 from tests.cluster import samples
 from tests.cluster.api import AGENTS, Api, Object, Refused, condition, holds, user
@@ -52,8 +55,18 @@ async def owner(api: Api, customer: Customer, statement: str) -> None:
         await session.execute(statement)
 
 
+async def given(api: Api, customer: Customer) -> dict[str, str]:
+    """The files that the tenant's gateway is given."""
+    return await secret(api, samples.OPERATOR_NAMESPACE, f"t-{customer.id}-agents")
+
+
 async def login_of(api: Api, customer: Customer, agent: str = "support") -> dict[str, str]:
-    return await secret(api, customer.namespace, f"t-{customer.id}-agent-{agent}")
+    """How the agent logs in, as libpq reads it; empty where it has no files."""
+    uri = (await given(api, customer)).get(f"{agent}.uri")
+    if uri is None:
+        return {}
+    told = conninfo_to_dict(uri)
+    return {"uri": uri, "username": str(told["user"]), "password": str(told["password"])}
 
 
 async def let_in(data: dict[str, str]) -> bool:
@@ -62,7 +75,8 @@ async def let_in(data: dict[str, str]) -> bool:
         async with await psycopg.AsyncConnection.connect(data["uri"], connect_timeout=30):
             return True
     except psycopg.OperationalError as error:
-        if "not permitted to log in" not in str(error) and "does not exist" not in str(error):
+        refused = ("not permitted to log in", "does not exist", "authentication failed")
+        if not any(words in str(error) for words in refused):
             raise
         return False
 
@@ -95,13 +109,53 @@ async def test_an_agent_is_let_in_as_its_policy_says(api: Api, customers: Custom
     assert status["policyHash"].startswith("sha256:")
 
     data = await login_of(api, customer)
-    assert (data["username"], data["agent"]) == (status["login"], "support")
+    assert data["username"] == status["login"]
+    assert status["binding"] == {"name": f"t-{customer.id}-agents"}
     async with await psycopg.AsyncConnection.connect(data["uri"], autocommit=True, connect_timeout=30) as session:
         for statement in (f"SELECT * FROM t_{customer.id}.orders", "SELECT * FROM pb.agent", "SET ROLE pb_admin"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await session.execute(statement)
         with pytest.raises(psycopg.Error, match="there is no open run"):
             await session.execute("SELECT pba_support.orders_get('{\"id\": 2}')")
+
+
+async def test_a_gateway_is_given_those_agents_that_are_let_in_and_the_tenants_owners_cannot_read_it(
+    api: Api, customers: Customers, control_plane: LocalThread, tmp_path: Path
+) -> None:
+    customer = await customers.onboard(database="Database", spec={"owners": [{"kind": "User", "name": "ann"}]})
+    await owner(api, customer, ORDERS)
+    bot, clerk = ({"serviceAccount": {"namespace": customer.namespace, "name": name}} for name in ("bot", "clerk"))
+    await api.apply(policy(customer, subjects=[bot]), policy(customer, "billing", agent="billing", subjects=[clerk]))
+    for name in ("support", "billing"):
+        await ready(customers, customer, name)
+    served = mounted(tmp_path / "both", await given(api, customer), customer)
+    assert set(served.agents) == {"support", "billing"}
+    found = served.agent_of(f"system:serviceaccount:{customer.namespace}:clerk")
+    assert found is not None
+    assert found.name == "billing"
+    assert [table.name for table in found.schema.collections] == ["orders"]
+    async with user(control_plane.kubeconfig_for("ann")) as ann:
+        assert await ann.get("Secret", f"t-{customer.id}-db", customer.namespace) is not None
+        with pytest.raises(Refused):
+            await ann.get("Secret", f"t-{customer.id}-agents", samples.OPERATOR_NAMESPACE)
+
+    await api.apply(policy(customer, "third", agent="third", subjects=[bot]))
+    assert f"{customer.namespace}/bot is agent support" in await stalled(customers, customer, "SubjectTaken", "third")
+    await api.apply(policy(customer, subjects=[bot], suspend=True))
+    await ready(customers, customer, open_=False)
+    assert set(mounted(tmp_path / "one", await given(api, customer), customer).agents) == {"billing"}
+    for name in ("third", "billing"):
+        await api.delete("AgentPolicy", name, customer.namespace)
+    await until(lambda: gone(api, customer, "billing"), seconds=60)
+    assert await given(api, customer) == {}
+
+
+def mounted(folder: Path, data: dict[str, str], customer: Customer) -> Mounted:
+    """The files as a gateway has them, read by its own code."""
+    folder.mkdir()
+    for name, text in data.items():
+        (folder / name).write_text(text)
+    return read(folder, customer.id)
 
 
 async def test_what_an_agent_holds_is_no_stray_and_what_others_hold_still_is(
@@ -158,6 +212,7 @@ async def test_a_suspended_tenant_has_no_agents_and_a_resumed_one_has_the_same(a
         assert not await let_in(data), "by the time that the Tenant says so, its agents are out"
         with pytest.raises(psycopg.OperationalError):
             await inside.execute("SELECT 1")
+    assert await given(api, customer) == {}, "a gateway that still runs has nobody left to serve"
     status = (await ready(customers, customer, open_=False))["status"]
     assert condition({"status": status}, "Ready")["reason"] == "ShutOut"
     await api.apply(policy(customer, suspend=False, expiresTime="2099-01-01T00:00:00Z"))
@@ -166,8 +221,10 @@ async def test_a_suspended_tenant_has_no_agents_and_a_resumed_one_has_the_same(a
 
     await api.edit("Tenant", customer.name, {"spec": {"holds": None}})
     await ready(customers, customer)
-    assert await let_in(data)
-    assert await login_of(api, customer) == data
+    again = await login_of(api, customer)
+    assert await let_in(again)
+    assert again["username"] == data["username"]
+    assert not await let_in(data), "what was written down before is of no use any more"
 
 
 def hold(blocks: str) -> Object:
@@ -201,6 +258,7 @@ async def test_a_column_that_changed_closes_the_login_until_somebody_has_looked(
     note = {"metadata": {"annotations": {"paybill.dev/renew": renewed}}}
     await api.edit("AgentPolicy", "support", note, customer.namespace)
     await ready(customers, customer)
+    data = await login_of(api, customer)
     assert await let_in(data)
 
     await owner(api, customer, "ALTER TABLE orders RENAME COLUMN amount TO total")
@@ -221,7 +279,7 @@ async def test_a_secret_that_is_lost_is_made_anew_with_another_password(
     await api.apply(policy(customer))
     await ready(customers, customer)
     before = await login_of(api, customer)
-    await api.delete("Secret", f"t-{customer.id}-agent-support", customer.namespace)
+    await api.delete("Secret", f"t-{customer.id}-agents", samples.OPERATOR_NAMESPACE)
     operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
     await until(lambda: login_of(api, customer), seconds=60)
     await customers.quiet()
@@ -299,7 +357,7 @@ async def test_owners_read_what_agents_may_do_and_write_nothing_of_it(
             assert refused.value.status == 403
     await api.edit("AgentPolicy", "support", {"spec": {"suspend": True}}, customer.namespace)
     await ready(customers, customer, open_=False)
-    assert not await let_in(await login_of(api, customer))
+    assert await login_of(api, customer) == {}
 
 
 @pytest.mark.exhaustive
@@ -327,6 +385,7 @@ async def test_a_tenant_with_agents_is_backed_up_and_restored_whole(
     note = {"metadata": {"annotations": {"paybill.dev/renew": renewed}}}
     await api.edit("AgentPolicy", "support", note, customer.namespace)
     await ready(customers, customer)
+    data = await login_of(api, customer)
     assert await let_in(data)
 
 

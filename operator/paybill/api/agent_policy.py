@@ -14,7 +14,6 @@ from paybill.api.base import AGE, AGENTS_GROUP, READY, REASON, VERSION, ApiModel
 from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Duration, Name, Quantity, Time
 from paybill.api.rules import checks, list_map, list_set, rule, ruled
-from paybill.api.tenant import BindingReference
 
 _AGENT = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
@@ -257,6 +256,13 @@ class AgentPolicySpec(ApiModel):
     """Whether the login is closed."""
 
 
+class FilesReference(ApiModel):
+    """The Secret with what the gateway of the tenant's agents is given."""
+
+    name: str
+    """The Secret's name, in the operator's namespace: who may read Secrets in the tenant's own cannot read it."""
+
+
 class AgentPolicyStatus(ApiModel):
     """What the database was told."""
 
@@ -270,8 +276,8 @@ class AgentPolicyStatus(ApiModel):
     """The hash of what it comes to in the database."""
     login: str | None = None
     """What the agent logs in as."""
-    binding: BindingReference | None = None
-    """The Secret with its login, in the namespace of this object."""
+    binding: FilesReference | None = None
+    """The Secret with its login, while it is let in."""
     open: bool = False
     """Whether the login may log in now."""
     conditions: Conditions = ()

@@ -66,12 +66,6 @@ def binding(identity: names.Identity, namespace: str, data: dict[str, str]) -> d
     }
 
 
-def agent_binding(identity: names.Identity, namespace: str, agent: str, data: dict[str, str]) -> dict[str, Any]:
-    """The Secret of one agent of a tenant, for its gateway."""
-    secret = binding(identity, namespace, data)
-    return {**secret, "metadata": {**secret["metadata"], "name": names.agent_binding(identity.id, agent)}}
-
-
 def provider_data(endpoint: Endpoint, logins: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     """The keys of the provider's Secret: for each login kind (``ro``, ``mig``) its username, password and URI.
 

@@ -102,9 +102,9 @@ def binding(tenant_id: str) -> str:
     return f"t-{tenant_id}-db"
 
 
-def agent_binding(tenant_id: str, agent: str) -> str:
-    """The Secret that hands an agent's login to its gateway."""
-    return f"t-{tenant_id}-agent-{agent}"
+def agents(tenant_id: str) -> str:
+    """The Secret in the operator's namespace with what a tenant's gateway is given, and the gateway itself."""
+    return f"t-{tenant_id}-agents"
 
 
 def pooler(cell: str) -> str:

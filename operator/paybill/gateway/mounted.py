@@ -3,9 +3,12 @@
     AGENT.policy.yaml       its AgentPolicy
     AGENT.schema.json       the tables that the policy was compiled against (agents/facts.py, Schema)
     AGENT.uri               how its login reaches the database
+    ca.crt                  the authority of that database's server, where it has one of its own
 
-An agent's name has no dot, so a file's begins with it. The files are read again while the gateway runs, because logins
-are rotated and policies change; whatever cannot be read leaves what was there before.
+That is the Secret of desired/agent_files.py. An agent's name has no dot, so a file's begins with it. An agent that
+reads its columns itself (``reads: Grant``) is none of the gateway's, which calls gates and nothing else. The files are
+read again while the gateway runs, because logins are rotated and policies change; whatever cannot be read leaves what
+was there before.
 """
 
 from __future__ import annotations
@@ -18,18 +21,16 @@ from typing import Final
 
 import yaml
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ValidationError
 
 from paybill.agents import names
 from paybill.agents.facts import Schema
 from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
+from paybill.desired.agent_files import AUTHORITY, POLICY, SCHEMA, URI
 from paybill.gateway.toolbox import Toolbox, toolbox
 
-POLICY: Final = ".policy.yaml"
-SCHEMA: Final = ".schema.json"
-URI: Final = ".uri"
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of one file; a Secret has 1 MiB."""
 
@@ -78,6 +79,8 @@ def read(folder: Path, tenant: str) -> Mounted:
     for path in _files(folder):
         if path.name.endswith(POLICY):
             agent = _agent(path, tenant)
+            if agent is None:
+                continue
             agents[agent.name] = agent
             for subject in agent.policy.subjects:
                 account = subject.service_account
@@ -107,20 +110,28 @@ def _bytes(path: Path) -> bytes:
         raise Invalid("MountUnreadable", f"{path.name} cannot be read: {error.strerror}") from None
 
 
-def _agent(path: Path, tenant: str) -> Agent:
+def _agent(path: Path, tenant: str) -> Agent | None:
     name = path.name.removesuffix(POLICY)
     policy = _policy(path)
     if policy.agent != name:
         raise Invalid("MountUnreadable", f"{path.name} holds the policy of agent {policy.agent}")
     if policy.enforcement.reads != "Gate":
-        raise Invalid("MountUnreadable", f"agent {name} has reads: Grant; the gateway calls gates and nothing else")
+        return None
     try:
         schema = Schema.model_validate_json(_bytes(path.with_name(name + SCHEMA)))
     except ValidationError:
         raise Invalid("MountUnreadable", f"{name}{SCHEMA} holds no tables") from None
     uri = _bytes(path.with_name(name + URI)).decode(errors="replace").strip()
     _checked(uri, names.login(tenant, name), name)
+    uri = _with_authority(uri, path.with_name(AUTHORITY))
     return Agent(policy=policy, schema=schema, uri=uri, toolbox=toolbox(policy, schema))
+
+
+def _with_authority(uri: str, file: Path) -> str:
+    """The connection string, with the certificate that is beside it; one that names its own keeps that."""
+    if not file.is_file() or conninfo_to_dict(uri).get("sslrootcert"):
+        return uri
+    return make_conninfo(uri, sslrootcert=str(file))
 
 
 def _policy(path: Path) -> AgentPolicySpec:

@@ -19,19 +19,19 @@ from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
 from paybill.agents.standing import Known
 from paybill.api import conditions as c
-from paybill.api.agent_policy import AgentPolicy, AgentPolicyStatus
+from paybill.api.agent_policy import AgentPolicy, AgentPolicyStatus, FilesReference
 from paybill.api.canonical import digest
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
-from paybill.api.tenant import BindingReference
 from paybill.databases.server import Session
 from paybill.desired.names import PAUSED_ANNOTATION, RENEW_ANNOTATION
 from paybill.desired.sql_names import schema as schema_of
 from paybill.lifecycle.phases import Access
 from paybill.reconcile import agent_login, report
+from paybill.reconcile.agent_login import Handed
 from paybill.reconcile.agent_place import place_of, released
 from paybill.reconcile.site import Site
 from paybill.reconcile.status import Fact
-from paybill.reconcile.steps import Step, take
+from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
 
 LOOK_EVERY: Final = timedelta(minutes=1)
@@ -59,13 +59,14 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         return None
     status = policy.status
     try:
-        place = place_of(world, policy, cause)
+        place = await _place(world, policy, cause)
         await report.hold(world, policy)
         async with world.letting_in[place.claim.id]:
             status = await _bring(world, policy, place)
     except Failure as failure:
         shut = not isinstance(failure, Retry)
-        await _tell(world, policy, status.model_copy(update={"open": status.open and not shut}), failure)
+        closed = {"open": False, "binding": None} if shut else {}
+        await _tell(world, policy, status.model_copy(update=closed), failure)
         raise
     await _tell(world, policy, status, None)
     return min(world.now() + LOOK_EVERY, _midnight(world.now()))
@@ -88,16 +89,48 @@ async def _bring(world: World, policy: AgentPolicy, place: Site) -> AgentPolicyS
             known=await standing.known(session, wanted.login),
         )
         if access is not Access.FULL:
-            return _status(look, None, open_=False)
+            return await _out(world, look)
         await _refuse_drift(world, session, look)
-        shown = await standing.verifier(session, wanted.login)
-        handed = await agent_login.hand_over(world, place, policy.spec.agent, wanted.login, shown)
+        ends = policy.spec.expires_time
+        if policy.spec.suspend or (ends is not None and ends <= world.now()):
+            await _carry_out(world, session, look, None)
+            return await _out(world, look)
+        handed = await _hand_over(world, session, look)
         await _carry_out(world, session, look, handed.verifier)
         await runs.open_day(session, wanted.login)
         await _end_overdue(world, session, look)
-    ends = policy.spec.expires_time
-    over = policy.spec.suspend or (ends is not None and ends <= world.now())
-    return _status(look, handed.secret, open_=not over)
+    return _status(look, handed.secret, open_=True)
+
+
+async def _place(world: World, policy: AgentPolicy, cause: str) -> Site:
+    """Its tenant's place; a tenant that was moved to where no agent can be has no files for one either."""
+    try:
+        return place_of(world, policy, cause)
+    except Blocked as failure:
+        tenant = world.declared.tenants.get(policy.spec.tenant_ref.name)
+        claim = world.registry.by_uid(tenant.metadata.uid) if tenant is not None else None
+        if failure.reason == "IsolationTooLow" and claim is not None:
+            async with world.letting_in[claim.id]:
+                scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
+                await agent_login.take_back(world, claim, scope, policy.spec.agent)
+        raise
+
+
+async def _out(world: World, look: _Look) -> AgentPolicyStatus:
+    """Its login is closed: so nothing is left of it for the gateway."""
+    await agent_login.take_back(world, look.place.claim, look.place.scope, look.policy.spec.agent)
+    return _status(look, None, open_=False)
+
+
+async def _hand_over(world: World, session: Session, look: _Look) -> Handed:
+    """Write down what the gateway is given; where that cannot be, the login is closed before it is raised."""
+    login = look.wanted.login
+    shown = await standing.verifier(session, login)
+    try:
+        return await agent_login.hand_over(world, look.place, look.policy, look.facts.schema_, login, shown)
+    except (Blocked, Invalid) as failure:
+        await _shut(world, session, look.place, look.policy.spec.agent, failure.reason)
+        raise
 
 
 async def _compiled(world: World, session: Session, policy: AgentPolicy, place: Site, facts: Facts) -> Plan:
@@ -110,18 +143,18 @@ async def _compiled(world: World, session: Session, policy: AgentPolicy, place: 
 
 
 async def _shut(world: World, session: Session, place: Site, agent: str, because: str) -> None:
-    """Close the login of an agent, if it is open."""
+    """Close the login of an agent, if it is open, and take its files from the gateway."""
     login = names.login(place.claim.id, agent)
-    if login not in await standing.open_logins(session, place.claim.id):
-        return
-    step = Step(
-        action="agent.close",
-        target=f"Database/{place.attached.pool.name}/{place.claim.id}",
-        act=lambda: standing.shut(session, place.attached.server.traits, [login]),
-        inputs={"agent": agent, "because": because},
-        destructive=True,
-    )
-    await take(world, place.scope, [step])
+    if login in await standing.open_logins(session, place.claim.id):
+        step = Step(
+            action="agent.close",
+            target=f"Database/{place.attached.pool.name}/{place.claim.id}",
+            act=lambda: standing.shut(session, place.attached.server.traits, [login]),
+            inputs={"agent": agent, "because": because},
+            destructive=True,
+        )
+        await take(world, place.scope, [step])
+    await agent_login.take_back(world, place.claim, place.scope, agent)
 
 
 async def _refuse_drift(world: World, session: Session, look: _Look) -> None:
@@ -198,14 +231,13 @@ async def _stands(session: Session, look: _Look, tenant: str, schema: str, datab
 
 
 def _status(look: _Look, secret: str | None, *, open_: bool) -> AgentPolicyStatus:
-    name = secret or (look.policy.status.binding.name if look.policy.status.binding is not None else None)
     return look.policy.status.model_copy(
         update={
             "policy_hash": look.wanted.policy,
             "schema_hash": look.wanted.schema,
             "plan_hash": look.wanted.digest,
             "login": look.wanted.login,
-            "binding": BindingReference(name=name) if name is not None else None,
+            "binding": FilesReference(name=secret) if secret is not None else None,
             "open": open_,
         }
     )
@@ -231,7 +263,7 @@ async def _remove(world: World, policy: AgentPolicy, cause: str) -> None:
                 destructive=True,
             )
             await take(world, place.scope, [step])
-            await agent_login.take_back(world, place, agent)
+            await agent_login.take_back(world, place.claim, place.scope, agent)
     await report.let_go(world, policy)
 
 

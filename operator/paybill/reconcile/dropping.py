@@ -114,7 +114,7 @@ async def _begin(world: World, attached: Attached, end: End, session: Session) -
 
 async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
     """The Kubernetes objects: the whole namespace, or with compute Shared only what is the tenant's in the pool."""
-    ours = (names.provider_binding(claim.id), names.own_server_secret(claim.id))
+    ours = (names.provider_binding(claim.id), names.own_server_secret(claim.id), names.agents(claim.id))
     keys = [Key("Secret", world.settings.namespace, name) for name in ours]
     if claim.compute == "Shared":
         pool = names.pool_namespace(claim.cell)
