@@ -16,6 +16,9 @@ def approval(subject: Object | None = None, **spec: Any) -> Object:
     return named("Approval", "case", {"subject": about, "digest": DIGEST, "approver": "alice@example.com", **spec})
 
 
+RUN = {"kind": "AgentRun", "namespace": "t-k3x9m2qd", "name": "refund-7", "uid": UID}
+
+
 def _case(reason: str, message: str | None, **spec: Any) -> Case:
     return Case("Approval", reason, approval(**spec), message)
 
@@ -30,6 +33,16 @@ CASES = (
     _case("an action that nobody knows", 'Unsupported value: "Adopt"', action="Adopt"),
     Case("Approval", "an erasure of everything",
          approval({"kind": "Installation", "name": "paybill"}, action="Erase"), "action Erase is of one Tenant"),
+    _subject("what a run waits with", None, **RUN),
+    Case("Approval", "that it is denied", approval(RUN, decision="Deny"), None),
+    Case("Approval", "that it is put off", approval(RUN, decision="Later"), 'Unsupported value: "Later"'),
+    Case("Approval", "an erasure of a run", approval(RUN, action="Erase"), "action Erase is of one Tenant"),
+    _case("an adoption that is denied", "decision Deny is of an AgentRun", decision="Deny"),
+    _subject("a run of no namespace", "namespace is for an AgentRun", kind="AgentRun", name="refund-7", uid=UID),
+    _subject("a run of any UID", "uid is required", kind="AgentRun", namespace="t-k3x9m2qd", name="refund-7"),
+    _subject("a namespace that is none", "must be a DNS label", **{**RUN, "namespace": "T_1"}),
+    _subject("a Tenant in a namespace", "namespace is for an AgentRun", kind="Tenant", name="acme", uid=UID,
+             namespace="acme"),
     _case("one that ends", None, expiresTime="2027-01-01T00:00:00Z"),
     _case("one that ends at no time", "must be of type date-time", expiresTime="soon"),
     _case("one that ends in the year 0", "must be a moment of the years", expiresTime="0000-01-01T00:00:00Z"),
@@ -63,6 +76,8 @@ CHANGES = (
             ("another subject", approval({"kind": "Tenant", "name": "globex", "uid": UID})),
         )
     ),
+    Change("Approval", "a denial made an approval", approval(RUN, decision="Deny"), approval(RUN), "spec cannot be"),
+    Change("Approval", "what it said by leaving it out", approval(RUN), approval(RUN, decision="Approve"), None),
     Change(
         "Approval",
         "no end any more",

@@ -42,9 +42,15 @@ def person(name: str, kind: str = "User") -> Object:
 
 
 def approval(kind: str, subject: str, approver: str, **more: str) -> Object:
-    about = {"kind": kind, "name": subject} | ({"uid": UID} if kind == "Tenant" else {})
+    about = {"kind": kind, "name": subject} | ({"uid": UID} if kind != "Installation" else {})
+    about |= {"namespace": "<namespace>"} if kind == "AgentRun" else {}
     said = {"subject": about, "digest": f"sha256:{'0' * 64}", "approver": approver, **more}
     return samples.ours("Approval", "<fresh>", said)
+
+
+def in_namespace(namespace: str, obj: Object) -> Object:
+    """The Approval of a run of that name, in another namespace."""
+    return {**obj, "spec": {**obj["spec"], "subject": {**obj["spec"]["subject"], "namespace": namespace}}}
 
 
 def of_checkout(obj: Object, session: str = "cs_test_a1") -> Object:
@@ -188,6 +194,21 @@ REFUSED: dict[str, list[Request]] = {
                "the verb adopt on tenants.paybill.dev globex"),
         create("all tenants", "warden", approval("Installation", "acme", "warden"),
                "the verb adopt on all tenants.paybill.dev"),
+        create("an agent's call for somebody else", "eve", approval("AgentRun", "refund-7", "alice"),
+               "spec.approver is alice, but you are eve"),
+        create("an agent's call without the verb", "clerk", approval("AgentRun", "refund-7", "clerk"),
+               "the verb approve on agentruns.agents.paybill.dev <namespace>/refund-7"),
+        create("an agent's call by one who may adopt", "warden", approval("AgentRun", "refund-7", "warden"),
+               "the verb approve on agentruns.agents.paybill.dev <namespace>/refund-7"),
+        create("a denial without the verb", "clerk", approval("AgentRun", "refund-7", "clerk", decision="Deny"),
+               "the verb approve on agentruns.agents.paybill.dev <namespace>/refund-7"),
+        create("another run's call", "judge", approval("AgentRun", "refund-8", "judge"),
+               "the verb approve on agentruns.agents.paybill.dev <namespace>/refund-8"),
+        create("a call of an agent in another namespace", "judge",
+               in_namespace("<elsewhere>", approval("AgentRun", "refund-7", "judge")),
+               "the verb approve on agentruns.agents.paybill.dev <elsewhere>/refund-7"),
+        create("an adoption by one who may approve agents' calls", "judge", approval("Tenant", "acme", "judge"),
+               "the verb adopt on tenants.paybill.dev acme"),
     ],
     "paybill-agent-runs": [
         create("in another's name", "eve", agent_run(requestedBy="alice"),
@@ -270,4 +291,7 @@ PASSED = [
     create("an Approval by one who may adopt all", "eve", approval("Installation", "acme", "eve")),
     create("an Approval by one who may adopt this one", "warden", approval("Tenant", "acme", "warden")),
     create("an erasure by one who may erase this one", "reaper", approval("Tenant", "acme", "reaper", action="Erase")),
+    create("an agent's call by one who may approve that run", "judge", approval("AgentRun", "refund-7", "judge")),
+    create("a denial of it", "judge", approval("AgentRun", "refund-7", "judge", decision="Deny")),
+    create("an agent's call by an administrator", "eve", approval("AgentRun", "refund-8", "eve")),
 ]  # fmt: skip

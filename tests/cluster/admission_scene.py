@@ -56,7 +56,7 @@ def words(installation: str) -> dict[str, str]:
 
 def logins(plane: LocalThread, installed: Installed) -> dict[str, Path]:
     """Who asks, by the word that the requests use."""
-    people = {name: plane.kubeconfig_for(name) for name in ("eve", "owner", "clerk", "warden", "reaper")}
+    people = {name: plane.kubeconfig_for(name) for name in ("eve", "owner", "clerk", "warden", "reaper", "judge")}
     ours = {"admin": plane.kubeconfig, "operator": installed.operator_kubeconfig}
     stranger = plane.kubeconfig_for(STRANGER)
     # A colon parts the paths of $KUBECONFIG, and the client looks for one in every path.
@@ -128,21 +128,23 @@ def _where(obj: Object) -> str:
 
 
 def _rights(scene: dict[str, str]) -> list[Object]:
-    """cluster-admin for all but the clerk, the warden and the reaper, who may write Approvals."""
+    """cluster-admin for all but the clerk, the warden, the reaper and the judge, who may write Approvals."""
     tag = f"admission-{scene['tenant']}"
     approve = {"apiGroups": ["paybill.dev"], "resources": ["approvals"], "verbs": ["create"]}
     adopt = {"apiGroups": ["paybill.dev"], "resources": ["tenants"], "verbs": ["adopt"], "resourceNames": ["acme"]}
     erase = {**adopt, "verbs": ["erase"]}
+    judge = {"apiGroups": ["agents.paybill.dev"], "resources": ["agentruns"], "verbs": ["approve"],
+             "resourceNames": ["refund-7"]}  # fmt: skip
     everything = [person("eve"), person("owner"), person(STRANGER), ACCOUNT]
     given = {
         "all": ("cluster-admin", everything),
-        "approve": (f"{tag}-approve", [person("clerk"), person("warden"), person("reaper")]),
+        "approve": (f"{tag}-approve", [person(name) for name in ("clerk", "warden", "reaper", "judge")]),
         "adopt": (f"{tag}-adopt", [person("warden")]),
         "erase": (f"{tag}-erase", [person("reaper")]),
     }
     roles = [
         {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": f"{tag}-{name}"}, "rules": [rule]}
-        for name, rule in (("approve", approve), ("adopt", adopt), ("erase", erase))
+        for name, rule in (("approve", approve), ("adopt", adopt), ("erase", erase), ("judge", judge))
     ]
     bindings = [
         {**granted(f"{tag}-{name}", "", role, *subjects), "kind": "ClusterRoleBinding"}
@@ -164,6 +166,8 @@ def _objects(scene: dict[str, str]) -> list[Object]:
         thing("ConfigMap", "theirs", "<elsewhere>"),
         thing("Secret", "theirs", "<elsewhere>"),
         granted("theirs", "<namespace>", "view", person("eve")),
+        # As a tenant's owners have it: in its namespace, and nowhere else.
+        granted("judge", "<namespace>", "admission-<tenant>-judge", person("judge")),
         granted("paybill-owners", "<namespace>", "admin", person("eve"), labels=MARKS),
         samples.cell("<any>"),
         samples.plan("<any>"),

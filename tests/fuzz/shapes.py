@@ -164,6 +164,7 @@ ADMINISTRATOR = "paybill-local-admin"
 _SUBJECT = st.sampled_from([
     {"kind": "Installation", "name": "fuzz"}, {"kind": "Installation", "name": "elsewhere"},
     *({"kind": "Tenant", "name": name, "uid": "3f1c"} for name in NAMES["Tenant"][:3]),
+    {"kind": "AgentRun", "name": "run-1", "namespace": "default", "uid": "3f1c"},
 ])  # fmt: skip
 
 

@@ -60,6 +60,10 @@ class Await:
     step: str
     of: Literal["decision", "approval"]
     digest: str = ""
+    entered: int = field(default=1, compare=False)
+    """The how-manyth time it is that the run is at this step."""
+    call: Call | None = field(default=None, compare=False)
+    """The call that waits for an approval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +183,8 @@ class _Play:
             return late
         event = self.take("approval", step.name, wanted.digest)
         if event is None:
-            return Await(step=step.name, of="approval", digest=wanted.digest)
+            entered = self.entered[step.name]
+            return Await(step=step.name, of="approval", digest=wanted.digest, entered=entered, call=wanted)
         return self.fail(step.name, "Denied", event.error) if event.error else None
 
     def fail(self, step: str, ending: Ending, reason: str) -> Next:

@@ -35,6 +35,14 @@ def walkable(workflow: AgentWorkflowSpec) -> None:
         raise Invalid("WorkflowUnsound", "; ".join(wrong))
 
 
+def untrusted(workflow: AgentWorkflowSpec, name: str, policy: AgentPolicySpec, schema: Schema | None) -> frozenset[str]:
+    """The arguments of step ``name`` that may be a stranger's text; without a ``schema`` all out of columns may."""
+    steps = {step.name: step for step in workflow.steps}
+    known = schema if schema is not None else Schema(name="", collections=())
+    given = steps[name].with_.items()
+    return frozenset(one for one, expression in given if not _trusted(expression, steps, policy, known))
+
+
 def _walk(workflow: AgentWorkflowSpec) -> Iterator[str]:
     steps = {step.name: step for step in workflow.steps}
     if workflow.initial not in steps:

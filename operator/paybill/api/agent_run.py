@@ -17,7 +17,7 @@ from paybill.api.conditions import Conditions
 from paybill.api.fields import Time
 from paybill.api.rules import rule, ruled
 
-RunPhase = Literal["Pending", "Running", "Ended"]
+RunPhase = Literal["Pending", "Running", "AwaitingApproval", "Ended"]
 
 
 class AgentRunSpec(ApiModel):
@@ -54,15 +54,52 @@ class RunUse(ApiModel):
     """What the run may use."""
 
 
+class ShownArgument(ApiModel):
+    """An argument as a person is shown it: no character in it can hide or move another."""
+
+    name: str
+    """The argument."""
+    value: str
+    """Its value as JSON writes it; whatever is not seen as itself stands as `\\u{...}`, and what is long is cut."""
+    characters: int | None = None
+    """How long the value is, where not all of it is shown."""
+    untrusted: bool = False
+    """Whether it is out of a column that may hold a stranger's text."""
+
+
+class RunApproval(ApiModel):
+    """What a run waits with until a person has looked at it."""
+
+    step: str
+    """The step that waits."""
+    uses: str
+    """The operation that comes next if it is approved."""
+    arguments: tuple[ShownArgument, ...] = ()
+    """Its arguments. They stand here only while the run waits."""
+    digest: str
+    """What an Approval has to name: of this run, this wait and the call with all of its arguments."""
+    call_digest: str
+    """The digest of the call alone, as the journal has it."""
+    asked_time: Time | None = None
+    """When it was first seen here that the run waits."""
+
+
 class AgentRunStatus(ApiModel):
     """How the run stands in the tenant's database."""
 
     observed_generation: int | None = None
     """The metadata.generation that this status is of."""
     phase: RunPhase | None = None
-    """Pending, Running or Ended."""
+    """Pending, Running, AwaitingApproval or Ended."""
+    approval: RunApproval | None = None
+    """What it waits with for a person."""
     ending: str | None = None
-    """Why it ended: Cancelled, Expired, PolicyChanged, AgentRemoved or Deleted."""
+    """How it ended: Succeeded, Failed, Denied, Expired, Cancelled, PolicyChanged, WorkflowChanged, AgentRemoved or
+    Deleted."""
+    ending_step: str | None = None
+    """The step at which its workflow came to that end."""
+    ending_reason: str | None = None
+    """What the step ended it for: an SQLSTATE or a word of the workflow's interpreter."""
     run: str | None = None
     """Its id in the database, which is this object's UID: the gateway is given it with each call."""
     workflow_hash: str | None = None

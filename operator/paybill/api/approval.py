@@ -1,4 +1,4 @@
-"""Approval: a person's word that one exact thing may be done, which the operator must never decide by itself.
+"""Approval: a person's word that one exact thing may be done, or not, which the operator must never decide by itself.
 
 What is approved is said by a digest of canonical JSON (desired/approval.py), so an Approval fits what was shown to the
 person and nothing else. Admission checks that ``approver`` is the user who writes it; the spec never changes.
@@ -15,8 +15,9 @@ from paybill.api.conditions import Conditions
 from paybill.api.fields import ONE_LINE, Name, Time
 from paybill.api.rules import checks, rule, ruled
 
-SubjectKind = Literal["Tenant", "Installation"]
+SubjectKind = Literal["Tenant", "Installation", "AgentRun"]
 Action = Literal["Erase"]
+Decision = Literal["Approve", "Deny"]
 
 DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 _WORD = "^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
@@ -34,12 +35,19 @@ class Subject(ApiModel):
             "self.kind == 'Installation' ? !has(self.uid) : has(self.uid)",
             "uid is required, so that a namesake inherits no Approval; only an Installation has none",
         ),
+        rule(
+            "self.kind == 'AgentRun' ? has(self.__namespace__) : !has(self.__namespace__)",
+            "namespace is for an AgentRun, which needs it",
+        ),
     )
 
     kind: SubjectKind
-    """Tenant: one Tenant object. Installation: everything that the digest lists, in this installation."""
+    """Tenant: one Tenant object. Installation: everything that the digest lists, in this installation. AgentRun: the
+    call that one run of an agent waits with."""
     name: Name
-    """The Tenant's metadata.name, or the name of the installation."""
+    """The Tenant's or AgentRun's metadata.name, or the name of the installation."""
+    namespace: Name | None = None
+    """The AgentRun's metadata.namespace."""
     uid: (
         Annotated[
             str,
@@ -51,7 +59,7 @@ class Subject(ApiModel):
         ]
         | None
     ) = None
-    """The Tenant's metadata.uid."""
+    """The Tenant's or AgentRun's metadata.uid."""
 
 
 class ApprovalSpec(ApiModel):
@@ -60,6 +68,10 @@ class ApprovalSpec(ApiModel):
     model_config = ruled(
         rule("self == oldSelf", "spec cannot be changed: what was approved stays; make a new Approval"),
         rule("!has(self.action) || self.subject.kind == 'Tenant'", "action Erase is of one Tenant"),
+        rule(
+            "self.decision == 'Approve' || self.subject.kind == 'AgentRun'",
+            "decision Deny is of an AgentRun: what else is not approved is not done anyway",
+        ),
     )
 
     subject: Subject
@@ -67,6 +79,9 @@ class ApprovalSpec(ApiModel):
     action: Action | None = None
     """Erase: the Tenant's data and all of its backups are removed, which takes the verb erase; absent: it is adopted,
     or a change of its infrastructure is made, which takes the verb adopt. The digest alone does not tell."""
+    decision: Decision = "Approve"
+    """Approve: it may be done. Deny: it may not, and the AgentRun that waits for it ends. Both take the verb approve
+    on that AgentRun."""
     digest: Annotated[
         str,
         Field(
@@ -76,7 +91,8 @@ class ApprovalSpec(ApiModel):
             ),
         ),
     ]
-    """Says exactly what may be done: sha256 of canonical JSON, as `paybill adopt` shows it."""
+    """Says exactly what may be done: sha256 of canonical JSON, as `paybill adopt` shows it; of an AgentRun, what its
+    `status.approval.digest` says."""
     approver: Approver
     """Who approves: the name of the user who writes this object, as the API server knows it."""
     expires_time: Time | None = None
@@ -89,7 +105,7 @@ class ApprovalStatus(ApiModel):
     observed_generation: int | None = None
     """The metadata.generation that this status is of."""
     used_time: Time | None = None
-    """When what it approves was done."""
+    """When what it approves was done, or the AgentRun was told of it."""
     conditions: Conditions = ()
     """Ready (it was used), Reconciling and Stalled (it fits nothing, or has expired)."""
 

@@ -31,6 +31,7 @@ from paybill.agents.reading import RunRow, all_runs, entries, heads
 from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
+from paybill.cli.agents_approvals import approve, waiting
 from paybill.cli.agents_gateway import gateway
 from paybill.cli.output import JSON, document, reported, text_output
 from paybill.databases.failures import as_failure
@@ -49,6 +50,8 @@ def agents() -> None:
 
 
 agents.add_command(gateway)
+agents.add_command(waiting)
+agents.add_command(approve)
 
 
 @agents.command()

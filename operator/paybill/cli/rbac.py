@@ -67,6 +67,12 @@ ROLES = (
         where="A tenant's owners, in its namespace.",
         rules=permissions.OWNER,
     ),
+    Role(
+        kind="ClusterRole",
+        name=permissions.APPROVER_ROLE,
+        where="Who approves what agents wait with, such as tenants' owners; bound to nobody until you do.",
+        rules=permissions.APPROVER,
+    ),
 )
 
 

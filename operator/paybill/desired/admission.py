@@ -37,6 +37,8 @@ from paybill.lifecycle.phases import OVER
 ADOPT, ERASE = "adopt", "erase"
 """The verbs on tenants that let somebody approve an adoption or a change, and an erasure. No request carries them: RBAC
 is their only meaning."""
+APPROVE = permissions.APPROVE
+"""The verb on agentruns that lets somebody approve or deny what a run waits with."""
 
 WRITING = frozenset({"create", "update", "patch", "delete"})
 POD_PATH = frozenset({"pods", "pods/eviction"})
@@ -185,13 +187,21 @@ SIGNUP = Policy(
 )
 
 _SUBJECT = "object.spec.subject"
+_WHERE = f"dyn({_SUBJECT}).?namespace.orValue('')"
 _MAY = f"authorizer.group('{GROUP}').resource('tenants')"
+_MAY_RUN = f"authorizer.group('{AGENTS_GROUP}').resource('agentruns').namespace({_WHERE}).name({_SUBJECT}.name)"
 
 APPROVALS = Policy(
     name="paybill-approvals",
-    reason="an Approval is written by the person it names, and by one who may adopt (or erase): that verb on tenants",
+    reason="an Approval is written by the person it names, and by one who may adopt (or erase): that verb on tenants; "
+    "or who may approve what an agent waits with: that verb on agentruns",
     match=(Match(group=GROUP, resources=("approvals",), operations=("CREATE",)),),
-    variables={"verb": f"object.spec.?action.orValue('') == 'Erase' ? '{ERASE}' : '{ADOPT}'"},
+    variables={
+        "verb": f"{_SUBJECT}.kind == 'AgentRun' ? '{APPROVE}' : "
+        f"object.spec.?action.orValue('') == 'Erase' ? '{ERASE}' : '{ADOPT}'",
+        "on": f"{_SUBJECT}.kind == 'Tenant' ? 'tenants.{GROUP} ' + {_SUBJECT}.name : {_SUBJECT}.kind == 'AgentRun' "
+        f"? 'agentruns.{AGENTS_GROUP} ' + {_WHERE} + '/' + {_SUBJECT}.name : 'all tenants.{GROUP}'",
+    },
     checks=(
         Check(
             expression="object.spec.approver == request.userInfo.username",
@@ -200,9 +210,10 @@ APPROVALS = Policy(
         ),
         Check(
             expression=f"({_SUBJECT}.kind == 'Tenant' && {_MAY}.name({_SUBJECT}.name).check(variables.verb).allowed()) "
-            f"|| ({_SUBJECT}.kind == 'Installation' && {_MAY}.check(variables.verb).allowed())",
-            says="request.userInfo.username + ' may not approve this: it takes the verb ' + variables.verb + ' on '"
-            f" + ({_SUBJECT}.kind == 'Tenant' ? 'tenants.{GROUP} ' + {_SUBJECT}.name : 'all tenants.{GROUP}')",
+            f"|| ({_SUBJECT}.kind == 'Installation' && {_MAY}.check(variables.verb).allowed()) "
+            f"|| ({_SUBJECT}.kind == 'AgentRun' && {_MAY_RUN}.check(variables.verb).allowed())",
+            says="request.userInfo.username + ' may not approve this: it takes the verb ' + variables.verb + ' on ' "
+            "+ variables.on",
         ),
     ),
 )

@@ -30,6 +30,15 @@ def erasure(tenant_id: str, tenant_uid: str) -> str:
     return digest({"action": "erase", "id": tenant_id, "uid": tenant_uid})
 
 
+def agents_call(run_uid: str, step: str, entered: int, call: str) -> str:
+    """That the run with this UID makes the call with the digest ``call``, for which it waits at ``step``.
+
+    ``entered`` is the how-manyth time it waits there: of two Approvals of one wait only one can be used, so that the
+    other would else stand for the next time, which nobody has looked at.
+    """
+    return digest({"action": "approve", "call": call, "entered": entered, "run": run_uid, "step": step})
+
+
 def expired(approval: Approval, now: datetime) -> bool:
     """Whether its time is over."""
     return approval.spec.expires_time is not None and approval.spec.expires_time <= now

@@ -15,6 +15,9 @@ from paybill.desired.rbac import RBAC
 
 OPERATOR_ROLE = "paybill-operator"
 SIGNUP_ROLE = "paybill-operator-signup"
+APPROVER_ROLE = "paybill-agent-approver"
+APPROVE = "approve"
+"""What no request does: admission asks whether who writes an Approval of an AgentRun may do it."""
 APPLY = ("get", "list", "watch", "create", "patch")
 
 
@@ -255,13 +258,30 @@ OWNER = (
         resources=("agentpolicies", "agentruns", "agentworkflows"),
         verbs=_LOOK,
     ),
+    Rule(
+        reason="what an agent may do with its data after a person has looked: it is the owner's data",
+        group=AGENTS_GROUP,
+        resources=("agentruns",),
+        verbs=(APPROVE,),
+    ),
 )
 """A tenant's owners, in its namespace."""
 
+APPROVER = (
+    Rule(
+        reason="an Approval is written and looked after; what it may be of, admission asks",
+        group="paybill.dev",
+        resources=("approvals",),
+        verbs=("create", "get"),
+    ),
+)
+"""Who approves what agents wait with: cluster-wide, since Approvals are, and worth nothing without the verb."""
+
 
 def cluster_roles(*, signup: bool = False) -> list[dict[str, Any]]:
-    """The three ClusterRoles, and with ``signup`` the one that lets the operator make Tenants."""
+    """The four ClusterRoles, and with ``signup`` the one that lets the operator make Tenants."""
     roles = {OPERATOR_ROLE: OPERATOR, names.OPERATOR_TENANT_ROLE: OPERATOR_TENANT_NAMESPACE, names.OWNER_ROLE: OWNER}
+    roles |= {APPROVER_ROLE: APPROVER}
     roles |= {SIGNUP_ROLE: OPERATOR_SIGNUP} if signup else {}
     return [_role("ClusterRole", name, rules) for name, rules in roles.items()]
 

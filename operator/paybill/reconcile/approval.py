@@ -2,7 +2,7 @@
 
 An Approval of one Tenant only wakes that Tenant, which looks for it, unless it erases one whose object is gone. One of
 the whole installation is carried out here: its digest covers a list, the list is computed again, and if it is the same
-its tenants are adopted in order.
+its tenants are adopted in order. One of an agent's call is told to the database in which the run waits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from paybill.api.approval import Approval, ApprovalStatus
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.desired import approval as approvals
 from paybill.lifecycle.adoption import Adoption, Present, Row, adoptions
-from paybill.reconcile import adoption, erasure, report
+from paybill.reconcile import adoption, agent_approval, erasure, report
 from paybill.reconcile.queue import Work
 from paybill.reconcile.status import Fact
 from paybill.reconcile.world import World
@@ -33,9 +33,11 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         await report.let_go(world, approval)  # we never hold one, but nobody else would ever take our finalizer off
     if approval is None or approval.metadata.deletion_timestamp is not None or approval.status.used_time is not None:
         return None
+    if agent_approval.refused(approval):
+        return None
     single = approval.spec.subject.kind == "Tenant"
     try:
-        used = await (_single(world, approval, cause) if single else _everything(world, approval))
+        used = await _carried_out(world, approval, cause)
     except Failure as stopped:
         await _tell(world, approval, None, stopped)
         raise
@@ -46,6 +48,16 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if used is None and single:
         world.queue.add(Work("Tenant", approval.spec.subject.name), f"Approval/{name}")
     return _look_again(approval, world.now()) if used is None else None
+
+
+async def _carried_out(world: World, approval: Approval, cause: str) -> datetime | None:
+    match approval.spec.subject.kind:
+        case "Tenant":
+            return await _single(world, approval, cause)
+        case "Installation":
+            return await _everything(world, approval)
+        case "AgentRun":
+            return await agent_approval.carried_out(world, approval)
 
 
 async def _single(world: World, approval: Approval, cause: str) -> datetime | None:

@@ -8,12 +8,19 @@ import pytest
 
 from paybill.api.tenant import Owner
 from paybill.desired import names, permissions, rbac
-from paybill.desired.permissions import OPERATOR, OPERATOR_OWN_NAMESPACE, OPERATOR_TENANT_NAMESPACE, OWNER, Rule
+from paybill.desired.permissions import (
+    APPROVER,
+    OPERATOR,
+    OPERATOR_OWN_NAMESPACE,
+    OPERATOR_TENANT_NAMESPACE,
+    OWNER,
+    Rule,
+)
 from tests.unit.desired.tenants import ACCOUNT, ACME, OWNERS, SYSTEM
 
 EVERY = {
     "operator": OPERATOR, "operator at home": OPERATOR_OWN_NAMESPACE, "operator at a tenant": OPERATOR_TENANT_NAMESPACE,
-    "owner": OWNER,
+    "owner": OWNER, "approver": APPROVER,
 }  # fmt: skip
 
 
@@ -66,6 +73,11 @@ DENIED = [
     pytest.param("owner", "create", "", "serviceaccounts/token", id="a token of another account"),
     pytest.param("owner", "patch", "", "namespaces", id="Pod Security of the namespace"),
     pytest.param("owner", "patch", "paybill.dev", "tenants", id="its own Tenant"),
+    pytest.param("owner", "create", "agents.paybill.dev", "agentruns", id="a run of its own"),
+    pytest.param("operator", "approve", "agents.paybill.dev", "agentruns", id="approving what it carries out"),
+    pytest.param("operator", "create", "paybill.dev", "approvals", id="an Approval of its own"),
+    pytest.param("approver", "approve", "agents.paybill.dev", "agentruns", id="approving without being an owner"),
+    pytest.param("approver", "list", "paybill.dev", "approvals", id="what others approved"),
     pytest.param("operator", "get", "", "secrets", id="everybody's Secrets"),
     pytest.param("operator", "list", "", "secrets", id="all Secrets"),
     pytest.param("operator", "delete", "", "pods", id="everybody's pods"),
@@ -104,11 +116,16 @@ def test_only_our_two_roles_can_be_given_away(role, given):
     assert allows(OPERATOR, "bind", "rbac.authorization.k8s.io", "clusterroles", role) is given
 
 
+def test_owners_approve_what_agents_do_with_their_data():
+    assert allows(OWNER, "approve", "agents.paybill.dev", "agentruns")
+
+
 def test_the_roles_are_the_tables():
     assert {role["metadata"]["name"]: len(role["rules"]) for role in permissions.cluster_roles()} == {
         "paybill-operator": len(OPERATOR),
         "paybill-operator-tenant": len(OPERATOR_TENANT_NAMESPACE),
         "paybill-tenant-owner": len(OWNER),
+        "paybill-agent-approver": len(APPROVER),
     }
     home = permissions.namespace_role(SYSTEM)
     assert (home["kind"], home["metadata"]["namespace"]) == ("Role", SYSTEM)
