@@ -30,6 +30,7 @@ from paybill.cluster.events import Events
 from paybill.cluster.lease import Lease, LeaseSettings
 from paybill.cluster.session import open_session
 from paybill.control.adoption import Adoptions
+from paybill.control.collection import CollectionStore
 from paybill.control.database import ControlDatabase
 from paybill.control.epoch import take_epoch
 from paybill.control.facts import FactStore
@@ -50,6 +51,7 @@ from paybill.reconcile import (
     announcing,
     backup_metrics,
     cell,
+    collecting,
     fencing,
     isolation_report,
     mass_change,
@@ -67,6 +69,7 @@ from paybill.reconcile.announcing import Announcing
 from paybill.reconcile.backup_jobs import BackupJobs
 from paybill.reconcile.backup_metrics import BackupCollector
 from paybill.reconcile.brakes import Brakes
+from paybill.reconcile.collecting import Collecting
 from paybill.reconcile.jobs import Jobs
 from paybill.reconcile.migration_sources import Sources
 from paybill.reconcile.operations import Operations, folder_of
@@ -184,6 +187,7 @@ async def _lead(
                 tasks.append(group.create_task(payments.run(world)))
                 tasks.append(group.create_task(announcing.run(world)))
                 tasks.append(group.create_task(reporting.run(world)))
+                tasks.append(group.create_task(collecting.run(world)))
                 tasks.append(group.create_task(world.operations.run(world)))
                 leading.set()
                 metrics.LEADING.set(1)
@@ -213,7 +217,8 @@ async def _world(
     operations = _operations(settings, control)
     migration_rows = MigrationStore(control, settings.installation)
     moves = MoveStore(control, settings.installation)
-    for store in (registry, facts, revisions, brakes, operations.store, migration_rows, moves):
+    pauses = CollectionStore(control, settings.installation)
+    for store in (registry, facts, revisions, brakes, operations.store, migration_rows, moves, pauses):
         await store.load()
     _queue_drops(registry, queue)
     world = World(
@@ -242,6 +247,7 @@ async def _world(
         signups=SignupStore(control, settings.installation),
         announcing=Announcing(outbox=Outbox(control, settings.installation), endpoint=_endpoint(settings)),
         reporting=Reporting(store=MeterStore(control, settings.installation)),
+        collecting=Collecting(store=pauses),
         write_usage=lambda rows: write_usage(control, rows, epoch=epoch),
         assert_leading=lease.assert_held,
     )

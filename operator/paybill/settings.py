@@ -81,6 +81,10 @@ class Settings:
     stripe_poll_seconds: float = 300.0
     """How often Stripe is asked for events that did not come by the webhook."""
 
+    stripe_pause_hours: float = 0.0
+    """How long a tenant must be impossible to make until Stripe is told to pause collecting for it; 0: Paybill changes
+    nothing at Stripe."""
+
     signup: Signup | None = None
     """The template of those who sign up by paying at a Stripe checkout, in JSON: plans and what else the chart's signup
     says; absent: nobody can, and the operator may not make a Tenant."""

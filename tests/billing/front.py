@@ -1,17 +1,23 @@
-"""What Stripe has and localstripe has not, in front of it: meter events and disputes. Everything else is passed on."""
+"""What Stripe has and localstripe has not, in front of it: meter events, disputes and pauses of collecting.
+
+Everything else is passed on.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from tests.billing.meters import MeterServer
+from tests.billing.pauses import PATH, Pauses, updated
 
 
 class Front:
@@ -24,6 +30,7 @@ class Front:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.meters = MeterServer(lambda: self.now())
         self.disputes: dict[str, dict[str, Any]] = {}
+        self.pauses = Pauses()
         self.down = False
         self.url = ""
         self._behind = behind
@@ -45,6 +52,7 @@ class Front:
         app.add_routes([
             *self.meters.routes(),
             web.get("/v1/disputes/{id}", self._dispute),
+            web.post(PATH + "{id}", self._update),
             web.route("*", "/{path:.*}", self._pass),
         ])  # fmt: skip
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -57,18 +65,25 @@ class Front:
         missing = {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such dispute"}}
         return web.json_response(found or missing, status=200 if found else 404)
 
+    async def _update(self, request: web.Request) -> web.Response:
+        return await updated(self.pauses, request, partial(self._fetched, "GET"))
+
     async def _pass(self, request: web.Request) -> web.Response:
+        return await self._fetched(request.method, request)
+
+    async def _fetched(self, method: str, request: web.Request) -> web.Response:
+        """What is behind it says, and what is said here."""
         if self.down:
             return web.json_response({"error": {"type": "api_error", "message": "no"}}, status=503)
-        headers = {
-            key: value for key, value in request.headers.items() if key.lower() not in ("host", "content-length")
-        }
+        skipped = ("host", "content-length", "content-type" if method == "GET" else "")
+        headers = {key: value for key, value in request.headers.items() if key.lower() not in skipped}
+        body = await request.read() if method != "GET" else None
         async with (
             aiohttp.ClientSession() as http,
-            http.request(
-                request.method, self._behind + request.path_qs, headers=headers, data=await request.read() or None
-            ) as answer,
+            http.request(method, self._behind + request.path_qs, headers=headers, data=body or None) as answer,
         ):
-            body = await answer.read()
+            said = await answer.read()
+            if answer.status == 200 and request.path.startswith("/v1/subscriptions"):
+                said = json.dumps(self.pauses.merge(json.loads(said))).encode()
             kept = {key: answer.headers[key] for key in ("Content-Type", "Date") if key in answer.headers}
-            return web.Response(status=answer.status, body=body, headers=kept)
+            return web.Response(status=answer.status, body=said, headers=kept)

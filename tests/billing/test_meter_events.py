@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from paybill.lifecycle import meters
 from paybill.lifecycle.meters import HOUR, Billable
 from paybill.reconcile.reporting import count, send
 from tests.billing.meters import MeterServer
+from tests.billing.mortal import Life, Mortal, ends
 
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 STORAGE = Meter.model_validate({"provider": "Stripe", "event": "storage", "usage": "Storage", "unit": "1Mi"})
@@ -32,44 +33,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.time
-
-
-class Died(BaseException):
-    """The process ended."""
-
-
-class Mortal:
-    """Something that is called, and the call before or behind which the process ends."""
-
-    def __init__(self, inner: Any, life: Life) -> None:
-        self._inner = inner
-        self._life = life
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if not callable(found):
-            return found
-
-        async def called(*args: Any, **keywords: Any) -> Any:
-            self._life.tick()
-            result = await found(*args, **keywords)
-            self._life.tick()
-            return result
-
-        return called
-
-
-class Life:
-    """It ends at its tick number ``last``, for whoever acts in it from then on."""
-
-    def __init__(self, last: int | None = None) -> None:
-        self.ticks = 0
-        self._last = last
-
-    def tick(self) -> None:
-        self.ticks += 1
-        if self._last is not None and self.ticks >= self._last:
-            raise Died
 
 
 def contract(number: int = 1, *told: Meter, **more: Any) -> Billable:
@@ -336,20 +299,6 @@ async def test_only_who_leads_counts_or_sends(db, epoch, store, api, server, clo
     clock.time += HOUR
     with pytest.raises(Blocked, match="epoch"):
         await count(store, [contract()], clock.time, epoch=epoch)
-
-
-async def ends(living: Awaitable[None]) -> bool:
-    """Whether the process ended meanwhile."""
-    try:
-        await living
-    except BaseExceptionGroup as group:
-        _, other = group.split(Died)
-        if other is not None:
-            raise
-        return True
-    except Died:
-        return True
-    return False
 
 
 async def test_whatever_ends_when_each_hour_is_on_the_bill_once(db, store, server, clock, tmp_path):

@@ -149,7 +149,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
         "backups": {"existingClaim": "backups"},
-        "stripe": {"existingSecret": "stripe", "account": "acct_1", "pollSeconds": 60},
+        "stripe": {"existingSecret": "stripe", "account": "acct_1", "pollSeconds": 60, "pauseHours": 24},
         "signup": {"plans": ["pro"], "addOns": ["seats"], "cell": "eu", "namePrefix": "", "perHour": 5,
                    "owners": [{"kind": "Group", "name": "support"}], "deletionPolicy": "Retain",
                    "withoutPayment": True},
@@ -177,6 +177,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         stripe_key_file=Path("/var/run/secrets/paybill.dev/stripe/key"),
         stripe_account="acct_1",
         stripe_poll_seconds=60.0,
+        stripe_pause_hours=24.0,
         signup=Signup(
             plans=("pro",),
             add_ons=("seats",),

@@ -23,7 +23,7 @@ from tests.cluster.customers import may_connect
 from tests.cluster.waiting import until
 from tests.conftest import LocalThread
 
-SETTINGS: dict[str, Any] = {"stripe_poll_seconds": 3600.0}
+SETTINGS: dict[str, Any] = {"stripe_poll_seconds": 3600.0, "stripe_pause_hours": 24.0}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -379,3 +379,44 @@ async def test_a_customer_who_is_deleted_at_stripe_ends_the_contract_and_nothing
     await customers.ready(name)
     assert await customers.binding(customer) == binding
     assert await may_connect(binding)
+
+
+async def test_nobody_is_billed_on_for_a_tenant_that_cannot_be_made_until_it_is(customers, operator, api, stripe, name):
+    await stripe.answers()
+    await customers.plan(name)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    await api.apply(samples.tenant(name, cellRef={"name": name}), by_stripe(name, name, subscription=paid))
+    await customers.until(name, lambda one: holds(one, "Stalled"), seconds=60)
+    found = await collects(customers, name, "PauseComing")
+    assert paid not in stripe.front.pauses.paused
+
+    operator.clock.offset += timedelta(hours=24, minutes=1)
+    found = await collects(customers, name, "ProvisioningFailed")
+    assert holds(found, "CollectionPaused")
+    assert stripe.front.pauses.paused[paid] == {"behavior": "void"}
+    assert found["status"]["phase"] == "Active", "what was paid is paid"
+    # A restart, and looks at it, tell Stripe nothing.
+    asked = len(stripe.front.pauses.asked)
+    operator.restart()
+    operator.look_at("Tenant", name, deep=True)
+    await customers.quiet_for(7)
+    assert len(stripe.front.pauses.asked) == asked
+
+    await api.apply(samples.cell(name))
+    await customers.ready(name)
+    await until(lambda: paid not in stripe.front.pauses.paused, seconds=60)
+    await customers.until(name, lambda one: not condition(one, "CollectionPaused"), kind="Subscription", seconds=60)
+    assert stripe.front.pauses.marks[paid] == {}
+    assert len(stripe.front.pauses.asked) == asked + 1
+
+
+async def collects(customers: Any, name: str, reason: str) -> dict[str, Any]:
+    """Wait until a Subscription says this of what Stripe collects."""
+    return await customers.until(
+        name,
+        lambda one: (condition(one, "CollectionPaused") or {}).get("reason") == reason,
+        kind="Subscription",
+        seconds=60,
+    )

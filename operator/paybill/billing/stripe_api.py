@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from paybill.api.failures import Blocked, Failure, Retry
+from paybill.billing.stripe_words import PAUSED, PAUSED_HOW
 from paybill.breaker import Breaker, Pauses
+from paybill.lifecycle.collection import Deed
 from paybill.lifecycle.meters import MeterEvent
 
 logger = logging.getLogger(__name__)
@@ -110,19 +112,36 @@ class StripeApi:
         What makes it safe to repeat is the event's own identifier, not an Idempotency-Key: with that, a refusal would
         be Stripe's answer for a day, also when what was wrong is mended.
         """
-        import stripe
-
-        asked = False
         params = {
             "event_name": event.meter, "identifier": event.id, "timestamp": int(event.hour.timestamp()),
             "payload": {"stripe_customer_id": event.customer, "value": str(event.value)},
         }  # fmt: skip
+        return await self._tell(lambda v1: v1.billing.meter_events.create_async(params))
+
+    async def change_collection(self, subscription: str, deed: Deed, *, mark: str, key: str) -> Told:
+        """Pause or resume collecting for a subscription, or take our mark off; never raises for what Stripe does.
+
+        Pause and mark are one request, so that there is none without the other. ``key``: its Idempotency-Key.
+        """
+        changes: dict[Deed, JSON] = {
+            "Pause": {"pause_collection": {"behavior": PAUSED_HOW}, "metadata": {PAUSED: mark}},
+            "Resume": {"pause_collection": "", "metadata": {PAUSED: ""}},
+            "Unmark": {"metadata": {PAUSED: ""}},
+        }
+        options = {"idempotency_key": key}
+        return await self._tell(lambda v1: v1.subscriptions.update_async(subscription, changes[deed], options))
+
+    async def _tell(self, send: Callable[[Any], Awaitable[Any]]) -> Told:
+        """Send something, and say what became of it."""
+        import stripe
+
+        asked = False
 
         async def ask(v1: Any) -> Told:
             nonlocal asked
             asked = True
             try:
-                await v1.billing.meter_events.create_async(params)
+                await send(v1)
             except stripe.InvalidRequestError as error:
                 return _refusal(error)
             return Told(outcome="Taken")

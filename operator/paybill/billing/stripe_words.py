@@ -11,12 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from paybill.lifecycle.collection import Collection
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.provider import Snapshot, Status
 from paybill.lifecycle.signup import Checkout
 
 TENANT = "paybill.dev/tenant"
 """The metadata of a subscription at Stripe that names the Tenant it is for."""
+PAUSED = "paybill.dev/paused"
+"""The metadata of a subscription at Stripe by which a pause of its collection is known as ours."""
+PAUSED_HOW = "void"
+"""What becomes of invoices meanwhile: they are void, nobody is asked for them later."""
 SETTLED = "paybill.dev/settled"
 """The metadata of a dispute at Stripe by which a person says that it holds nothing any more."""
 
@@ -68,7 +73,17 @@ def known(
         items=tuple(sorted((_price(item), int(item.get("quantity") or 1)) for item in items if not _metered(item))),
         metered=tuple(sorted(_price(item) for item in items if _metered(item))),
         customer_gone=customer_gone,
+        collection_paused=str((subscription.get("pause_collection") or {}).get("behavior") or ""),
+        pause_mark=str((subscription.get("metadata") or {}).get(PAUSED) or ""),
     )
+
+
+def collection(known: Known, mark: str) -> Collection:
+    """How it stands with collecting. A pause that says it is ours and does something else was changed by somebody."""
+    ours = known.pause_mark == mark
+    if known.collection_paused:
+        return Collection.OURS if ours and known.collection_paused == PAUSED_HOW else Collection.FOREIGN
+    return Collection.STALE if ours else Collection.RUNNING
 
 
 def _cancel_time(subscription: Mapping[str, Any], period_end: Any) -> datetime | None:

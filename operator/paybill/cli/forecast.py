@@ -48,6 +48,8 @@ class Outlook:
     because: str
     has: str
     transitions: tuple[Transition, ...]
+    collection: str | None = None
+    """Whether the payment provider collects nothing, or will not, because the tenant cannot be made."""
     plan_change: str | None = None
     """What stands between the Tenant and the Plan that is wanted, such as a move of its data."""
 
@@ -101,6 +103,7 @@ def look_ahead(found: Contract, now: datetime) -> Outlook:
         phase=verdict.phase,
         because=verdict.because,
         has=consequence(verdict.phase, plan.payment, shared=shared),
+        collection=_collection(subscription),
         plan_change=_plan_change(found.tenant),
         transitions=tuple(
             Transition(
@@ -120,6 +123,8 @@ def lines(outlook: Outlook, now: datetime) -> Iterator[str]:
     yield f"{stands}: {outlook.has}."
     if outlook.plan_change is not None:
         yield f"{outlook.plan_change}."
+    if outlook.collection is not None:
+        yield f"{outlook.collection}."
     if not outlook.transitions:
         yield "Nothing changes by itself."
         return
@@ -136,12 +141,18 @@ def as_json(outlook: Outlook) -> dict[str, Any]:
         "phase": outlook.phase,
         "because": outlook.because,
         "has": outlook.has,
+        "collection": outlook.collection,
         "planChange": outlook.plan_change,
         "transitions": [
             {"phase": one.phase, "time": one.time, "because": one.because, "does": one.does}
             for one in outlook.transitions
         ],
     }
+
+
+def _collection(subscription: Subscription) -> str | None:
+    said = find_condition(subscription.status.conditions, "CollectionPaused")
+    return f"{said.reason}: {said.message}" if said is not None else None
 
 
 def _plan_change(tenant: Tenant) -> str | None:

@@ -31,6 +31,7 @@ class Facts:
     is when the contract began where its spec does not say so: its object may be made anew, the contract is not.
     ``past_due_time`` is when debt was first seen. ``noticed_time`` is when its people were told that its data goes,
     ``deleted_time`` when the last backup went.
+    ``failed_time`` is since when its tenant, which never was Ready, cannot be made.
     ``change_plan``: another Plan that was asked for at ``change_asked_time``, paid until ``change_period_time`` then.
     """
 
@@ -52,6 +53,7 @@ class Facts:
     change_plan: str | None = None
     change_asked_time: datetime | None = None
     change_period_time: datetime | None = None
+    failed_time: datetime | None = None
     updated_time: datetime | None = None
 
 
@@ -60,7 +62,7 @@ Tell = Callable[[Facts | None, Facts], Message]
 
 EPISODES = (
     "past_due_time", "suspended_time", "ended_time", "archived_time", "abandoned_time", "requested_end_time",
-    "noticed_time", "deleted_time",
+    "noticed_time", "deleted_time", "failed_time",
 )  # fmt: skip
 _COLUMNS = tuple(field.name for field in fields(Facts) if field.name != "updated_time")
 _ALL = sql.SQL("SELECT {}, updated_time FROM paybill.subscription_facts WHERE installation = %s").format(

@@ -19,7 +19,8 @@ class Known:
     """One answer. ``raw``: the status as the provider writes it; ``items``: the prices billed, with their quantities.
 
     ``metered``: the prices billed by what is used, without a quantity. ``customer_gone``: the provider has no such
-    customer any more.
+    customer any more. ``collection_paused``: how collecting is paused, empty where it is not; ``pause_mark``: who says
+    that he paused it.
     """
 
     id: str
@@ -29,6 +30,8 @@ class Known:
     items: tuple[tuple[str, int], ...] = ()
     customer_gone: bool = False
     metered: tuple[str, ...] = ()
+    collection_paused: str = ""
+    pause_mark: str = ""
 
 
 def newer(known: Known | None, seen: Known) -> Known:
@@ -82,6 +85,8 @@ def read(kept: Mapping[str, Any] | None) -> Known | None:
                 items=tuple((str(price), int(quantity)) for price, quantity in items),
                 customer_gone=bool(more.get("customer_gone", False)),
                 metered=tuple(map(str, _listed(more.get("metered")))),
+                collection_paused=str(more.get("collection_paused", "")),
+                pause_mark=str(more.get("pause_mark", "")),
             )
         case _:
             return None

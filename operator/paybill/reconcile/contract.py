@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
@@ -16,11 +16,13 @@ from paybill.api.plan import Plan, PlanSpec
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.billing import manual
+from paybill.billing.stripe_words import collection
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
 from paybill.control.meter_events import Untold
 from paybill.lifecycle.billed import Sold, comparable, differences
 from paybill.lifecycle.binding import Binding, Candidate
+from paybill.lifecycle.collection import COLLECTED, Collection, Pause, mark, pause_due
 from paybill.lifecycle.entitlements import Entitlement, resolve
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.pending import Pending
@@ -65,6 +67,12 @@ class Standing:
     """How many messages on it nobody took."""
     unreported: Untold | None = None
     """What of its use the payment provider was not told."""
+    collection: Collection | None = None
+    """How it stands with collecting at the payment provider, by its last word."""
+    pause: Pause | None = None
+    """Of a pause of ours, what was written down of it."""
+    pause_due: datetime | None = None
+    """When collecting is to pause, because the tenant cannot be made."""
     trouble: Failure | None = None
     """What is wrong with the contract without keeping its phase from being acted on."""
 
@@ -133,6 +141,22 @@ def _of_provider(world: World, subscription: Subscription, plan_name: str) -> di
         "said": facts.holds if facts is not None else (),
         "unheard": world.payments.trouble_of(subscription),
         "unbilled": differences(sold, known.items, known.metered) if known is not None and comparable(sold) else None,
+        **_of_collecting(world, subscription, facts, known),
+    }
+
+
+def _of_collecting(
+    world: World, subscription: Subscription, facts: Facts | None, known: Known | None
+) -> dict[str, Any]:  # fmt: skip
+    """What is shown of a pause of collecting: whose it is, or when it comes."""
+    if known is None or facts is None:
+        return {}
+    uid, patience = subscription.metadata.uid, timedelta(hours=world.settings.stripe_pause_hours)
+    coming = facts.failed_time is not None and patience and known.snapshot.status in COLLECTED
+    return {
+        "collection": collection(known, mark(world.settings.installation, uid)),
+        "pause": world.collecting.store.get(uid),
+        "pause_due": pause_due(facts.failed_time, patience) if coming and facts.failed_time is not None else None,
     }
 
 

@@ -68,6 +68,9 @@ MESSAGES = Counter(
 OUTBOX_WAITING = Gauge("paybill_outbox_waiting", "Messages that were not taken yet.", registry=REGISTRY)
 OUTBOX_DEAD = Gauge("paybill_outbox_dead", "Messages that are not sent any more.", registry=REGISTRY)
 OUTBOX_OLDEST = Gauge("paybill_outbox_oldest_seconds", "How long the oldest one waits.", registry=REGISTRY)
+COLLECTION_PAUSED = Gauge(
+    "paybill_stripe_collection_paused", "Contracts that Stripe collects nothing for because of us.", registry=REGISTRY
+)
 METER_EVENTS = Counter(
     "paybill_meter_events",
     "Hours of use told to Stripe, by what became of the attempt.",

@@ -40,6 +40,8 @@ from paybill.billing.stripe_words import STATUSES
 from paybill.control.claims import Claim
 from paybill.desired import names
 from paybill.lifecycle.change import Change
+from paybill.lifecycle.collection import Collection
+from paybill.lifecycle.contract import day
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.phases import OVER, Access, Phase
 from paybill.lifecycle.tenant import Course
@@ -63,6 +65,7 @@ PAYMENT_CURRENT = "PaymentCurrent"
 PROVIDER_REACHABLE = "ProviderReachable"
 BILLED_AS_DECLARED = "BilledAsDeclared"
 ANNOUNCED = "Announced"
+COLLECTION_PAUSED = "CollectionPaused"
 USAGE_TOLD = "UsageTold"
 MASS_CHANGE = "MassChange"
 MIGRATIONS_CURRENT = "MigrationsCurrent"
@@ -271,6 +274,7 @@ def subscription_status(
         facts.extend(_provider_facts(standing))
         facts.append(_announced(standing))
         facts.append(_usage_told(standing))
+        facts.append(_collection(standing))
     return SubscriptionStatus(
         observed_generation=generation,
         phase=phase,
@@ -325,6 +329,28 @@ def _usage_told(standing: Standing) -> Fact:
         return Fact(type=USAGE_TOLD, status=c.FALSE, reason="UsageRefused", message=said)
     said = f"{found.lost} hours of its use were not told to Stripe in time, and are not billed"
     return Fact(type=USAGE_TOLD, status=c.FALSE, reason="UsageLost", message=said)
+
+
+def _collection(standing: Standing) -> Fact:
+    """Whether the payment provider collects nothing, why, and whose doing that is."""
+    pause, due = standing.pause, standing.pause_due
+    if pause is not None and pause.answer:
+        on = pause.state in ("Paused", "Lifting")
+        said = f"Stripe was to {'resume' if on else 'pause'} collecting, and is asked again: {pause.answer}"
+        return Fact(type=COLLECTION_PAUSED, status=c.TRUE if on else c.FALSE, reason="PauseRefused", message=said)
+    if pause is not None and pause.state in ("Paused", "Lifting"):
+        said = f"the tenant cannot be made since {day(pause.since)}: Stripe collects nothing until it is Ready"
+        return Fact(type=COLLECTION_PAUSED, status=c.TRUE, reason="ProvisioningFailed", message=said)
+    if pause is not None and pause.state == "Lifted":
+        said = "the tenant cannot be made, and somebody resumed collecting at Stripe: it stays so"
+        return Fact(type=COLLECTION_PAUSED, status=c.FALSE, reason="ResumedAtStripe", message=said)
+    if standing.collection is Collection.FOREIGN:
+        said = "somebody paused collecting at Stripe: it is left as it is"
+        return Fact(type=COLLECTION_PAUSED, status=c.TRUE, reason="PausedAtStripe", message=said)
+    if due is not None:
+        said = f"the tenant cannot be made: from {day(due)} on Stripe collects nothing until it is Ready"
+        return Fact(type=COLLECTION_PAUSED, status=c.FALSE, reason="PauseComing", message=said)
+    return Fact(type=COLLECTION_PAUSED, status=None)
 
 
 def _heard(known: Known | None) -> str:

@@ -43,6 +43,7 @@ from paybill.reconcile import (
     storage,
     tenant_report,
     uninstalled,
+    unmade,
 )
 from paybill.reconcile.binding import binding_of
 from paybill.reconcile.contract import Standing
@@ -84,6 +85,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     except Failure as stopped:
         failure = await admin_login.asked_again(world, current.claim, stopped, cause)
     await tenant_report.tell(world, current, failure)
+    await unmade.judged(world, current.standing.subscription, failure)
     _make_way(world, current, binding)
     if failure is not None:
         raise failure

@@ -40,6 +40,7 @@ from paybill.settings import Settings
 
 if TYPE_CHECKING:
     from paybill.reconcile.announcing import Announcing
+    from paybill.reconcile.collecting import Collecting
     from paybill.reconcile.migration_sources import Sources
     from paybill.reconcile.operations import Operations  # they take steps, and steps work with a World
     from paybill.reconcile.pooler import Pooling
@@ -83,6 +84,7 @@ class World:
     signups: SignupStore
     announcing: Announcing
     reporting: Reporting
+    collecting: Collecting
     write_usage: Callable[[Sequence[UsageRow]], Awaitable[None]]
     """Keeps what tenants used; fenced by our epoch."""
     assert_leading: Callable[[], None]

@@ -96,6 +96,7 @@ HARMLESS = {
     ("adoption.py", "tenant.adopt"),
     ("adoption.py", "tenant.release"),  # a person named the one that is let go of; all stays as it is
     ("claiming.py", "plan.keep"),
+    ("collecting.py", "f'stripe.{deed.lower()}'"),  # a tenant that was never there: its customer pays less, not more
     ("pooler.py", "pooler.apply"),
     ("pooler.py", "pooler.pause"),  # its clients wait for seconds, and see no error
     ("pooler.py", "pooler.resume"),
