@@ -210,9 +210,11 @@ GATED = (
     Attack(6, "name-with-sql", listing(field="id = 2 OR id"), NAIVE, "PA006"),
     Attack(6, "name-that-is-not-granted", listing(field="internal_margin", value="7"),
            "GRANT SELECT (internal_margin) ON {t}.orders TO {g};" + NAIVE, "PA006"),
-    Attack(20, "read-without-a-run", listing(), "CREATE OR REPLACE FUNCTION pb.charge(p_collection text,"
-           " p_operation text, p_rows bigint, p_digest text) RETURNS void LANGUAGE sql SECURITY DEFINER AS $$ $$",
-           "PA001", run="none"),
+    Attack(8, "see-nothing", "SELECT pb.saw('orders', 'list', 0, '{{}}', NULL, '{{}}')",
+           "GRANT EXECUTE ON FUNCTION pb.saw TO {l}"),
+    Attack(20, "read-without-a-run", listing(), "CREATE OR REPLACE FUNCTION pb.saw(p_collection text,"
+           " p_operation text, p_rows bigint, p_said jsonb, p_first jsonb, p_types jsonb) RETURNS void LANGUAGE sql"
+           " SECURITY DEFINER AS $$ $$", "PA001", run="none"),
     Attack(11, "rows-of-others-by-the-gate", listing(value="1"), UNFENCED, NOTHING),
 )  # fmt: skip
 """Where the login may call its gates and nothing else."""

@@ -73,9 +73,9 @@ DECLARE
   v_row jsonb;
 BEGIN
   EXECUTE format({}, pb.key(key, {})) INTO v_row;
-  PERFORM pb.charge({}, 'get', CASE WHEN v_row IS NULL THEN 0 ELSE 1 END, pb.digest(jsonb_build_array(key)::text));
+  PERFORM pb.saw({}, 'get', CASE WHEN v_row IS NULL THEN 0 ELSE 1 END, jsonb_build_object('key', key), v_row, {});
   RETURN v_row;
-END""").format(query, _key(gate), Literal(gate.collection.name))
+END""").format(query, _key(gate), Literal(gate.collection.name), _key(gate))
     return ("key jsonb",), "jsonb", body
 
 
@@ -86,14 +86,16 @@ def _list(gate: Gate) -> _Function:
     body = SQL("""
 DECLARE
   v_row jsonb;
+  v_first jsonb;
   v_rows bigint := 0;
 BEGIN
   FOR v_row IN EXECUTE format({}, pb.clauses(conditions, {}, {}), pb.sorting(sort, {}, {}),
                               least(greatest(most, 0), {})) LOOP
     v_rows := v_rows + 1;
+    v_first := coalesce(v_first, v_row);
     RETURN NEXT v_row;
   END LOOP;
-  PERFORM pb.charge({}, 'list', v_rows, pb.digest(jsonb_build_array(conditions, sort, most)::text));
+  PERFORM pb.saw({}, 'list', v_rows, jsonb_build_object('where', conditions, 'sort', sort, 'limit', most), v_first, {});
 END""").format(
         query,
         _types(gate, read.filterable),
@@ -102,6 +104,7 @@ END""").format(
         Literal(listed(gate.collection.primary_key).as_string(None)),
         Literal(read.max_rows),
         Literal(gate.collection.name),
+        _types(gate, read.filterable),
     )
     arguments = ("conditions jsonb DEFAULT '[]'", "sort jsonb DEFAULT '[]'", f"most integer DEFAULT {read.max_rows}")
     return arguments, "SETOF jsonb", body
@@ -110,6 +113,7 @@ END""").format(
 def _aggregate(gate: Gate) -> _Function:
     granted, read = gate.policy.aggregate, gate.policy.read
     assert granted is not None  # noqa: S101 - _functions looked
+    filterable = read.filterable if read is not None else ()
     query = _query(
         "SELECT jsonb_build_object('group', %s, 'value', (%s)::text) FROM {} WHERE %s %s HAVING count(*) >= {}"
         " ORDER BY 1 LIMIT {}",
@@ -120,6 +124,7 @@ def _aggregate(gate: Gate) -> _Function:
     body = SQL("""
 DECLARE
   v_row jsonb;
+  v_first jsonb;
   v_rows bigint := 0;
 BEGIN
   IF NOT coalesce(function = ANY ({}), false) OR (grouped IS NOT NULL AND NOT grouped = ANY ({}))
@@ -132,17 +137,20 @@ BEGIN
       pb.clauses(conditions, {}, {}),
       CASE WHEN grouped IS NULL THEN '' ELSE format('GROUP BY %I', grouped) END) LOOP
     v_rows := v_rows + 1;
+    v_first := coalesce(v_first, v_row);
     RETURN NEXT v_row;
   END LOOP;
-  PERFORM pb.charge({}, 'aggregate', v_rows, pb.digest(jsonb_build_array(function, field, grouped, conditions)::text));
+  PERFORM pb.saw({}, 'aggregate', v_rows, jsonb_build_object(
+    'function', function, 'field', field, 'groupBy', grouped, 'where', conditions), v_first, {});
 END""").format(
         _array(granted.functions),
         _array(granted.group_by),
         _array(granted.fields),
         query,
-        _types(gate, read.filterable if read is not None else ()),
+        _types(gate, filterable),
         _array(read.require_eq if read is not None else ()),
         Literal(gate.collection.name),
+        _types(gate, filterable),
     )
     arguments = (
         "function text",
@@ -156,6 +164,7 @@ END""").format(
 def _create(gate: Gate) -> _Function:
     granted = gate.policy.create
     assert granted is not None  # noqa: S101 - _functions looked
+    asked, given = _asked(gate, "create"), _types(gate, granted.fields)
     fixed = json.dumps({one.field: one.value for one in granted.set})
     types = _types(gate, (*granted.fields, *(one.field for one in granted.set)))
     key = SQL(", ").join(SQL("{}, {}").format(Literal(name), Identifier(name)) for name in gate.collection.primary_key)
@@ -164,7 +173,7 @@ def _create(gate: Gate) -> _Function:
 DECLARE
   v_request text := pb.digest(jsonb_build_array({}, given)::text);
   v_parts record;
-  v_key jsonb := pb.answered(v_request);
+  v_key jsonb := pb.answered(v_request, {}, jsonb_build_object('values', given), {});
 BEGIN
   IF v_key IS NOT NULL THEN
     RETURN v_key;
@@ -174,14 +183,14 @@ BEGIN
   EXECUTE format({}, v_parts.columns, v_parts.given) INTO v_key;
   PERFORM pb.remember(v_request, v_key);
   RETURN v_key;
-END""").format(_asked(gate, "create"), _types(gate, granted.fields), Literal(fixed), types, query)
+END""").format(asked, asked, given, given, Literal(fixed), types, query)
     return ("given jsonb",), "jsonb", body
 
 
 def _update(gate: Gate) -> _Function:
     granted = gate.policy.update
     assert granted is not None  # noqa: S101 - _functions looked
-    match = granted.if_match
+    asked, match = _asked(gate, "update"), granted.if_match
     query = _query("UPDATE {} SET %s WHERE %s AND %s", gate.table)
     matched: Composable = SQL("'true'")
     if match is not None:
@@ -191,7 +200,8 @@ def _update(gate: Gate) -> _Function:
 DECLARE
   v_request text := pb.digest(jsonb_build_array({}, key, given, matched)::text);
   v_parts record;
-  v_rows bigint := pb.answered(v_request) #>> '{{}}';
+  v_rows bigint := pb.answered(
+    v_request, {}, jsonb_build_object('key', key, 'values', given, 'ifMatch', matched), {}) #>> '{{}}';
 BEGIN
   IF v_rows IS NOT NULL THEN
     RETURN v_rows;
@@ -208,7 +218,9 @@ BEGIN
   PERFORM pb.remember(v_request, to_jsonb(v_rows));
   RETURN v_rows;
 END""").format(
-        _asked(gate, "update"),
+        asked,
+        asked,
+        _types(gate, {*gate.collection.primary_key, *granted.fields}, ifMatch=match),
         _types(gate, granted.fields),
         Literal(match is not None),
         query,
@@ -219,11 +231,11 @@ END""").format(
 
 
 def _delete(gate: Gate) -> _Function:
-    query = _query("DELETE FROM {} WHERE %s", gate.table)
+    asked, query = _asked(gate, "delete"), _query("DELETE FROM {} WHERE %s", gate.table)
     body = SQL("""
 DECLARE
   v_request text := pb.digest(jsonb_build_array({}, key)::text);
-  v_rows bigint := pb.answered(v_request) #>> '{{}}';
+  v_rows bigint := pb.answered(v_request, {}, jsonb_build_object('key', key), {}) #>> '{{}}';
 BEGIN
   IF v_rows IS NOT NULL THEN
     RETURN v_rows;
@@ -235,7 +247,7 @@ BEGIN
   END IF;
   PERFORM pb.remember(v_request, to_jsonb(v_rows));
   RETURN v_rows;
-END""").format(_asked(gate, "delete"), query, _key(gate))
+END""").format(asked, asked, _key(gate), query, _key(gate))
     return ("key jsonb",), "bigint", body
 
 
@@ -254,8 +266,10 @@ def _query(template: str, *parts: Composable) -> Composable:
     return Literal(SQL(template).format(*escaped).as_string(None))
 
 
-def _types(gate: Gate, names: Iterable[str]) -> Composable:
-    return Literal(json.dumps({name: gate.collection.by_name[name].type for name in names}))
+def _types(gate: Gate, names: Iterable[str], **more: str | None) -> Composable:
+    """The type of each column; ``more`` are arguments that have another name than their column."""
+    columns = {name: name for name in names} | {name: column for name, column in more.items() if column is not None}
+    return Literal(json.dumps({name: gate.collection.by_name[columns[name]].type for name in sorted(columns)}))
 
 
 def _asked(gate: Gate, operation: str) -> Composable:

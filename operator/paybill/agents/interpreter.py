@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from paybill.api import duration
 from paybill.api.agent_workflow import AgentWorkflowSpec, Compensation, Step, When
-from paybill.api.canonical import digest
+from paybill.api.canonical import digest, text
 from paybill.api.failures import Invalid
 
 Values = Mapping[str, Any]
@@ -120,7 +120,7 @@ class _Play:
         self.steps = {step.name: step for step in run.workflow.steps}
         self.outputs: dict[str, Values] = {}
         self.entered: Counter[str] = Counter()
-        self.done: list[Step] = []
+        self.undo: list[Call] = []
         self.place = 0
 
     def next(self) -> Next:
@@ -159,7 +159,9 @@ class _Play:
                 return wanted
             if not event.error:
                 self.outputs[step.name] = event.values
-                self.done.append(step)
+                if step.compensate is not None:
+                    # Made now: a step that is done twice is undone twice, each time as it was done.
+                    self.undo.append(self.made(step, step.compensate))
                 return None
             if event.error not in RETRYABLE or attempt == ATTEMPTS:
                 return self.fail(step.name, "Failed", event.error)
@@ -190,14 +192,11 @@ class _Play:
     def fail(self, step: str, ending: Ending, reason: str) -> Next:
         """Undo what was done, the last first, where the workflow says so; what cannot be undone is left and named."""
         left = ""
-        for done in reversed(self.done if self.run.workflow.on_failure == "Compensate" else []):
-            if done.compensate is None:
-                continue
-            wanted = self.made(done, done.compensate)
-            event = self.take("compensation", done.name, wanted.digest)
+        for wanted in reversed(self.undo if self.run.workflow.on_failure == "Compensate" else []):
+            event = self.take("compensation", wanted.step, wanted.digest)
             if event is None:
                 return wanted
-            left = left or (done.name if event.error else "")
+            left = left or (wanted.step if event.error else "")
         self.nothing_more()
         return Done(ending=ending, step=step, reason=f"{reason}, and {left} was not undone" if left else reason)
 
@@ -207,11 +206,13 @@ class _Play:
     def made(self, step: Step, compensation: Compensation | None) -> Call:
         uses, given = (step.uses, step.with_) if compensation is None else (compensation.uses, compensation.with_)
         arguments = {name: self.value(expression) for name, expression in sorted(given.items())}
-        content = {"workflow": self.run.workflow.revision, "step": step.name, "uses": uses, "arguments": arguments}
+        content = {
+            "workflow": self.run.workflow.revision, "step": step.name, "uses": uses, "arguments": exact(arguments),
+        }  # fmt: skip
         key = f"{step.name}-{self.entered[step.name]}"
         if step.idempotency_key is not None and (said := self.value(step.idempotency_key)) is not None:
             # Its hash: the journal keeps the key, and what it is made of may be a column's value of any length.
-            key = digest({"key": str(said)})
+            key = digest({"key": text_of(said)})
         if compensation is not None:
             content["undoes"] = key
             key = f"undo-{key}"
@@ -275,26 +276,44 @@ class _Play:
             raise Invalid("JournalDiverges", f"event {self.place} comes after the end of the run")
 
 
+def exact(value: Any) -> Any:
+    """The value with every number that is no integer as a text, because readers round it."""
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case Mapping():
+            return {name: exact(one) for name, one in value.items()}
+        case list() | tuple():
+            return [exact(one) for one in value]
+        case _:
+            return format(Decimal(str(value)), "f")
+
+
+def text_of(value: Any) -> str:
+    """A value as a text: what a key is made of, and what is compared. The database makes the same (leading.sql)."""
+    said = exact(value)
+    return said if isinstance(said, str) else text(said)
+
+
 def _same(value: Any, text: str) -> bool:
-    said = str(value).lower() if isinstance(value, bool) else str(value)
+    said = text_of(value)
     return said == text or _number(said) == _number(text) is not None
 
 
 def _number(text: str) -> Decimal | None:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return None
+    return Decimal(text) if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text) else None
 
 
 def _ordered(value: Any, text: str) -> int | None:
     """-1, 0 or 1 as the value is less, the same or more; None when the two have no order."""
-    one, other = _number(str(value)), _number(text)
-    if one is None or other is None or one.is_nan() or other.is_nan():
+    one, other = _number(text_of(value)), _number(text)
+    if one is None or other is None:
         return None
     return (one > other) - (one < other)
 
 
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+_LONGEST_NUMBER: Final = 400
 _INPUT: Final = re.compile(r"\$input\.([^.]+)")
 _OUTPUT: Final = re.compile(r"\$steps\.([^.]+)\.([^.]+)")
 _COMPARED: Final[Mapping[str, Callable[[Any, str], bool]]] = {
@@ -304,5 +323,5 @@ _COMPARED: Final[Mapping[str, Callable[[Any, str], bool]]] = {
     "lte": lambda value, text: _ordered(value, text) in (-1, 0),
     "gt": lambda value, text: _ordered(value, text) == 1,
     "gte": lambda value, text: _ordered(value, text) in (0, 1),
-    "startsWith": lambda value, text: str(value).startswith(text),
+    "startsWith": lambda value, text: text_of(value).startswith(text),
 }

@@ -1,7 +1,7 @@
 """What a run is opened with: the budget and grants that a workflow comes to; and whether its input is what it asks for.
 
 Every step gets what it may do at once, because the database counts each step's calls for itself; which of them comes
-next is for whoever leads the agent through. Pure.
+next is the database's as well (leading.sql). Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from paybill.agents.runs import Budget, Grant
 from paybill.api import duration
 from paybill.api.agent_workflow import AgentWorkflowSpec, InputType, Step
-from paybill.api.failures import Blocked, Invalid
+from paybill.api.failures import Invalid
 
 _FORMS: Final[Mapping[InputType, re.Pattern[str]]] = {
     "Boolean": re.compile("true|false"),
@@ -34,21 +34,11 @@ def check_input(workflow: AgentWorkflowSpec, given: Mapping[str, str]) -> None:
         raise Invalid("InputDoesNotFit", "; ".join(wrong))
 
 
-def refuse_approvals(workflow: AgentWorkflowSpec) -> None:
-    """Raise ``Blocked("WorkflowNeedsApproval")``: the steps behind an approval would be open without one."""
-    asking = [step.name for step in workflow.steps if step.uses == "approve"]
-    if asking:
-        raise Blocked(
-            "WorkflowNeedsApproval",
-            f"{', '.join(asking)} waits for a person, which this version cannot do: no run of this workflow is opened",
-        )
-
-
 def budget(workflow: AgentWorkflowSpec) -> Budget:
-    """What the whole run may use."""
+    """What the whole run may use: each step once more, for what undoes it or is read again."""
     limits = workflow.limits
     return Budget(
-        calls=limits.max_steps,
+        calls=2 * limits.max_steps,
         rows_read=limits.rows_read,
         rows_written=limits.rows_written,
         time=duration.parse(limits.deadline),

@@ -1,6 +1,7 @@
 -- Runs, what their steps may do, what was used, and the journal: made and owned by the keeper, idempotent.
 -- An agent holds nothing in here. It gets in through the functions below, which know it by session_user and by no
--- setting: what a session may set (pb.run, pb.step, pb.key) only chooses among what was opened for that login.
+-- setting: what a session may set (pb.run, pb.step, pb.key) only chooses among what was opened for that login. What
+-- leads a run through its workflow is in leading.sql.
 
 CREATE TABLE IF NOT EXISTS pb.agent (
   role text PRIMARY KEY,
@@ -46,6 +47,13 @@ CREATE TABLE IF NOT EXISTS pb.run (
   seq bigint NOT NULL DEFAULT 0,
   head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex')
 );
+
+-- Of a run that is led through its workflow (leading.sql): what it was begun with, how it stands, and the call that is
+-- being made in this transaction. Runs of before are led through none.
+ALTER TABLE pb.run ADD COLUMN IF NOT EXISTS led boolean NOT NULL DEFAULT false;
+ALTER TABLE pb.run ADD COLUMN IF NOT EXISTS input jsonb;
+ALTER TABLE pb.run ADD COLUMN IF NOT EXISTS walk jsonb;
+ALTER TABLE pb.run ADD COLUMN IF NOT EXISTS going jsonb;
 
 CREATE TABLE IF NOT EXISTS pb.step_grant (
   run uuid NOT NULL REFERENCES pb.run,
@@ -117,19 +125,29 @@ BEGIN
   UPDATE pb.run SET seq = seq + 1, head = v_hash WHERE id = p_run;
 END $$;
 
--- The one place where a call is allowed or not, counted and written down, in the transaction of its effect.
-CREATE OR REPLACE FUNCTION pb.charge(p_collection text, p_operation text, p_rows bigint, p_digest text)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A run in which something may be done now, locked; what undoes is not late.
+CREATE OR REPLACE FUNCTION pb.locked(p_run uuid, p_role text) RETURNS pb.run
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  v_writes boolean := p_operation IN ('create', 'update', 'delete');
-  v_step text := current_setting('pb.step', true);
-  v_key text := nullif(current_setting('pb.key', true), '');
-  v_agent pb.agent;
   v_run pb.run;
-  v_grant pb.step_grant;
+BEGIN
+  SELECT r.* INTO v_run FROM pb.run r WHERE r.id = p_run AND r.role = p_role FOR NO KEY UPDATE;
+  IF NOT FOUND OR v_run.closed_time IS NOT NULL
+     OR (v_run.deadline <= clock_timestamp() AND v_run.walk ->> 'next' IS DISTINCT FROM 'compensation')
+     OR NOT EXISTS (SELECT FROM pb.agent a WHERE a.role = p_role AND a.policy_hash = v_run.policy_hash
+                       AND a.schema_hash = v_run.schema_hash) THEN
+    RAISE EXCEPTION 'there is no open run' USING ERRCODE = 'PA001';
+  END IF;
+  RETURN v_run;
+END $$;
+
+-- The one place where a call is allowed or not: the run of this session, when its agent may make such a call at all.
+CREATE OR REPLACE FUNCTION pb.admitted(p_collection text, p_operation text, p_rows bigint) RETURNS pb.run
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_agent pb.agent;
   v_most integer;
   v_used bigint;
-  v_now timestamptz;
 BEGIN
   SELECT * INTO v_agent FROM pb.agent a WHERE a.role = session_user;
   IF NOT FOUND THEN
@@ -142,7 +160,7 @@ BEGIN
   ELSIF p_rows > v_most THEN
     RAISE EXCEPTION 'more rows than the policy grants' USING ERRCODE = 'PA003';
   END IF;
-  IF NOT v_writes THEN
+  IF p_operation IN ('get', 'list', 'aggregate') THEN
     -- A sequence does not go back with a rollback: what was seen stays counted. Its ceiling is not the agent's to move.
     SELECT max(nextval(format('pb.%I', v_agent.reads)::regclass)) INTO v_used
       FROM generate_series(1, greatest(p_rows, 1));
@@ -150,26 +168,33 @@ BEGIN
       RAISE EXCEPTION 'the rows to be read on this day are used up' USING ERRCODE = 'PA003';
     END IF;
   END IF;
+  RETURN pb.locked(nullif(current_setting('pb.run', true), '')::uuid, session_user);
+END $$;
 
-  SELECT * INTO v_run FROM pb.run r
-   WHERE r.id = nullif(current_setting('pb.run', true), '')::uuid AND r.role = session_user FOR NO KEY UPDATE;
-  v_now := clock_timestamp();
-  IF NOT FOUND OR v_run.closed_time IS NOT NULL OR v_run.deadline <= v_now
-     OR v_run.policy_hash <> v_agent.policy_hash OR v_run.schema_hash <> v_agent.schema_hash THEN
-    RAISE EXCEPTION 'there is no open run' USING ERRCODE = 'PA001';
-  END IF;
-  SELECT * INTO v_grant FROM pb.step_grant g WHERE g.run = v_run.id AND g.step = v_step
+-- The same for its step and every budget, and the one place where a call is counted, in the transaction of its effect.
+-- One that is made again, because its answer was lost, is no further call of its step.
+CREATE OR REPLACE FUNCTION pb.spent(
+  p_run pb.run, p_step text, p_collection text, p_operation text, p_rows bigint, p_again boolean
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_writes boolean := p_operation IN ('create', 'update', 'delete');
+  v_agent pb.agent;
+  v_grant pb.step_grant;
+  v_used bigint;
+  v_now timestamptz := clock_timestamp();
+BEGIN
+  SELECT * INTO v_grant FROM pb.step_grant g WHERE g.run = p_run.id AND g.step = p_step
      AND g.collection = p_collection AND g.operation = p_operation AND g.closed_time IS NULL FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'this step may not do this' USING ERRCODE = 'PA002';
-  ELSIF v_grant.calls >= v_grant.max_calls OR p_rows > v_grant.max_rows THEN
+  ELSIF (v_grant.calls >= v_grant.max_calls AND NOT p_again) OR p_rows > v_grant.max_rows THEN
     RAISE EXCEPTION 'the step has no calls left, or not for so many rows' USING ERRCODE = 'PA003';
-  ELSIF v_run.calls >= v_run.max_calls
-     OR (v_writes AND v_run.rows_written + p_rows > v_run.max_rows_written)
-     OR (NOT v_writes AND v_run.rows_read + p_rows > v_run.max_rows_read) THEN
+  ELSIF p_run.calls >= p_run.max_calls
+     OR (v_writes AND p_run.rows_written + p_rows > p_run.max_rows_written)
+     OR (NOT v_writes AND p_run.rows_read + p_rows > p_run.max_rows_read) THEN
     RAISE EXCEPTION 'the budget of the run is used up' USING ERRCODE = 'PA003';
   END IF;
-
+  SELECT * INTO STRICT v_agent FROM pb.agent a WHERE a.role = p_run.role;
   IF v_writes THEN
     INSERT INTO pb.usage AS u VALUES (session_user, 'day', date_trunc('day', v_now, 'UTC'), p_rows)
       ON CONFLICT (role, span, start) DO UPDATE SET used = u.used + excluded.used RETURNING u.used INTO v_used;
@@ -182,43 +207,124 @@ BEGIN
   IF v_used > v_agent.calls_per_minute THEN
     RAISE EXCEPTION 'more calls in a minute than the policy grants' USING ERRCODE = 'PA004';
   END IF;
-
-  UPDATE pb.step_grant g SET calls = g.calls + 1 WHERE g.run = v_run.id AND g.step = v_step
-     AND g.collection = p_collection AND g.operation = p_operation;
+  UPDATE pb.step_grant g SET calls = g.calls + 1 WHERE g.run = p_run.id AND g.step = p_step
+     AND g.collection = p_collection AND g.operation = p_operation AND NOT p_again;
   UPDATE pb.run r SET calls = r.calls + 1,
          rows_written = r.rows_written + CASE WHEN v_writes THEN p_rows ELSE 0 END,
          rows_read = r.rows_read + CASE WHEN v_writes THEN 0 ELSE p_rows END
-   WHERE r.id = v_run.id;
-  BEGIN
-    PERFORM pb.append(v_run.id, 'call', v_step, p_collection, p_operation, p_rows, p_digest, v_key);
-  EXCEPTION WHEN unique_violation THEN
-    RAISE EXCEPTION 'this was done already' USING ERRCODE = 'PA005';
-  END;
+   WHERE r.id = p_run.id;
 END $$;
 
--- What was answered to the same request under the key of this session; NULL when it was not made yet. A key that stood
--- for another request is refused: the agent would be told that something was done which was not.
-CREATE OR REPLACE FUNCTION pb.answered(p_request text) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- A call of a run that no workflow leads: its step and key are what the session says, and its step's grants bound it.
+CREATE OR REPLACE FUNCTION pb.called(p_run pb.run, p_collection text, p_operation text, p_rows bigint, p_digest text)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  v_step text := current_setting('pb.step', true);
+BEGIN
+  PERFORM pb.spent(p_run, v_step, p_collection, p_operation, p_rows, false);
+  PERFORM pb.append(p_run.id, 'call', v_step, p_collection, p_operation, p_rows, p_digest,
+    nullif(current_setting('pb.key', true), ''));
+EXCEPTION WHEN unique_violation THEN
+  RAISE EXCEPTION 'this was done already' USING ERRCODE = 'PA005';
+END $$;
+
+-- A write, by its trigger. In a run that is led, only what a gate asked about before is written; the gate tells of it.
+CREATE OR REPLACE FUNCTION pb.charge(p_collection text, p_operation text, p_rows bigint, p_digest text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_run pb.run := pb.admitted(p_collection, p_operation, p_rows);
+BEGIN
+  IF NOT v_run.led THEN
+    PERFORM pb.called(v_run, p_collection, p_operation, p_rows, p_digest);
+  ELSIF v_run.going ->> 'transaction' = pg_current_xact_id()::text AND NOT v_run.going ? 'effect'
+     AND v_run.going ->> 'uses' = p_collection || '.' || p_operation THEN
+    PERFORM pb.spent(v_run, v_run.going ->> 'step', p_collection, p_operation, p_rows, false);
+    UPDATE pb.run r SET going = v_run.going || jsonb_build_object('effect', p_digest, 'wrote', p_rows)
+     WHERE r.id = v_run.id;
+  ELSE
+    RAISE EXCEPTION 'this is not what comes next in this run' USING ERRCODE = 'PA002';
+  END IF;
+END $$;
+
+-- A read, by its gate: `p_said` is what was asked, `p_first` the first row of the answer.
+CREATE OR REPLACE FUNCTION pb.saw(
+  p_collection text, p_operation text, p_rows bigint, p_said jsonb, p_first jsonb, p_types jsonb
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_run pb.run := pb.admitted(p_collection, p_operation, p_rows);
+  v_digest text := pb.digest(p_said::text);
+  v_again boolean;
+  v_call jsonb;
+BEGIN
+  IF NOT v_run.led THEN
+    PERFORM pb.called(v_run, p_collection, p_operation, p_rows, v_digest);
+    RETURN;
+  END IF;
+  v_again := pb.asked(v_run.walk, p_collection || '.' || p_operation, p_said, p_types) = 'again';
+  v_call := v_run.walk -> CASE WHEN v_again THEN 'last' ELSE 'call' END;
+  PERFORM pb.spent(v_run, v_call ->> 'step', p_collection, p_operation, p_rows, v_again);
+  IF v_again THEN
+    PERFORM pb.append(v_run.id, 'call', v_call ->> 'step', p_collection, p_operation, p_rows, v_digest, NULL);
+  ELSE
+    PERFORM pb.event(v_run, v_run.walk ->> 'next', v_call, p_rows, v_digest, NULL, p_first, '');
+  END IF;
+END $$;
+
+DROP FUNCTION IF EXISTS pb.answered(text);  -- of before any run was led
+
+-- Asked by the gates before they write: what was answered to the same request under the key of this session; NULL when
+-- it was not made yet. A key that stood for another request is refused: the agent would be told that something was done
+-- which was not. In a run that is led, what does not come next is refused here.
+CREATE OR REPLACE FUNCTION pb.answered(p_request text, p_uses text, p_said jsonb, p_types jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_id uuid := nullif(current_setting('pb.run', true), '')::uuid;
+  v_step text := current_setting('pb.step', true);
+  v_key text := current_setting('pb.key', true);
+  v_run pb.run;
+  v_asked text := '';
+  v_call jsonb;
   v_answer pb.answer;
 BEGIN
+  IF EXISTS (SELECT FROM pb.run r WHERE r.id = v_id AND r.role = session_user AND r.led) THEN
+    v_run := pb.locked(v_id, session_user);
+    v_asked := pb.asked(v_run.walk, p_uses, p_said, p_types);
+    v_call := v_run.walk -> CASE v_asked WHEN 'again' THEN 'last' ELSE 'call' END;
+    v_step := v_call ->> 'step';
+    v_key := v_call ->> 'key';
+  END IF;
   SELECT a.* INTO v_answer FROM pb.answer a JOIN pb.run r ON r.id = a.run AND r.role = session_user
-   WHERE a.run = nullif(current_setting('pb.run', true), '')::uuid AND a.step = current_setting('pb.step', true)
-     AND a.key = current_setting('pb.key', true);
+   WHERE a.run = v_id AND a.step = v_step AND a.key = v_key;
   IF v_answer.request <> p_request THEN
     RAISE EXCEPTION 'this key stands for another request' USING ERRCODE = 'PA008';
+  ELSIF v_asked = 'next' AND v_answer.request IS NULL THEN
+    UPDATE pb.run r SET going = v_call || jsonb_build_object('transaction', pg_current_xact_id()::text) WHERE r.id = v_id;
+  ELSIF v_asked = 'next' THEN
+    -- Its effect is there from an earlier time that the run came here: nothing is written, and the run goes on.
+    PERFORM pb.event(v_run, v_run.walk ->> 'next', v_call, 0, NULL, NULL, v_answer.answer, '');
   END IF;
   RETURN v_answer.answer;
 END $$;
 
 -- Called by the gates after the trigger charged the write, so the run is one of this login's.
 CREATE OR REPLACE FUNCTION pb.remember(p_request text, p_answer jsonb) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO pb.answer SELECT r.id, current_setting('pb.step'), current_setting('pb.key'), p_request, p_answer
-    FROM pb.run r WHERE r.id = current_setting('pb.run')::uuid AND r.role = session_user
-     AND nullif(current_setting('pb.key', true), '') IS NOT NULL
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_run pb.run;
+  v_step text := current_setting('pb.step', true);
+  v_key text := nullif(current_setting('pb.key', true), '');
+BEGIN
+  SELECT r.* INTO STRICT v_run FROM pb.run r WHERE r.id = current_setting('pb.run')::uuid AND r.role = session_user;
+  IF v_run.led THEN
+    v_step := v_run.going ->> 'step';
+    v_key := v_run.going ->> 'key';
+    PERFORM pb.event(v_run, v_run.walk ->> 'next', v_run.walk -> 'call', (v_run.going ->> 'wrote')::bigint,
+      v_run.going ->> 'effect', v_key, p_answer, '');
+  END IF;
+  IF v_key IS NOT NULL THEN
+    INSERT INTO pb.answer VALUES (v_run.id, v_step, v_key, p_request, p_answer);
+  END IF;
+END $$;
 
 -- After every statement of an agent that writes: the digest is of the rows as they became, not of what it said.
 CREATE OR REPLACE FUNCTION pb.on_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -331,5 +437,3 @@ BEGIN
          string_agg(format('%I = %L::%s', k, v, p_types ->> k), ', ' ORDER BY k)
     INTO columns, given, changes FROM jsonb_each_text(p_values) e (k, v);
 END $$;
-
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pb FROM PUBLIC;

@@ -114,8 +114,10 @@ def _books(tenant: str, agent: Iterator[Statement]) -> Iterator[Statement]:
     yield Statement("schema pb", SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(schema, keeper))
     yield Statement("", SQL("GRANT USAGE ON LANGUAGE {} TO {}").format(listed(LANGUAGES), keeper))
     yield Statement("", SQL("SET LOCAL ROLE {}").format(keeper))
-    text = resources.files("paybill.agents").joinpath("pb.sql").read_text(encoding="utf-8")
-    yield Statement("runs, budgets and the journal", SQL(text))
+    for says, file in (("runs, budgets and the journal", "pb.sql"), ("how runs are led", "leading.sql")):
+        text = resources.files("paybill.agents").joinpath(file).read_text(encoding="utf-8")
+        yield Statement(says, SQL(text))
+    yield Statement("", SQL("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM PUBLIC").format(schema))
     yield from agent
     yield Statement("", SQL("SET LOCAL ROLE NONE"))
 
@@ -223,13 +225,17 @@ def _gate_schema(schema: str, keeper: str, owner: str, login: str) -> Iterator[S
     made = SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(Identifier(schema), Identifier(keeper))
     yield Statement(f"schema {schema} with its gates", made)
     yield Statement("", SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(schema), Identifier(login)))
-    yield Statement("", SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(names.SCHEMA), Identifier(owner)))
-    for function in _USED:
-        yield Statement("", SQL("GRANT EXECUTE ON FUNCTION pb.{} TO {}").format(SQL(function), Identifier(owner)))
+    for who, functions in ((owner, _USED), (login, _SAID)):
+        yield Statement("", SQL("GRANT USAGE ON SCHEMA {} TO {}").format(Identifier(names.SCHEMA), Identifier(who)))
+        for function in functions:
+            yield Statement("", SQL("GRANT EXECUTE ON FUNCTION pb.{} TO {}").format(SQL(function), Identifier(who)))
 
 
 _USED: Final = (
-    "charge(text, text, bigint, text)", "digest(text)", "clauses(jsonb, jsonb, text[])", "key(jsonb, jsonb)",
-    "sorting(jsonb, text[], text)", "assignments(jsonb, jsonb)", "answered(text)", "remember(text, jsonb)",
+    "saw(text, text, bigint, jsonb, jsonb, jsonb)", "digest(text)", "clauses(jsonb, jsonb, text[])",
+    "key(jsonb, jsonb)", "sorting(jsonb, text[], text)", "assignments(jsonb, jsonb)",
+    "answered(text, text, jsonb, jsonb)", "remember(text, jsonb)",
 )  # fmt: skip
 """What the gates call."""
+_SAID: Final = ("standing(uuid)", "decide(uuid, text, jsonb)", "fail(uuid, text, text)")
+"""What the login itself may say of its run. That a person approved is not among it."""

@@ -1,17 +1,20 @@
 """Opens runs, lets their steps do something, and closes them: what the controller does and no agent can.
 
-A run is a row in the tenant's database, because that is where it holds: whoever has an agent's login can do what the
-open steps of its open runs still allow, and nothing else.
+A run is a row in the tenant's database, because that is where it holds: whoever has an agent's login can do what comes
+next in its open runs, or in one that no workflow leads what its open steps still allow, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
+from paybill.api.agent_workflow import AgentWorkflowSpec
 from paybill.api.failures import Blocked
 from paybill.audit.links import Head
 from paybill.databases.server import Session
@@ -42,12 +45,21 @@ class Grant:
 
 
 _OPEN = """
-INSERT INTO pb.run (id, role, workflow_hash, policy_hash, schema_hash, deadline,
+INSERT INTO pb.run (id, role, workflow_hash, policy_hash, schema_hash, opened_time, deadline,
                     max_calls, max_rows_read, max_rows_written)
-SELECT %(id)s, a.role, %(workflow)s, a.policy_hash, a.schema_hash, clock_timestamp() + %(time)s,
+SELECT %(id)s, a.role, %(workflow)s, a.policy_hash, a.schema_hash, c.now, c.now + %(time)s,
        %(calls)s, %(rows_read)s, %(rows_written)s
-  FROM pb.agent a WHERE a.role = %(role)s
+  FROM pb.agent a, (SELECT clock_timestamp()) c (now) WHERE a.role = %(role)s
 ON CONFLICT (id) DO NOTHING RETURNING 1
+"""
+_KEEP = """
+INSERT INTO pb.workflow SELECT pb.digest(pb.canonical(spec)), spec, pb.named(spec) FROM (SELECT %s::jsonb) w (spec)
+ON CONFLICT DO NOTHING
+"""
+_LEAD = """
+UPDATE pb.run r SET led = true, input = i.input, walk = pb.begun(
+         (SELECT w FROM pb.workflow w WHERE w.hash = r.workflow_hash), i.input)
+  FROM (SELECT %s::jsonb) i (input) WHERE r.id = %s
 """
 _APPEND = "SELECT pb.append(%s, %s, %s, NULL, NULL, NULL, %s, NULL)"
 _OPEN_DAY = """
@@ -64,20 +76,33 @@ SELECT r.opened_time, r.deadline, r.closed_time,
 """
 _FORGET = """
 WITH answers AS (DELETE FROM pb.answer a USING pb.run r
-                  WHERE r.id = a.run AND r.role = %(role)s AND r.closed_time < clock_timestamp() - interval '2 days')
+                  WHERE r.id = a.run AND r.role = %(role)s AND r.closed_time < clock_timestamp() - interval '2 days'),
+     old AS (UPDATE pb.run r SET input = NULL, walk = NULL WHERE r.role = %(role)s AND r.walk IS NOT NULL
+                AND r.closed_time < clock_timestamp() - interval '30 days' RETURNING r.id),
+     forgotten AS (DELETE FROM pb.value v USING old WHERE v.run = old.id)
 DELETE FROM pb.usage WHERE role = %(role)s AND start < clock_timestamp() - interval '2 days'
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """The workflow that a run is led through, and what it is begun with."""
+
+    workflow: AgentWorkflowSpec
+    input: Mapping[str, Any]
+
+
 async def open_run(
-    session: Session, run: UUID, role: str, workflow: str, budget: Budget, grants: Iterable[Grant]
+    session: Session, run: UUID, role: str, workflow: str | Lead, budget: Budget, grants: Iterable[Grant]
 ) -> bool:
     """Open ``run`` for the agent whose login is ``role`` with its first steps; False when it is there already.
 
-    ``workflow`` is the hash of its workflow. Raises ``Blocked("AgentUnknown")``.
+    ``workflow`` is what the database leads it through, or the hash of a workflow that nobody leads it through. Raises
+    ``Blocked("AgentUnknown")``.
     """
+    revision = workflow.workflow.revision if isinstance(workflow, Lead) else workflow
     values = {
-        "id": run, "role": role, "workflow": workflow, "time": budget.time, "calls": budget.calls,
+        "id": run, "role": role, "workflow": revision, "time": budget.time, "calls": budget.calls,
         "rows_read": budget.rows_read, "rows_written": budget.rows_written,
     }  # fmt: skip
     async with session.transaction():
@@ -86,7 +111,10 @@ async def open_run(
             raise Blocked("AgentUnknown", f"no plan of an agent with login {role} was carried out here")
         if await (await session.execute(_OPEN.encode(), values)).fetchone() is None:
             return False
-        await session.execute(_APPEND, [run, "opened", None, workflow])
+        if isinstance(workflow, Lead):
+            await session.execute(_KEEP, [Jsonb(workflow.workflow.wire())])
+            await session.execute(_LEAD, [Jsonb(dict(workflow.input)), run])
+        await session.execute(_APPEND, [run, "opened", None, revision])
         await grant(session, run, grants)
     return True
 

@@ -34,6 +34,7 @@ NOT_THERE: Final = Problem("UnknownTool", "There is no such tool.")
 MISTAKEN: Final = Problem("InvalidArguments", "The arguments are not what the tool's schema says.")
 NO_RUN: Final = Problem("NoOpenRun", "This run is not open: it ended, its time is over, or it is not yours.")
 NOT_GRANTED: Final = Problem("NotGranted", "This run may not do this.")
+NOT_NEXT: Final = Problem("NotNext", "This is not what comes next in this run: `next` says what is.")
 USED_UP: Final = Problem("BudgetUsedUp", "The budget of the run, or of the day, does not allow this.")
 TOO_MANY: Final = Problem("TooManyCalls", "Too many calls in this minute.", again=True)
 MISSING: Final = Problem("NoSuchRow", "There is no such row, or it was changed since it was read.")
@@ -65,9 +66,13 @@ def of_state(sqlstate: str | None) -> Problem:
     return _STATES.get(sqlstate) or _CLASSES.get(sqlstate[:2]) or REFUSED
 
 
-def told(problem: Problem, problems: Collection[Mapping[str, str]] = ()) -> dict[str, Any]:
-    """The one shape of every failure."""
+def told(
+    problem: Problem, problems: Collection[Mapping[str, str]] = (), following: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The one shape of every failure; ``following`` is what comes next instead."""
     error: dict[str, Any] = {"code": problem.code, "message": problem.message, "retry": problem.again}
+    if following is not None:
+        error["next"] = dict(following)
     if problems:
         error["problems"] = list(problems)
     return {"error": error}

@@ -7,7 +7,7 @@ budget and journal are there together or not at all, and nothing is left in the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, cast
 from uuid import UUID
@@ -100,20 +100,24 @@ class Database:
 
     async def make(self, call: Call) -> list[Any]:
         """Make the call; returns what its gate answered, decoded. Raises Unmade."""
+        values = [str(call.run), call.step, call.key, *map(_value, _SAID[call.tool.operation], _given(call))]
+        return await self.ask(self._statement(call.tool), values)
+
+    async def ask(self, statement: Composed | SQL, values: Sequence[Any]) -> list[Any]:
+        """Execute one statement of ours; returns its rows of one column of JSON, decoded. Raises Unmade."""
         for last in (False, True):
             try:
-                return await self._made(call)
+                return await self._asked(statement, values)
             except psycopg.Error as error:
                 if error.sqlstate == _AGAIN and not last:
                     continue
                 raise Unmade(answers.of_state(error.sqlstate)) from None
         raise AssertionError("the second attempt ends in one way or the other")
 
-    async def _made(self, call: Call) -> list[Any]:
-        values = [str(call.run), call.step, call.key, *map(_value, _SAID[call.tool.operation], _given(call))]
+    async def _asked(self, statement: Composed | SQL, values: Sequence[Any]) -> list[Any]:
         try:
             async with self.pool.connection() as session:
-                cursor = await session.execute(self._statement(call.tool), values, prepare=True)
+                cursor = await session.execute(statement, values, prepare=True)
                 rows = await cursor.fetchall()
         except PoolTimeout as error:
             raise Unmade(answers.AWAY if self.pool.get_stats().get("pool_size", 0) == 0 else answers.BUSY) from error

@@ -13,13 +13,13 @@ from uuid import UUID
 
 from paybill.agents import names, opening, runs, sound
 from paybill.agents.introspection import introspect
-from paybill.agents.runs import Standing
+from paybill.agents.runs import Lead, Standing
 from paybill.api import conditions as c
 from paybill.api.agent_policy import AgentPolicy
 from paybill.api.agent_run import AgentRun, AgentRunStatus, RunUse
 from paybill.api.agent_workflow import AgentWorkflow
 from paybill.api.base import keyed
-from paybill.api.failures import Failure, Retry
+from paybill.api.failures import Blocked, Failure, Retry
 from paybill.databases.server import Session
 from paybill.desired.names import PAUSED_ANNOTATION
 from paybill.desired.sql_names import schema as schema_of
@@ -93,15 +93,18 @@ async def _open(world: World, session: Session, run: AgentRun, policy: AgentPoli
     tenant = place.claim.id
     facts = await introspect(session, place.attached.pool.name, schema_of(tenant), tenant)
     sound.check(workflow.spec, policy.spec, facts.schema_)
-    opening.refuse_approvals(workflow.spec)
     opening.check_input(workflow.spec, run.spec.input)
     await report.hold(world, run)
+    if policy.spec.enforcement.reads != "Gate":
+        said = f"AgentPolicy {policy.metadata.name} has reads: Grant, and only gates can hold an agent to a workflow"
+        raise Blocked("WorkflowNeedsGates", said)
     login, revision = names.login(tenant, policy.spec.agent), workflow.spec.revision
+    lead = Lead(workflow=workflow.spec, input=run.spec.input)
     budget, grants = opening.budget(workflow.spec), opening.grants(workflow.spec)
     step = Step(
         action="run.open",
         target=f"AgentRun/{run.metadata.key}",
-        act=lambda: runs.open_run(session, _id(run), login, revision, budget, grants),
+        act=lambda: runs.open_run(session, _id(run), login, lead, budget, grants),
         inputs={"workflow": revision, "login": login, "requestedBy": run.spec.requested_by, "input": run.spec.input},
     )
     await take(world, place.scope, [step])
