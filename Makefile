@@ -29,8 +29,8 @@ help: ## List what can be done
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: binaries ## Bring up a whole Paybill with sample tenants on this machine, and leave it running
-	@$(BIN)/paybill up --detach --samples manifests/demo
+demo: binaries ## Bring up a whole Paybill with sample tenants and an AI agent on this machine, and leave it running
+	@$(BIN)/paybill up --detach --samples manifests/demo --agents manifests/agents
 
 .PHONY: down
 down: ## Stop what `make demo` started; its data stays (`.venv/bin/paybill down --purge` removes it)

@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psycopg
@@ -21,6 +23,7 @@ from tests.local.processes import alive, descendants
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "manifests" / "demo"
+AGENTS = ROOT / "manifests" / "agents"
 PHASES = {
     "acme": "Active",
     "globex": "Trialing",
@@ -59,8 +62,8 @@ class Demo:
     def json(self, *words, **environ):
         return json.loads(self.call(*words, "--output", "json", **environ).stdout)
 
-    def up(self, samples=SAMPLES, **environ):
-        return self.json("up", "--detach", "--samples", str(samples), **environ)
+    def up(self, *more, **environ):
+        return self.json("up", "--detach", "--samples", str(SAMPLES), *more, **environ)
 
     @property
     def api(self) -> Api:
@@ -83,6 +86,13 @@ class Demo:
         )
         return base64.b64decode(secret["data"]["uri"]).decode()
 
+    def orders(self):
+        """Every order of wayne's shop, as its owner sees it."""
+        status = self.listed("tenants")["wayne"]["status"]
+        _, secret = self.api.call("GET", f"/api/v1/namespaces/paybill-system/secrets/t-{status['id']}-db-provider")
+        with psycopg.connect(base64.b64decode(secret["data"]["mig-uri"]).decode()) as owner:
+            return owner.execute("SELECT id, amount::text, status, refunded::text FROM orders ORDER BY id").fetchall()
+
     def shell(self, *lines):
         """Paste lines into a shell, one session for all of them."""
         script = "set -euo pipefail\n" + "\n".join(lines)
@@ -101,7 +111,7 @@ def demo(short_folder):
     folder.chmod(0o711)  # Postgres, under another account, passes through
     demo = Demo(folder)
     try:
-        demo.first = demo.up()
+        demo.first = demo.up("--agents", str(AGENTS))
         yield demo
     finally:
         demo.call("down", "--purge")
@@ -137,6 +147,37 @@ def test_the_suspended_tenant_was_built_before_and_has_neither_pods_nor_a_login(
         psycopg.connect(demo.uri("umbrella"))
     with psycopg.connect(demo.uri("initech")) as neighbour:
         assert neighbour.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_the_hostile_agent_was_denied_everything_and_changed_nothing(demo):
+    attempts = demo.first["agents"]["attempts"]
+    assert len(attempts) >= 14
+    assert all(one["denied"] for one in attempts), attempts
+    assert {one["through"] for one in attempts} == {"gateway", "stolen login", "Kubernetes"}
+    assert {order[2:] for order in demo.orders()} == {("paid", "0.00")}
+
+
+def test_the_journal_that_up_names_has_the_agents_run_and_is_whole(demo):
+    shown = demo.first["agents"]
+    told = demo.shell(use(demo.first, "everything that agents did"))
+    assert all(run in told for run in shown["runs"])
+    assert "tickets.get 1 rows" in told
+    verified = demo.json("agents", "verify", shown["database"])
+    assert (verified["entries"], verified["problems"]) == (shown["entries"], [])
+
+
+def test_an_attempt_that_goes_through_ends_the_demo_with_a_failure_that_names_it(demo):
+    with psycopg.connect(demo.home.read_state()["postgres_dsn"], autocommit=True) as administrator:
+        administrator.execute("GRANT CONNECT ON DATABASE paybill_control TO PUBLIC")
+        try:
+            failed = demo.call("up", "--agents", str(AGENTS), code=1)
+        finally:
+            administrator.execute("REVOKE CONNECT ON DATABASE paybill_control FROM PUBLIC")
+    assert failed.stdout.count("NOT DENIED") == 1
+    assert failed.stderr.strip().endswith("look into another database of the server (stolen login): it went through")
+    again = demo.up("--agents", str(AGENTS))["agents"]
+    assert all(one["denied"] for one in again["attempts"])
+    assert set(again["runs"]).isdisjoint(demo.first["agents"]["runs"])
 
 
 def test_a_second_up_finds_the_first_and_changes_nothing(demo):
@@ -286,6 +327,22 @@ def test_a_silo_has_a_postgres_of_its_own_that_is_there_after_a_restart(demo):
     with psycopg.connect(demo.uri("stark")) as app:
         assert app.execute("SELECT 1").fetchone() == (1,)
     assert demo.uri("stark") == uri
+
+
+def test_the_agents_gateway_is_there_after_a_restart_on_the_same_port(demo):
+    eventually(lambda: knocked(demo.first["agents"]["gateway"]) == 401)
+
+
+def knocked(url):
+    """The status that a stranger's request is answered with; None while nobody listens."""
+    request = urllib.request.Request(url, data=b"{}", headers={"Authorization": "Bearer a.stranger.here"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
 
 
 def test_down_leaves_no_process(demo):

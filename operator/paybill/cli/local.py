@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SETTLE_SECONDS = 10.0
 _STYLES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
+_FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
 
 name_option = click.option(
@@ -40,11 +41,12 @@ name_option = click.option(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What ``up`` was asked for; ``samples`` and ``timeout`` (seconds) as given, ``name`` of the instance."""
+    """What ``up`` was asked for; all as given, ``timeout`` in seconds, ``name`` of the instance."""
 
     name: str
     detach: bool
     samples: Path | None
+    agents: Path | None
     timeout: float
     output: str
 
@@ -58,28 +60,27 @@ def finish(request: Request, instance: RunningInstance, state: str) -> None:
     show(instance, request.output, state)
 
 
-def up_command(
-    after_start: "Callable[[Path | None], AfterStart] | None" = None, finish: Finish = finish
-) -> click.Command:
+def up_command(after_start: "Callable[[Request], AfterStart] | None" = None, finish: Finish = finish) -> click.Command:
     """The command ``up``.
 
-    ``after_start`` gives what is done once the servers answer and before the instance counts as ready. It gets the
-    samples only where nobody else will see to them: in the foreground. Otherwise ``finish`` does, from the process
-    that the user looks at.
+    ``after_start`` gives what is done once the servers answer and before the instance counts as ready. Samples and
+    agents are in what it gets only where nobody else will see to them: in the foreground. Otherwise ``finish`` does,
+    from the process that the user looks at.
     """
 
     @click.command()
     @click.option("--detach", is_flag=True, help="Return when everything is ready and leave it running.")
     @name_option
     @click.option("--samples", type=click.Path(exists=True, path_type=Path), help="Manifests to apply when it is up.")
+    @click.option("--agents", type=_FOLDER, help="A folder with an AI agent's objects and tables, to show it at work.")
     @click.option("--timeout", type=float, default=3600.0, show_default=True, help="Seconds until it must be ready.")
     @click.option("--webhook", is_flag=True, help="Also receive Stripe's events; without an account what you sign.")
     @click.option("--stripe-key", type=_FILE, help="A file with a key of Stripe's API, to follow events with.")
     @click.option("--stripe-signing", type=_FILE, help="A file with the endpoint's signing secret; else one is made.")
     @text_output
     def up(
-        *, detach: bool, name: str, samples: Path | None, timeout: float, webhook: bool, stripe_key: Path | None,
-        stripe_signing: Path | None, output: str,
+        *, detach: bool, name: str, samples: Path | None, agents: Path | None, timeout: float, webhook: bool,
+        stripe_key: Path | None, stripe_signing: Path | None, output: str,
     ) -> None:  # fmt: skip
         """Start a Kubernetes control plane and a Postgres on this machine; Ctrl-C stops them.
 
@@ -87,11 +88,15 @@ def up_command(
         """
         if not webhook and (stripe_key is not None or stripe_signing is not None):
             raise click.UsageError("--stripe-key and --stripe-signing are for --webhook: say that as well")
-        request = Request(name=name, detach=detach, samples=samples, timeout=timeout, output=output)
+        request = Request(
+            name=name, detach=detach, samples=samples, agents=agents, timeout=timeout, output=output
+        )  # fmt: skip
         with reported(output):
             home = Home.of(name)
             _require_local()
-            hook = after_start(None if detach else samples) if after_start is not None else None
+            _require_agents(agents)
+            left = dataclasses.replace(request, samples=None, agents=None) if detach else request
+            hook = after_start(left) if after_start is not None else None
             try:
                 start = _detach if detach else _foreground
                 sys.exit(start(home, hook, request, finish))
@@ -105,7 +110,7 @@ def up_command(
 
 def _foreground(home: Home, hook: "AfterStart | None", request: Request, finish: Finish) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    done = dataclasses.replace(request, samples=None)
+    done = dataclasses.replace(request, samples=None, agents=None)
 
     def ready(_: object) -> None:
         finish(done, _found(home), "is ready; Ctrl-C stops it")
@@ -245,6 +250,11 @@ def _require_local() -> None:
         raise Blocked("NotLinux", "the local control plane needs Linux; use kind here (kind-config.yaml)")
     if importlib.util.find_spec("cryptography") is None:
         raise Blocked("ExtraMissing", "the local control plane needs the extra `local`: pip install 'paybill[local]'")
+
+
+def _require_agents(agents: Path | None) -> None:
+    if agents is not None and importlib.util.find_spec("mcp") is None:
+        raise Blocked("ExtraMissing", "--agents needs the extra `agents`: pip install 'paybill[local,agents]'")
 
 
 def _as_table(checks: "list[Check]") -> Table:

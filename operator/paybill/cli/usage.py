@@ -19,6 +19,7 @@ from paybill.local.home import DEFAULT_NAME
 from paybill.settings import Settings
 
 if TYPE_CHECKING:
+    from paybill.local.agents_demo import Shown
     from paybill.local.board import Row
     from paybill.local.running import RunningInstance
 
@@ -35,8 +36,8 @@ class Use:
     line: str
 
 
-def usage(instance: RunningInstance, rows: Sequence[Row]) -> tuple[Use, ...]:
-    """The lines for an instance and the tenants that are in it."""
+def usage(instance: RunningInstance, rows: Sequence[Row], agents: Shown | None = None) -> tuple[Use, ...]:
+    """The lines for an instance, the tenants that are in it, and the agents that were shown."""
     found = [
         Use(what="this shell uses this cluster", line=f"export KUBECONFIG={shlex.quote(str(instance.kubeconfig))}")
     ]
@@ -45,6 +46,7 @@ def usage(instance: RunningInstance, rows: Sequence[Row]) -> tuple[Use, ...]:
         found.append(Use(what="the objects", line="kubectl get tenants,subscriptions"))
     found.append(Use(what="the tenants with what comes next", line=f"{paybill} tenants"))
     found += _on_tenants(rows, kubectl=kubectl, paybill=paybill, instance=instance)
+    found += _on_agents(agents, kubectl=kubectl, paybill=paybill) if agents is not None else ()
     name = instance.home.name
     if name == DEFAULT_NAME:
         found.append(Use(what="whether the log of all that was done is whole", line=f"{paybill} audit verify"))
@@ -80,6 +82,14 @@ def _on_tenants(rows: Iterable[Row], *, kubectl: bool, paybill: str, instance: R
     if stopped is not None and kubectl:
         patch = f"kubectl patch subscription {stopped.subscription} --type merge -p {shlex.quote(_PAID)}"
         yield Use(what=f"{stopped.tenant} pays: it resumes with the same logins", line=patch)
+
+
+def _on_agents(agents: Shown, *, kubectl: bool, paybill: str) -> Iterator[Use]:
+    if kubectl:
+        line = f"kubectl get agentpolicies,agentworkflows,agentruns --namespace {agents.namespace}"
+        yield Use(what=f"{agents.tenant}'s agent: its policy, workflows and runs", line=line)
+    database = shlex.quote(str(agents.database))
+    yield Use(what="everything that agents did", line=f"{paybill} agents journal {database}")
 
 
 def _psql(row: Row, login: str, *, kubectl: bool, paybill: str, instance: RunningInstance) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -144,13 +144,16 @@ class Cluster:
         status, answer = await self._request("POST", kind_named(key.kind).path(key.namespace), query, body=obj)
         return self._accept(status, answer, f"create {key}")
 
-    async def token(self, namespace: str, service_account: str, seconds: int) -> JSON:
-        """A TokenRequest for a ServiceAccount; the token is in ``status.token``."""
+    async def token(self, namespace: str, service_account: str, seconds: int, audiences: Sequence[str] = ()) -> JSON:
+        """A TokenRequest for a ServiceAccount; the token is in ``status.token``.
+
+        It is made for ``audiences``, and for the API server itself where none are named.
+        """
         path = kind_named("ServiceAccount").path(namespace, service_account, "token")
         request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
+            "spec": {"expirationSeconds": seconds} | ({"audiences": [*audiences]} if audiences else {}),
         }
         status, answer = await self._request("POST", path, body=request)
         return self._accept(status, answer, f"token of ServiceAccount/{namespace}/{service_account}")

@@ -119,7 +119,7 @@ def _spoken(agent: Agent, stands: Mapping[str, Any]) -> tuple[str, dict[str, Any
             matched = {"ifMatch": marked.pop("ifMatch")} if "ifMatch" in marked else {}
             return name, {"key": key, "values": marked, **matched, **once}
         case "aggregate":
-            plain = {one: marked.pop(one) for one in ("function", "field", "groupBy") if one in marked}
+            plain: dict[str, Any] = {one: marked.pop(one) for one in ("function", "field", "groupBy") if one in marked}
             return name, {**plain, "where": _where(marked)}
         case _:
             return name, {"where": _where({**key, **marked}), "limit": _limit(agent, collection, stands["rows"])}

@@ -113,6 +113,16 @@ class Home:
         """The Postgres servers of tenants that have one of their own (see keeper.py)."""
         return self.path / "servers"
 
+    @property
+    def agents_database(self) -> Path:
+        """The file with the connection string by which the agents' journal is read, once agents were shown."""
+        return self.path / "agents-database"
+
+    @property
+    def gateways(self) -> Path:
+        """The gateways of tenants' agents (see agents_gateways.py)."""
+        return self.path / "gateways"
+
     def create(self) -> None:
         """Make the folder and those in it, readable by their owner only."""
         private_folder(self.path)

@@ -21,6 +21,7 @@ from paybill.api.failures import Failure
 from paybill.engines.embedded.folder import Folder, Found, Wanted, folders, pulse
 from paybill.local import account as accounts
 from paybill.local import ports, postgres, postgres_binaries, probes
+from paybill.local.agents_gateways import Gateways
 from paybill.local.certificates import Certificates, Identity, Pair, issue
 from paybill.local.children import Child
 from paybill.local.home import Home
@@ -194,19 +195,20 @@ def _answered(folder: Folder, wanted: Wanted) -> bool:
 
 
 async def main(path: Path) -> None:
-    """Keep the servers of the instance in ``path`` until SIGTERM or SIGINT."""
-    keeper, ended = Keeper(Home(path)), asyncio.Event()
+    """Keep the servers and the agents' gateways of the instance in ``path`` until SIGTERM or SIGINT."""
+    keeper, gateways, ended = Keeper(Home(path)), Gateways(Home(path)), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    serving = asyncio.create_task(keeper.serve())
+    serving = {asyncio.create_task(keeper.serve()), asyncio.create_task(gateways.serve())}
     stopping = asyncio.create_task(ended.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    serving.cancel()
-    stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
-    await keeper.stop()
+    done, _ = await asyncio.wait({*serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (*serving, stopping):
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+    await asyncio.gather(keeper.stop(), gateways.stop())
+    for task in done - {stopping}:
+        task.result()
 
 
 if __name__ == "__main__":

@@ -64,4 +64,5 @@ def test_every_example_is_read_and_only_the_demo_has_tokens(path: Path) -> None:
     plain = TOKEN.sub("2026-01-01T00:00:00Z", text)
     assert "{{" not in plain
     for document in yaml.safe_load_all(plain):
-        BY_KIND[document["kind"]].read(document)
+        if document["apiVersion"].partition("/")[0].endswith("paybill.dev"):
+            BY_KIND[document["kind"]].read(document)
