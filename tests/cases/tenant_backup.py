@@ -29,10 +29,14 @@ CASES = (
     Case("TenantBackup", "a name with a dot", {**backup(), "metadata": {"name": "a.b"}}, "must be a DNS label"),
 )
 
+ENDING = backup(expireTime="2027-01-01T00:00:00Z")
+FINAL = backup(reason="Final", expireTime="2027-01-01T00:00:00Z")
 CHANGES = (
     Change("TenantBackup", "the same again", backup(), backup(), None),
     Change("TenantBackup", "another Tenant", backup(), backup(tenantRef={"name": "globex"}), "spec cannot be changed"),
-    Change(
-        "TenantBackup", "a later end", backup(), backup(expireTime="2027-01-01T00:00:00Z"), "spec cannot be changed"
-    ),
+    Change("TenantBackup", "an end where there was none", backup(), ENDING, None),
+    Change("TenantBackup", "a later end", ENDING, backup(expireTime="2028-01-01T00:00:00Z"), "spec cannot be changed"),
+    Change("TenantBackup", "no end any more", ENDING, backup(), "spec cannot be changed"),
+    Change("TenantBackup", "an end and another reason", backup(), FINAL, "spec cannot be changed"),
+    Change("TenantBackup", "another format", backup(), backup(format="Export"), "spec cannot be changed"),
 )

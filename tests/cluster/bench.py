@@ -44,6 +44,8 @@ class Bench:
     crashed: set[int]
     """The epochs of the lives that were cut off, in the whole module."""
     made: int = 0
+    seconds: float = SECONDS
+    """How long a fault is waited for."""
 
     async def undisturbed(self) -> tuple[Picture, list[str]]:
         """What a tenant is like after the journey, and its effects in their order."""
@@ -93,19 +95,23 @@ class Bench:
         """One journey with this fault on the way, and a restart if it ends the process; False if it never came."""
         name = await self.start_out(fault)
         arrived = self.arriving(name)
-        await until(lambda: self.faults.happened or arrived(), seconds=SECONDS)
+        await until(lambda: self.faults.happened or arrived(), seconds=self.seconds)
         happened = bool(self.faults.happened)
         anchors: dict[str, tuple[Any, ...]] = {}
         if happened and fault.how == "end":
             self.crashed.add(self.operator.world.epoch)
             self.operator.crash()
             anchors = await self.anchors(name)
+            await self.cut_off(name)
             self.operator.start()
         await self.journey.arrive(self.road, name)
         await self.settled(name)
         await self.same(name, wanted, str(fault))
         await self.anchored(name, anchors)
         return happened
+
+    async def cut_off(self, name: str) -> None:
+        """What must be so whenever a process ends, before another one begins; for journeys that promise something."""
 
     def arriving(self, name: str) -> Callable[[], bool]:
         """Whether the operator has nothing more to do for the tenant: then the fault will not come any more."""
@@ -161,9 +167,14 @@ class Bench:
 
 
 def _rests(world: Any, name: str) -> bool:
-    work = {Work("Tenant", name)} | {
-        Work("Drop", claim.id) for claim in world.registry.all() if claim.tenant_name == name
+    claims = [claim for claim in world.registry.all() if claim.tenant_name == name]
+    work = {Work("Tenant", name)} | {Work("Drop", claim.id) for claim in claims}
+    work |= {Work("TenantBackup", one.name) for one in world.declared.backups_of(name)}
+    work |= {
+        Work("TenantRestore", one.name) for claim in claims for one in world.declared.restores_into(name, claim.id)
     }
+    if any(world.jobs.running(one) for one in work):
+        return False
     queue = world.queue
     states = [state for one in work if (state := queue._states.get(one)) is not None]
     soon = queue._clock() + 1.5

@@ -52,7 +52,8 @@ OWN = """
 """
 ROW = """
     SELECT state, cell, server, compute, level, plan_name, plan_revision, subscription_name, binding_uid,
-           ready_time IS NOT NULL, delete_requested_time IS NOT NULL, drop_after IS NOT NULL
+           ready_time IS NOT NULL, delete_requested_time IS NOT NULL, drop_after IS NOT NULL, archive IS NOT NULL,
+           archived_time IS NOT NULL
       FROM paybill.tenants WHERE id = %s
 """
 SPENT = """
@@ -61,7 +62,8 @@ SPENT = """
 """
 """Of which budgets the tenant has used something, counted as the budgets are: an object once, however often tried."""
 FACTS = """
-    SELECT phase, trial_start_time, suspended_time, ended_time, archived_time, abandoned_time, requested_end_time
+    SELECT phase, trial_start_time, suspended_time, ended_time, archived_time, abandoned_time, requested_end_time,
+           deleted_time
       FROM paybill.subscription_facts WHERE tenant_uid = (SELECT tenant_uid FROM paybill.tenants WHERE id = %s)
 """
 

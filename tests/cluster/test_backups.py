@@ -15,6 +15,7 @@ from paybill.api.failures import Blocked
 from paybill.cli import export
 from paybill.cluster.client import Cluster
 from paybill.cluster.session import open_session
+from paybill.local import bootstrap
 from tests.cluster import samples
 from tests.cluster.api import Api, Object, condition, holds
 from tests.cluster.customers import Customers, may_connect, secret
@@ -105,6 +106,30 @@ async def test_without_a_tenant_it_says_so_and_can_go(api: Api, customers: Custo
     await customers.until(name, lambda one: condition(one, "Stalled").get("reason") == "NoTenant", kind="TenantBackup")
     await api.delete("TenantBackup", name)
     await until(lambda: gone(api, "TenantBackup", name))
+
+
+async def test_one_whose_store_is_named_no_more_says_that_its_data_stays_there(
+    api: Api, customers: Customers, operator: Operator, name: str
+) -> None:
+    named = samples.cell(name, backup=bootstrap.cell()["spec"]["backup"])
+    await api.apply(named)
+    customer = await customers.onboard(spec={"cellRef": {"name": name}})
+    await api.apply(backup(name, customer.name))
+    uid = (await verified(customers, name))["metadata"]["uid"]
+    await api.apply(samples.cell(name))
+    await customers.until(name, lambda one: "backup" not in one["spec"], kind="Cell")
+
+    await api.delete("TenantBackup", name)
+
+    message = await customers.stalled(name, "NoBackupStore", kind="TenantBackup")
+    assert "its data is not removed from the store" in message
+    assert name in message, "the Cell"
+    assert uid in stored(operator)
+    await api.apply(named)
+    await until(lambda: operator.call(lambda world: world.declared.cells[name].spec.backup is not None))
+    operator.look_at("TenantBackup", name)
+    await until(lambda: gone(api, "TenantBackup", name))
+    assert uid not in stored(operator)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -25,7 +25,14 @@ Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 class TenantBackupSpec(ApiModel):
     """Which tenant is backed up, and for how long that is kept."""
 
-    model_config = ruled(rule("self == oldSelf", "spec cannot be changed: a backup is of one moment; make a new one"))
+    model_config = ruled(
+        rule(
+            "has(oldSelf.expireTime) ? self == oldSelf : self.tenantRef == oldSelf.tenantRef "
+            "&& self.reason == oldSelf.reason && self.format == oldSelf.format",
+            "spec cannot be changed, but for an expireTime where there was none: a backup is of one moment; make a new "
+            "one",
+        )
+    )
 
     tenant_ref: NameReference
     """The Tenant."""
@@ -34,7 +41,8 @@ class TenantBackupSpec(ApiModel):
     format: BackupFormat = "Dump"
     """Dump: what a restore needs. Export: that, and a zip file of CSV files that the customer can read without us."""
     expire_time: Time | None = None
-    """When it is deleted with its data; absent: not by time."""
+    """When it is deleted with its data; absent: not by time. The last one of a tenant that came back from the archive
+    is given one; while an archived tenant has nothing else, it is not deleted by time."""
 
 
 class BackupPlan(ApiModel):

@@ -49,6 +49,11 @@ def delete_due(contract: Contract) -> datetime | None:
     return after(max(begun), timedelta(days=contract.policy.archive_days))
 
 
+def spare_until(since: datetime, policy: Payment) -> datetime:
+    """When a final backup goes that is not needed any more ``since`` its tenant was back, or was deleted."""
+    return after(since, timedelta(days=policy.archive_days)).replace(microsecond=0)
+
+
 def notice_ahead(policy: Payment) -> timedelta:
     """How long before archiving notice must have been given."""
     return min(NOTICE, timedelta(days=policy.retain_days))

@@ -45,6 +45,7 @@ async def settle(world: World, current: Pass) -> None:
     if claim is None or claim.archive is None or claim.archived_time is None or claim.ready_time is None:
         return
     current.claim = await world.registry.update(claim.id, epoch=world.epoch, archive=None, archived_time=None)
+    world.queue.add_within(Work("TenantBackup", claim.archive), final_backup.SPARE_WITHIN)
 
 
 async def is_away(world: World, current: Pass) -> bool:
@@ -83,7 +84,7 @@ async def advance(world: World, current: Pass) -> None:
     facts = await _notice(world, current, claim, contract, facts)
     wait = refuse_archive(contract, standing.phase, Proofs(noticed=facts.noticed_time), world.now())
     if wait is not None and wait.reason == "FinalBackup":
-        name = f"{claim.id}-archive-{standing.times.ended:%Y%m%d%H%M%S}"
+        name = final_backup.name_in_archive(claim, standing.times.ended)
         kept = f"Tenant {claim.tenant_name} is not archived"
         verified = await final_backup.proved(world, claim, name, current.cause, expires=None, kept=kept)
         proofs = Proofs(noticed=facts.noticed_time, verified=verified)
@@ -268,6 +269,9 @@ async def _delete(world: World, current: Pass, claim: Claim) -> None:
         claim.archive,
     )
     if contract is None or phase is None or facts is None or backup is None:
+        return
+    if phase is Phase.DELETED:  # kept so before, and the registry had no answer: there is nothing to come back to
+        current.claim = await world.registry.update(claim.id, epoch=world.epoch, archive=None)
         return
     if refuse_delete(contract, phase, world.now()) is not None:
         return

@@ -22,7 +22,7 @@ from paybill.backups.manifest import Manifest
 from paybill.backups.proof import prove
 from paybill.control.claims import Claim
 from paybill.desired import names
-from paybill.reconcile import backup_schedule, backup_store, metrics, own_place, report
+from paybill.reconcile import backup_schedule, backup_store, final_backup, metrics, own_place, report
 from paybill.reconcile.asked import asked
 from paybill.reconcile.backup_jobs import Progress, worth_another
 from paybill.reconcile.permission import refuse_unless_acting
@@ -50,14 +50,14 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if backup is None:
         return None
     if backup.metadata.deletion_timestamp is not None:
-        await _remove(world, backup, cause)
+        await _go(world, backup, cause)
         return None
-    expires = backup.spec.expire_time
+    expires = final_backup.expiry(world, backup)
     if expires is not None and expires <= world.now():
         await backup_schedule.delete(world, name, f"TenantBackup/{name} has expired")
         return None
     if _over(backup, world.now()):
-        return expires
+        return expires or await final_backup.spared(world, backup, cause)
     try:
         return await _go_on(world, backup, cause)
     except Failure as failure:
@@ -180,7 +180,7 @@ async def _end(world: World, backup: TenantBackup, task: asyncio.Task[Any]) -> d
     metrics.BACKUPS.labels("verified").inc()
     await backup_schedule.retain(world, backup.spec.tenant_ref.name, done.tenant_id or "")
     world.queue.add(Work("Tenant", backup.spec.tenant_ref.name), f"TenantBackup/{backup.metadata.name} is verified")
-    return backup.spec.expire_time
+    return backup.spec.expire_time or await final_backup.spared(world, backup, backup.metadata.name)
 
 
 async def _failed(world: World, backup: TenantBackup, failure: Failure) -> datetime | None:
@@ -194,6 +194,16 @@ async def _failed(world: World, backup: TenantBackup, failure: Failure) -> datet
     await _tell(world, backup, over, shown)
     world.queue.add(Work("Tenant", backup.spec.tenant_ref.name), f"TenantBackup/{backup.metadata.name} failed")
     return world.now() + FINAL_AGAIN if backup.spec.reason == "Final" else backup.spec.expire_time
+
+
+async def _go(world: World, backup: TenantBackup, cause: str) -> None:
+    """Remove one that is deleted; what keeps its data in the store is said on it, as it stands until that is gone."""
+    try:
+        await _remove(world, backup, cause)
+    except Failure as failure:
+        kept = type(failure)(failure.reason, f"its data is not removed from the store: {failure.message}")
+        await _tell(world, backup, kept, backup.status)
+        raise
 
 
 async def _remove(world: World, backup: TenantBackup, cause: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from paybill.api import conditions as c
 from paybill.api.failures import Blocked, Failure, Invalid, Retry
@@ -64,15 +65,7 @@ async def write(
     world: World, claim: Claim, name: str, reason: str, cause: str, expires: datetime | None = None
 ) -> None:
     """Write a TenantBackup of a tenant."""
-    spec = {"tenantRef": {"name": claim.tenant_name}, "reason": reason}
-    if expires is not None:
-        spec["expireTime"] = expires.isoformat().replace("+00:00", "Z")
-    obj = {
-        "apiVersion": TenantBackup.api_version,
-        "kind": "TenantBackup",
-        "metadata": {"name": name, "labels": {names.TENANT_LABEL: claim.id}},
-        "spec": spec,
-    }
+    obj = _written(claim.id, name, claim.tenant_name, reason, expires)
     step = Step(
         action="tenantBackup.create",
         target=f"TenantBackup/{name}",
@@ -83,6 +76,34 @@ async def write(
     # Our own write is no news when its event comes, so it is begun from here.
     world.declared.put("TenantBackup", answer)
     world.queue.add(Work("TenantBackup", name), cause)
+
+
+async def let_expire(world: World, claim: Claim, backup: TenantBackup, expires: datetime, cause: str) -> None:
+    """Give a TenantBackup of ours that had none its last day."""
+    name, spec = backup.metadata.name, backup.spec
+    obj = _written(claim.id, name, spec.tenant_ref.name, spec.reason, expires)
+    obj["metadata"]["uid"] = backup.metadata.uid
+    step = Step(
+        action="tenantBackup.expire",
+        target=f"TenantBackup/{name}",
+        act=lambda: world.cluster.apply(obj, manager=MANAGER),
+        inputs=obj,
+    )
+    answer = (await take(world, Scope(cause=cause, tenant_id=claim.id, cell=claim.cell), [step]))[0]
+    world.declared.put("TenantBackup", answer)
+
+
+def _written(tenant_id: str, name: str, tenant: str, reason: str, expires: datetime | None) -> dict[str, Any]:
+    """All that we say of a TenantBackup: what an apply leaves out of what it said before is taken away."""
+    spec: dict[str, Any] = {"tenantRef": {"name": tenant}, "reason": reason}
+    if expires is not None:
+        spec["expireTime"] = expires.isoformat().replace("+00:00", "Z")
+    return {
+        "apiVersion": TenantBackup.api_version,
+        "kind": "TenantBackup",
+        "metadata": {"name": name, "labels": {names.TENANT_LABEL: tenant_id}},
+        "spec": spec,
+    }
 
 
 async def retain(world: World, tenant: str, tenant_id: str) -> None:

@@ -118,6 +118,8 @@ async def _release(world: World, tenant: Tenant, claim: Claim, cause: str) -> No
             raise await admin_login.asked_again(world, claim, failure, cause) from failure
         logger.warning("Tenant %s goes with its server, whose logins cannot be closed: %s", claim.tenant_name, failure)
     requested = tenant.metadata.deletion_timestamp or now
+    if claim.archive is not None and erased is None:
+        await final_backup.let_go_with(world, claim, requested, cause)
     step = Step(
         action="tenant.delete",
         target=f"Tenant/{tenant.metadata.name}",

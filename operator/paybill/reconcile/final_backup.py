@@ -1,6 +1,7 @@
 """The last backup of a Tenant that is deleted or archived: made when its logins are closed, believed when it is proved.
 
 Until then nothing is noted in the registry, so nothing can be dropped: a backup that cannot be made keeps everything.
+One that an archived tenant has come back from is spare: it gets a last day then, and none before.
 """
 
 from __future__ import annotations
@@ -10,17 +11,29 @@ from datetime import datetime, timedelta
 from paybill.api.failures import Blocked, Retry
 from paybill.api.policies import Payment
 from paybill.api.tenant import Tenant
+from paybill.api.tenant_backup import TenantBackup
 from paybill.control.claims import Claim
+from paybill.desired import names
+from paybill.lifecycle.retention import spare_until
 from paybill.reconcile import backup_schedule
 from paybill.reconcile.world import World
 
 WAITS = 5.0
 """Seconds between looks at a final backup; it also wakes its Tenant when it has ended."""
+SPARE_AGAIN = timedelta(minutes=15)
+"""Between looks at whether the tenant of a final backup, which is not in the archive, is served again."""
+SPARE_WITHIN = 5.0
+"""Seconds in which the pass that lets a tenant back in has said so everywhere."""
 
 
 def name_of(claim: Claim, requested: datetime) -> str:
     """What the final backup of a deletion is called: another deletion of the same tenant has another one."""
     return f"{claim.id}-final-{requested:%Y%m%d%H%M%S}"
+
+
+def name_in_archive(claim: Claim, ended: datetime) -> str:
+    """What the final backup of a contract that is over is called: each end has one of its own."""
+    return f"{claim.id}-archive-{ended:%Y%m%d%H%M%S}"
 
 
 async def made(world: World, tenant: Tenant, claim: Claim, cause: str) -> datetime:
@@ -55,6 +68,46 @@ async def proved(world: World, claim: Claim, name: str, cause: str, *, expires: 
             " tried again every quarter of an hour; everything is kept",
         )
     raise Retry("FinalBackup", f"the final backup {name} is made before anything is deleted", after=WAITS)
+
+
+def expiry(world: World, backup: TenantBackup) -> datetime | None:
+    """When a backup goes by its date; None: not by time, or not now, because it is all that an archived tenant has."""
+    claim = world.registry.by_id(backup.status.tenant_id or "")
+    alone = claim is not None and claim.state in {"claimed", "released"} and claim.archive == backup.metadata.name
+    return None if alone else backup.spec.expire_time
+
+
+async def spared(world: World, backup: TenantBackup, cause: str) -> datetime | None:
+    """Give the backup of an archive its last day, once its tenant is back; returns when that is, or to look again.
+
+    It counts from when the tenant was there again, or when the backup was proved where it never came to the archive.
+    One without a claim, of a contract that is over or vanished, or of anybody else's making is not touched.
+    """
+    claim, name = world.registry.by_id(backup.status.tenant_id or ""), backup.metadata.name
+    if claim is None or claim.archive == name or not _of_archive(backup, claim):
+        return None
+    facts = world.facts.get(claim.subscription_uid or "")
+    proved = backup.status.verified_time
+    served = facts is not None and facts.ended_time is None and facts.archived_time is None
+    if claim.state != "claimed" or claim.ready_time is None or proved is None or not served:
+        return world.now() + SPARE_AGAIN
+    expires = spare_until(max(claim.ready_time, proved), _payment(world, claim))
+    await backup_schedule.let_expire(world, claim, backup, expires, cause)
+    return expires
+
+
+async def let_go_with(world: World, claim: Claim, since: datetime, cause: str) -> None:
+    """Give the backup of an archived tenant that is deleted its last day: afterwards nobody knows whose it was."""
+    backup = world.declared.backups.get(claim.archive or "")
+    if backup is not None and backup.spec.expire_time is None and backup.metadata.deletion_timestamp is None:
+        expires = spare_until(since, _payment(world, claim))
+        await backup_schedule.let_expire(world, claim, backup, expires, cause)
+
+
+def _of_archive(backup: TenantBackup, claim: Claim) -> bool:
+    """Whether it was written for an archive of this tenant: by its reason, its mark and its name."""
+    ours = backup.metadata.labels.get(names.TENANT_LABEL) == claim.id
+    return ours and backup.spec.reason == "Final" and backup.metadata.name.startswith(f"{claim.id}-archive-")
 
 
 def refuse_unproved(world: World, claim: Claim) -> None:

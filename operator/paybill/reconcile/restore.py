@@ -50,10 +50,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if asked is None:
         return None
     if asked.metadata.deletion_timestamp is not None:
-        await world.jobs.stop(Work("TenantRestore", name))
-        await restore_steps.clear(world, asked, cause)
-        await report.let_go(world, asked)
-        _wake_tenant(world, asked.status, name)
+        await _go(world, asked, cause)
         return None
     if over(asked):
         return None
@@ -63,6 +60,20 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
         latest = world.declared.restores.get(name) or asked
         await tell(world, latest, failure, latest.status)
         raise
+
+
+async def _go(world: World, asked: TenantRestore, cause: str) -> None:
+    """Let one that is deleted go with all that is beside its tenant; what keeps that there is said on it."""
+    name = asked.metadata.name
+    await world.jobs.stop(Work("TenantRestore", name))
+    try:
+        await restore_steps.clear(world, asked, cause)
+    except Failure as failure:
+        kept = type(failure)(failure.reason, f"what it prepared is not removed: {failure.message}")
+        await tell(world, asked, kept, asked.status)
+        raise
+    await report.let_go(world, asked)
+    _wake_tenant(world, asked.status, name)
 
 
 def over(asked: TenantRestore) -> bool:

@@ -43,7 +43,14 @@ async def test_how_long_a_deletion_waits_for_logins_to_be_closed(
     metadata = SimpleNamespace(name="acme", deletion_timestamp=ASKED)
     tenant: Any = SimpleNamespace(metadata=metadata, spec=SimpleNamespace(deletion_policy="Delete"))
     claim: Any = SimpleNamespace(
-        tenant_uid="uid", id="k3x9m2qd", cell="eu", level=level, state="claimed", tenant_name="acme", plan_name="p"
+        tenant_uid="uid",
+        id="k3x9m2qd",
+        cell="eu",
+        level=level,
+        state="claimed",
+        tenant_name="acme",
+        plan_name="p",
+        archive=None,
     )
     world: Any = SimpleNamespace(
         moves=SimpleNamespace(of=lambda _: None),

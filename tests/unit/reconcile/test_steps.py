@@ -92,6 +92,7 @@ HARMLESS = {
     ("restore_steps.py", "restore.abandon"),  # a copy that was never in anybody's place
     ("restore_steps.py", "restore.prepare"),
     ("backup_schedule.py", "tenantBackup.create"),
+    ("backup_schedule.py", "tenantBackup.expire"),  # a day is named; what takes it away then is a step of its own
     ("adoption.py", "contract.continue"),
     ("adoption.py", "tenant.adopt"),
     ("adoption.py", "tenant.release"),  # a person named the one that is let go of; all stays as it is
