@@ -55,6 +55,12 @@ class Settings:
     settle_seconds: float = 2.0
     """How long a suspension or deletion waits after it fell due, so that a mass change shows before it is done."""
 
+    suspensions_per_hour: int | None = None
+    """How many suspensions this operator begins in an hour over all its Cells; absent: each Cell's own limit alone."""
+
+    deletions_per_hour: int | None = None
+    """The same for deletions of tenants' data: drops, archives and last backups."""
+
     embedded_home: Path | None = None
     """The folder of the tenants' own Postgres servers on this machine; absent: a Cell cannot use engine Embedded."""
 
@@ -185,9 +191,16 @@ def _whether(text: str) -> bool:
     return text == "true"
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
 _READERS: Mapping[str, Callable[[str], object]] = {
     "str": str,
     "int": int,
+    "int | None": _count,
     "float": float,
     "bool": _whether,
     "Path | None": Path,

@@ -158,6 +158,8 @@ async def test_destructive_actions_are_told_by_tenant_cell_and_time_with_when_ea
     assert set(begun) == {intent(1).tenant_id, intent(2).tenant_id}
     assert all(before <= time <= between for time in begun.values())
     assert set(await log.begun("subscription.suspend", "us", before)) == {intent(3).tenant_id}
+    everywhere = {intent(number).tenant_id for number in (1, 2, 3)}
+    assert set(await log.begun("subscription.suspend", None, before)) == everywhere
     assert await log.begun("subscription.suspend", "eu", datetime.now(UTC) + timedelta(seconds=1)) == {}
 
 

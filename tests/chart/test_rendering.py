@@ -145,6 +145,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
     values = {
         "installation": "staging",
         "operator": {"workers": 7, "databaseResyncSeconds": 12.5, "leaseSeconds": 30, "settleSeconds": 5,
+                     "suspensionsPerHour": 100000, "deletionsPerHour": 0,
                      "tenantMetrics": True, "isolationSettleSeconds": 60, "acceptPostgres": "16.4,17.0",
                      "log": {"format": "text", "level": "DEBUG"}},
         "metrics": {"port": 9090, "host": "::"},
@@ -168,6 +169,8 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         database_resync_seconds=12.5,
         lease_seconds=30.0,
         settle_seconds=5.0,
+        suspensions_per_hour=100_000,
+        deletions_per_hour=0,
         tenant_metrics=True,
         isolation_settle_seconds=60.0,
         accept_postgres="16.4,17.0",

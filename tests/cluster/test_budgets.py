@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -202,3 +203,37 @@ async def _begun(control: Postgres, customer: Customer) -> bool:
 async def _dropped(control: Postgres, customer: Customer) -> bool:
     found = await control.execute("SELECT 1 FROM paybill.tenants WHERE state = 'dropped' AND id = %s", (customer.id,))
     return await found.fetchone() is not None
+
+
+async def test_all_cells_together_have_a_budget_where_the_operator_is_given_one(
+    api: Api, customers: Customers, operator: Operator, control: Postgres, name: str
+) -> None:
+    room = len(await done(control, "tenant.suspend")) + 1  # other tests spent the rest
+
+    def tight(world: Any) -> None:
+        world.settings = replace(world.settings, suspensions_per_hour=room)
+
+    operator.made = tight
+    operator.restart()
+    await customers.plan(name, "Shared", "Schema")
+    made = []
+    for cell in ("x", "y"):
+        await limit(api, f"{name}-{cell}", operator, suspensionsPerHour=10)
+        where = {"cellRef": {"name": f"{name}-{cell}"}}
+        made.append(await customers.onboard(cell, plan=name, spec=where))
+    await api.edit("Subscription", made[0].name, UNPAID)
+    await suspended(customers, made[0])
+
+    await api.edit("Subscription", made[1].name, UNPAID)
+
+    await until(lambda: says(api, made[1].name, SPENT))
+    assert f"{room} of {room} suspensions of all Cells (PAYBILL_SUSPENSIONS_PER_HOUR)" in await message(api, made[1])
+    assert (await turn(api, made[1]))[:2] == (1, 1)
+    operator.restart()
+    operator.look_at("Tenant", made[1].name)
+    await customers.quiet()
+    assert set(await done(control, "tenant.suspend", cell=f"{name}-y")) == set(), "the log was asked"
+    operator.stop()
+    operator.made = lambda _: None
+    operator.start()
+    await suspended(customers, made[1])

@@ -110,8 +110,11 @@ class AuditLog:
         now = self._clock()
         return [Draft("outcome", o.token.step, now, o.token.intent, o.result, o.reason) for o in outcomes]
 
-    async def begun(self, action: str, cell: str, since: datetime) -> dict[str, datetime]:
-        """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell``."""
+    async def begun(self, action: str, cell: str | None, since: datetime) -> dict[str, datetime]:
+        """When the destructive ``action`` was first begun since ``since``, by the id of the tenant.
+
+        ``cell`` None: in any cell.
+        """
         try:
             async with self._pool.connection(PATIENCE) as connection:
                 return await store.begun_destructive(connection, action, cell, since)

@@ -24,7 +24,7 @@ FENCED_DRAW = """
 NEWEST = "SELECT n, hash FROM paybill.audit_log WHERE writer = %s ORDER BY n DESC LIMIT 1"
 BEGUN = """
     SELECT coalesce(tenant_id, object), min(time) FROM paybill.audit_log
-    WHERE destructive AND kind = 'intent' AND action = %s AND cell = %s AND time >= %s
+    WHERE destructive AND kind = 'intent' AND action = %s AND (%s::text IS NULL OR cell = %s) AND time >= %s
     GROUP BY coalesce(tenant_id, object)
 """
 DESTROYED = """
@@ -101,10 +101,10 @@ async def insert(connection: AsyncConnection[TupleRow], rows: Sequence[Row]) -> 
 
 
 async def begun_destructive(
-    connection: AsyncConnection[TupleRow], action: str, cell: str, since: datetime
+    connection: AsyncConnection[TupleRow], action: str, cell: str | None, since: datetime
 ) -> dict[str, datetime]:
-    """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell``."""
-    rows = await (await connection.execute(BEGUN, (action, cell, since))).fetchall()
+    """When the destructive ``action`` was first begun since ``since``, by the id of the tenant of ``cell`` (or any)."""
+    rows = await (await connection.execute(BEGUN, (action, cell, cell, since))).fetchall()
     return {str(who): time for who, time in rows}
 
 

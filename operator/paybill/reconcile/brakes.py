@@ -48,6 +48,8 @@ class CellBrakes:
     """When the last one was noticed."""
     trip: MassChange | None = None
     ledgers: dict[str, Ledger] = field(default_factory=dict)
+    everywhere: dict[str, Ledger] = field(default_factory=dict)
+    """Those of all cells together, which all of them share."""
 
     def notice(self, tenant_id: str) -> None:
         """From now on something that destroys is due for this tenant."""
@@ -72,7 +74,7 @@ class CellBrakes:
         """Nothing waits for this tenant any more; what it counted for stays counted."""
         self.due.pop(tenant_id, None)
         self.noticed.pop(tenant_id, None)
-        for ledger in self.ledgers.values():
+        for ledger in (*self.ledgers.values(), *self.everywhere.values()):
             ledger.leave(tenant_id)
 
 
@@ -89,6 +91,8 @@ class Brakes:
     """Set when another mode was taken up, which is not remembered yet."""
     held: dict[Work, Held] = field(default_factory=dict)
     plans_gone: set[str] = field(default_factory=set)
+    everywhere: dict[str, Ledger] = field(default_factory=dict)
+    """The budgets of all cells together, where there are any."""
     _cells: dict[str, CellBrakes] = field(default_factory=dict)
 
     async def load(self) -> None:
@@ -101,7 +105,7 @@ class Brakes:
 
     def cell(self, name: str) -> CellBrakes:
         """One cell's part."""
-        return self._cells.setdefault(name, CellBrakes())
+        return self._cells.setdefault(name, CellBrakes(everywhere=self.everywhere))
 
     def trip_of(self, cell: str | None) -> MassChange | None:
         """What the cell's breaker holds, if anything."""

@@ -27,6 +27,7 @@ def test_without_anything_set_everything_has_a_value():
         ("PAYBILL_CONTROL_DATABASE_FILE", "/run/secrets/uri", Path("/run/secrets/uri")),
         ("PAYBILL_INSTALLATION", "staging-2", "staging-2"),
         ("PAYBILL_METRICS_PORT", "9000", 9000),
+        ("PAYBILL_SUSPENSIONS_PER_HOUR", "0", 0),
     ],
 )
 def test_a_variable_sets_the_field_of_its_name(variable, text, value):
@@ -41,6 +42,7 @@ def test_a_variable_sets_the_field_of_its_name(variable, text, value):
 def test_every_field_can_be_set():
     samples = {
         "int": "7",
+        "int | None": "7",
         "float": "7",
         "str": "seven",
         "Path | None": "/seven",
@@ -69,6 +71,7 @@ def test_every_field_can_be_set():
     [
         ("PAYBILL_WORKERS", "many"),
         ("PAYBILL_WORKERS", "4.5"),
+        ("PAYBILL_DELETIONS_PER_HOUR", "-1"),
         ("PAYBILL_LEASE_SECONDS", "soon"),
         ("PAYBILL_TENANT_METRICS", "yes"),
         ("PAYBILL_ACCEPT_POSTGRES", "all"),
