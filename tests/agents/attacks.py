@@ -56,7 +56,7 @@ ANYWHERE = (
     Attack(12, "schema-of-its-own", "CREATE SCHEMA mine", "GRANT CREATE ON DATABASE {db} TO {l}"),
     Attack(12, "large-object", "SELECT lo_create(0)", to_public("EXECUTE ON FUNCTION pg_catalog.lo_create(oid)")),
     Attack(12, "program",
-           "SET ROLE pg_execute_server_program; COPY (SELECT 1) TO PROGRAM 'true'",
+           "SET ROLE pg_execute_server_program; COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'",
            member("pg_execute_server_program")),
     Attack(12, "file-of-the-server",
            "SET ROLE pg_monitor; SELECT 1 FROM pg_catalog.pg_ls_waldir()", member("pg_monitor")),

@@ -50,7 +50,12 @@ POLICY = {
             "create": {
                 "fields": ["customer_id", "amount", "notes"],
                 "set": [{"field": "region", "value": "eu"}],
-                "check": {"all": [{"field": "amount", "op": "lte", "value": 500}]},
+                "check": {
+                    "all": [
+                        {"field": "amount", "op": "lte", "value": 500},
+                        {"field": "customer_id", "op": "in", "values": list(range(1, 21))},
+                    ]
+                },
             },
             "update": {
                 "fields": ["status", "notes"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from paybill.agents.facts import Collection, Schema
+from paybill.agents.hidden import unseen
 from paybill.api.agent_policy import AgentPolicySpec, CollectionPolicy, RowRule
 from paybill.api.failures import Invalid
 
@@ -19,6 +20,7 @@ _NUMBERS = ("Decimal", "Float", "Integer")
 def check(policy: AgentPolicySpec, schema: Schema) -> None:
     """Raise ``Invalid("PolicyDoesNotFit")`` with everything that does not fit."""
     wrong = [said for one in policy.collections for said in (*_collection(one, schema), *_rules(one))]
+    wrong += [said for one in policy.collections if one.name in schema.by_name for said in unseen(policy, one, schema)]
     named = [one.name for one in policy.collections]
     wrong += [f"{name} is listed twice" for name in sorted({name for name in named if named.count(name) > 1})]
     if wrong:

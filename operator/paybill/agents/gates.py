@@ -17,6 +17,7 @@ from paybill.agents.facts import Collection
 from paybill.api.agent_policy import CollectionPolicy
 from paybill.databases.statement import Statement, listed
 
+WRITES: Final = ("create", "update", "delete")
 _LOSSY: Final = ("Decimal",)
 """Kinds that JSON's readers round: they are shown as text."""
 
@@ -31,6 +32,8 @@ class Gate:
     schema: str
     owner: str
     login: str
+    telling: frozenset[str] = frozenset()
+    """The operations whose refusal tells of rows that the agent may not see (hidden.py)."""
 
 
 def gates(gate: Gate) -> Iterator[Statement]:
@@ -180,10 +183,18 @@ BEGIN
   END IF;
   PERFORM pb.assignments(given, {});
   v_parts := pb.assignments(given || {}, {});
-  EXECUTE format({}, v_parts.columns, v_parts.given) INTO v_key;
+  {}
   PERFORM pb.remember(v_request, v_key);
   RETURN v_key;
-END""").format(asked, asked, given, given, Literal(fixed), types, query)
+END""").format(
+        asked,
+        asked,
+        given,
+        given,
+        Literal(fixed),
+        types,
+        _written(gate, "create", SQL("EXECUTE format({}, v_parts.columns, v_parts.given) INTO v_key;").format(query)),
+    )
     return ("given jsonb",), "jsonb", body
 
 
@@ -210,8 +221,7 @@ BEGIN
   IF v_parts.changes IS NULL OR ({} AND matched IS NULL) THEN
     RAISE EXCEPTION 'an update says what changes, and what was read' USING ERRCODE = 'PA006';
   END IF;
-  EXECUTE format({}, v_parts.changes, pb.key(key, {}), {});
-  GET DIAGNOSTICS v_rows = ROW_COUNT;
+  {}
   IF v_rows = 0 THEN
     RAISE EXCEPTION 'there is no such row as it was read' USING ERRCODE = 'PA007';
   END IF;
@@ -223,9 +233,13 @@ END""").format(
         _types(gate, {*gate.collection.primary_key, *granted.fields}, ifMatch=match),
         _types(gate, granted.fields),
         Literal(match is not None),
-        query,
-        _key(gate),
-        matched,
+        _written(
+            gate,
+            "update",
+            SQL("EXECUTE format({}, v_parts.changes, pb.key(key, {}), {}); GET DIAGNOSTICS v_rows = ROW_COUNT;").format(
+                query, _key(gate), matched
+            ),
+        ),
     )
     return ("key jsonb", "given jsonb", "matched text DEFAULT NULL"), "bigint", body
 
@@ -240,15 +254,34 @@ BEGIN
   IF v_rows IS NOT NULL THEN
     RETURN v_rows;
   END IF;
-  EXECUTE format({}, pb.key(key, {}));
-  GET DIAGNOSTICS v_rows = ROW_COUNT;
+  {}
   IF v_rows = 0 THEN
     RAISE EXCEPTION 'there is no such row' USING ERRCODE = 'PA007';
   END IF;
   PERFORM pb.remember(v_request, to_jsonb(v_rows));
   RETURN v_rows;
-END""").format(asked, asked, _key(gate), query, _key(gate))
+END""").format(
+        asked,
+        asked,
+        _key(gate),
+        _written(
+            gate,
+            "delete",
+            SQL("EXECUTE format({}, pb.key(key, {})); GET DIAGNOSTICS v_rows = ROW_COUNT;").format(query, _key(gate)),
+        ),
+    )
     return ("key jsonb",), "bigint", body
+
+
+def _written(gate: Gate, operation: str, statement: Composable) -> Composable:
+    """The write itself. Postgres quotes values and names constraints, and tells one from another: one word does not."""
+    asked = SQL("PERFORM pb.may_tell({}, {});").format(Literal(gate.collection.name), Literal(operation))
+    return SQL("""{}
+  BEGIN
+    {}
+  EXCEPTION WHEN integrity_constraint_violation THEN
+    RAISE EXCEPTION 'the database does not take this' USING ERRCODE = 'PA010';
+  END;""").format(asked if operation in gate.telling else SQL("-- What is refused tells of no other row."), statement)
 
 
 def _shown(gate: Gate) -> tuple[Composable, Composable]:

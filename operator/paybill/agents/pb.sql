@@ -348,6 +348,40 @@ CREATE OR REPLACE FUNCTION pb.digest(p_text text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS
 $$ SELECT 'sha256:' || encode(sha256(convert_to(coalesce(p_text, ''), 'UTF8')), 'hex') $$;
 
+-- Before a write that, if it is refused, tells of a row that the agent may not see: it is counted as a row read, also
+-- when nothing comes of it, and nobody is told anything outside of a step that may do it.
+CREATE OR REPLACE FUNCTION pb.may_tell(p_collection text, p_operation text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  v_agent pb.agent;
+  v_run pb.run;
+  v_left integer;
+BEGIN
+  SELECT * INTO v_agent FROM pb.agent a WHERE a.role = session_user;
+  SELECT * INTO v_run FROM pb.run r WHERE r.id = nullif(current_setting('pb.run', true), '')::uuid
+     AND r.role = session_user AND r.closed_time IS NULL
+     AND (r.deadline > clock_timestamp() OR r.walk ->> 'next' = 'compensation')
+     AND r.policy_hash = v_agent.policy_hash AND r.schema_hash = v_agent.schema_hash;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no open run' USING ERRCODE = 'PA001';
+  ELSIF v_run.led AND v_run.going ->> 'transaction' IS DISTINCT FROM pg_current_xact_id()::text THEN
+    RAISE EXCEPTION 'this is not what comes next in this run' USING ERRCODE = 'PA002';
+  END IF;
+  SELECT least(g.max_calls - g.calls, v_run.max_calls - v_run.calls) INTO v_left FROM pb.step_grant g
+   WHERE g.run = v_run.id
+     AND g.step = CASE WHEN v_run.led THEN v_run.going ->> 'step' ELSE current_setting('pb.step', true) END
+     AND g.collection = p_collection AND g.operation = p_operation AND g.closed_time IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'this step may not do this' USING ERRCODE = 'PA002';
+  ELSIF v_left <= 0 THEN
+    RAISE EXCEPTION 'the run has no calls left' USING ERRCODE = 'PA003';
+  END IF;
+  IF nextval(format('pb.%I', v_agent.reads)::regclass) > v_agent.read_ceiling
+     OR v_agent.read_day <> (clock_timestamp() AT TIME ZONE 'UTC')::date THEN
+    RAISE EXCEPTION 'the rows to be read on this day are used up' USING ERRCODE = 'PA003';
+  END IF;
+END $$;
+
 -- Conditions as SQL. Names come out of p_types alone, values are quoted by the server and cast to the column's type.
 CREATE OR REPLACE FUNCTION pb.clauses(p_conditions jsonb, p_types jsonb, p_required text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -20,6 +20,7 @@ from paybill.agents.columns import grants
 from paybill.agents.compatible import check
 from paybill.agents.facts import Facts
 from paybill.agents.hardening import LANGUAGES, hardening
+from paybill.agents.hidden import told, warnings
 from paybill.agents.rows import passing, row_security
 from paybill.agents.triggers import triggers
 from paybill.api import duration
@@ -45,6 +46,8 @@ class Plan:
     statements: tuple[Statement, ...]
     last: tuple[Statement, ...]
     """What lets the agent in."""
+    warnings: tuple[str, ...] = ()
+    """What the policy lets its agent find out of rows that it may not see, one half of a sentence each."""
 
     @functools.cached_property
     def digest(self) -> str:
@@ -83,6 +86,7 @@ def plan(policy: AgentPolicySpec, facts: Facts, tenant: str) -> Plan:
             *_tables(policy, facts, tenant),
         ),
         last=tuple(roles.opened(policy, tenant)),
+        warnings=warnings(policy, facts.schema_),
     )
 
 
@@ -214,10 +218,11 @@ def _tables(policy: AgentPolicySpec, facts: Facts, tenant: str) -> Iterator[Stat
         collection = facts.schema_.by_name[one.name]
         table = Identifier(schema, one.name)
         yield from grants(one, collection, table, schema, holder)
-        yield from row_security(one, collection, table, agent=agent, holder=holder)
+        yield from row_security(one, collection, schema, agent=agent, holder=holder)
         yield from triggers(one, collection, table)
         if gated:
-            gate = gates.Gate(one, collection, table, gate_schema, owner, login)
+            telling = frozenset(what for what in gates.WRITES if told(policy, one, what, facts.schema_))
+            gate = gates.Gate(one, collection, table, gate_schema, owner, login, telling)
             yield from gates.gates(gate)
 
 
@@ -234,7 +239,7 @@ def _gate_schema(schema: str, keeper: str, owner: str, login: str) -> Iterator[S
 _USED: Final = (
     "saw(text, text, bigint, jsonb, jsonb, jsonb)", "digest(text)", "clauses(jsonb, jsonb, text[])",
     "key(jsonb, jsonb)", "sorting(jsonb, text[], text)", "assignments(jsonb, jsonb)",
-    "answered(text, text, jsonb, jsonb)", "remember(text, jsonb)",
+    "answered(text, text, jsonb, jsonb)", "remember(text, jsonb)", "may_tell(text, text)",
 )  # fmt: skip
 """What the gates call."""
 _SAID: Final = ("standing(uuid)", "decide(uuid, text, jsonb)", "fail(uuid, text, text)")

@@ -13,7 +13,8 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from paybill.agents import names
 from paybill.agents.facts import Collection, Guarded
-from paybill.api.agent_policy import CollectionPolicy, Condition, RowRule
+from paybill.agents.hidden import visible
+from paybill.api.agent_policy import CollectionPolicy, Condition, Create, RowRule, Update
 from paybill.databases.statement import Statement, listed
 
 _OPERATORS: Final[Mapping[str, str]] = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -44,20 +45,21 @@ def _comparison(one: Condition, collection: Collection) -> Composable:
 
 
 def row_security(
-    policy: CollectionPolicy, collection: Collection, table: Identifier, *, agent: str, holder: str
+    policy: CollectionPolicy, collection: Collection, schema: str, *, agent: str, holder: str
 ) -> Iterator[Statement]:
-    """The policies of ``holder`` on ``table``, made anew."""
+    """The policies of ``holder`` on the table of ``collection`` in ``schema``, made anew."""
+    table = Identifier(schema, collection.name)
     rows = condition(policy.rows, collection)
     yield Statement(f"row security on {collection.name}", SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
     checks: dict[str, Composable] = {
         "open": SQL("AS PERMISSIVE FOR ALL TO {} USING ({}) WITH CHECK ({})").format(Identifier(holder), rows, rows),
         "fence": SQL("AS RESTRICTIVE FOR ALL TO {} USING ({}) WITH CHECK ({})").format(Identifier(holder), rows, rows),
     }
-    if policy.create is not None and policy.create.check is not None:
-        check = condition(policy.create.check, collection)
+    if policy.create is not None:
+        check = _becoming(policy, policy.create, collection, schema)
         checks["create"] = SQL("AS RESTRICTIVE FOR INSERT TO {} WITH CHECK ({})").format(Identifier(holder), check)
-    if policy.update is not None and policy.update.check is not None:
-        check = condition(policy.update.check, collection)
+    if policy.update is not None:
+        check = _becoming(policy, policy.update, collection, schema)
         checks["update"] = SQL("AS RESTRICTIVE FOR UPDATE TO {} USING (true) WITH CHECK ({})").format(
             Identifier(holder), check
         )
@@ -67,6 +69,11 @@ def row_security(
         if what in checks:
             made = SQL("CREATE POLICY {} ON {} {}").format(name, table, checks[what])
             yield Statement(f"policy {names.policy(agent, what)} on {collection.name}", made)
+
+
+def _becoming(policy: CollectionPolicy, write: Create | Update, collection: Collection, schema: str) -> Composable:
+    """What must be true of a row that was written: the policy's check, and that it refers to what the agent sees."""
+    return SQL("{} AND {}").format(condition(write.check, collection), visible(policy, collection, schema, write))
 
 
 def passing(guarded: Guarded, table: Identifier) -> Iterator[Statement]:

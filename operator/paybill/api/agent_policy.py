@@ -280,6 +280,8 @@ class AgentPolicyStatus(ApiModel):
     """The Secret with its login, while it is let in."""
     open: bool = False
     """Whether the login may log in now."""
+    warnings: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=50)] = ()
+    """What the policy lets its agent find out of rows that it may not see."""
     conditions: Conditions = ()
     """Ready, Reconciling and Stalled."""
 

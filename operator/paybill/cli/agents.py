@@ -98,6 +98,8 @@ def plan(
                         click.echo(statement.says)
                 for what, found in _hashes(made, listed):
                     click.echo(f"{what} {found}")
+        for said in made.warnings if output != JSON else ():
+            click.echo(f"warning: {said}", err=True)
 
 
 @agents.command()
@@ -282,6 +284,7 @@ def _wire(made: Plan, listed: tuple[Tool, ...]) -> dict[str, object]:
         "policyHash": made.policy,
         "schemaHash": made.schema,
         "planHash": made.digest,
+        "warnings": list(made.warnings),
         "statements": [{"says": one.says, "sql": one.sql.as_string(None)} for one in made.all],
         "toolsHash": tools_digest(listed),
         "tools": [{"name": tool.name, "digest": tool.digest, "inputSchema": tool.schema} for tool in listed],

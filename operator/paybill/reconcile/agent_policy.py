@@ -239,6 +239,7 @@ def _status(look: _Look, secret: str | None, *, open_: bool) -> AgentPolicyStatu
             "login": look.wanted.login,
             "binding": FilesReference(name=secret) if secret is not None else None,
             "open": open_,
+            "warnings": tuple(said[:1024] for said in look.wanted.warnings[:50]),
         }
     )
 
@@ -274,6 +275,8 @@ async def _tell(world: World, policy: AgentPolicy, status: AgentPolicyStatus, fa
 def _done(policy: AgentPolicy, status: AgentPolicyStatus) -> Fact:
     if status.open:
         said = f"the database holds its limits; it logs in as {status.login}"
+        if status.warnings:
+            said += "; status.warnings says what it could find out all the same"
         return Fact(type=c.READY, status=c.TRUE, reason="LetIn", message=said)
     because = (
         "as its policy says" if policy.spec.suspend or policy.spec.expires_time is not None else "as its tenant is"
