@@ -18,11 +18,10 @@ from tests.databases.servers import start
 SALES = "the.sales.token"
 SUPPORT, OTHER = shop.policy(limits=LIMITS), shop.policy(agent="sales", limits=LIMITS)
 READ, MAKE = "SELECT pba_{}.orders_get('{{\"id\": 2}}')", "SELECT pba_{}.orders_create(%s)"
-WHOSE = {"r.role = session_user FOR NO KEY UPDATE": "true FOR NO KEY UPDATE",
-         "v_run.policy_hash <> v_agent.policy_hash": "false"}  # fmt: skip
+WHOSE = {"AND r.role = p_role FOR NO KEY UPDATE": "FOR NO KEY UPDATE", "a.policy_hash = v_run.policy_hash": "true"}
 """Two agents have two policies, so another's run is refused twice."""
-OVER = {"v_run.closed_time IS NOT NULL OR v_run.deadline <= v_now": "false"}
-CHARGE, ANSWERED = "pb.charge(text,text,bigint,text)", "pb.answered(text)"
+OVER = {"v_run.closed_time IS NOT NULL": "false", "v_run.deadline <= clock_timestamp()": "false"}
+LOCKED, ANSWERED = "pb.locked(uuid,text)", "pb.answered(text,text,jsonb,jsonb)"
 FREELY = tuple(may(one, 20, step=FREE) for one in ("get", "create"))
 
 
@@ -98,7 +97,7 @@ async def test_attack_16_with_the_one_check_gone_the_same_call_goes_through(scen
                 return await say(client, "orders_get", run=str(number), key={"id": 2})
 
             assert await asked() == "NoOpenRun"
-            async with without(scene, SUPPORT, CHARGE, parts):
+            async with without(scene, SUPPORT, LOCKED, parts):
                 assert (await asked())["row"]["id"] == 2
             assert await asked() == "NoOpenRun"
 

@@ -20,6 +20,12 @@ def _case(says: str, message: str | None, **spec: Any) -> Case:
 CASES = (
     _case("with nothing", None),
     _case("with an input", None, input={"order": "2"}),
+    _case("with as much input as it may have", None, input={f"i{n}": "x" * 1024 for n in range(16)}),
+    _case(
+        "with more input than it may have", "16384 characters in all", input={f"i{n}": "x" * 1024 for n in range(17)}
+    ),
+    _case("with an input of an endless name", "names of at most 63 characters", input={"i" * 64: "x"}),
+    _case("with an endless input", "Too long: may not be more than 1024", input={"i": "x" * 1025}),
     _case("a policy whose name is none", "must be a DNS label", policyRef={"name": "Support Bot"}),
     _case("a workflow whose name is none", "must be a DNS label", workflowRef={"name": "Refund it"}),
     _case("by a name of two lines", "must be one line", requestedBy="a\nb"),

@@ -502,7 +502,7 @@ def faults(operator: Operator) -> Iterator[Faults]:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("count", [6, 1000])
-async def test_the_operator_may_end_at_any_effect_and_each_run_is_opened_once(
+async def test_attack_34_the_operator_may_end_at_any_effect_and_each_run_is_opened_once(
     count: int, api: Api, customers: Customers, operator: Operator, faults: Faults
 ) -> None:
     customer = await shop_of(api, customers)

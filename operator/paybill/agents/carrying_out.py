@@ -11,7 +11,7 @@ from paybill.agents.drift import drifted, scan
 from paybill.agents.facts import Facts
 from paybill.agents.plan import Plan, plan
 from paybill.api.agent_policy import AgentPolicySpec
-from paybill.api.failures import Blocked
+from paybill.api.failures import Retry
 from paybill.databases.failures import as_failure
 from paybill.databases.server import Session
 
@@ -27,8 +27,8 @@ async def carry_out(
     """Make the database what ``policy`` says; returns what was done, nothing when it was so already.
 
     ``session`` is a superuser's, in autocommit, on the database of ``facts``; ``verifier`` the SCRAM verifier of the
-    login's password. Raises what ``plan`` does, and ``Blocked("SchemaDrifted")`` when the tables are no longer those
-    that the plan is for.
+    login's password. Raises what ``plan`` does, and ``Retry("SchemaDrifted")`` when the tables are no longer those that
+    the plan is for: whoever looks again sees what they have become.
     """
     wanted = plan(policy, facts, tenant)
     schema = facts.schema_.name
@@ -47,10 +47,10 @@ async def carry_out(
                 await _set_password(session, wanted.login, verifier)
             state = await scan(session, tenant, policy.agent, schema, facts.database)
             if state["tables"] != wanted.schema:
-                raise Blocked(
+                raise Retry(
                     "SchemaDrifted",
-                    f"database {facts.database}: its tables are not those that the plan of agent {policy.agent} is"
-                    " for; make the plan again",
+                    f"database {facts.database}: its tables changed while the plan of agent {policy.agent} was made",
+                    after=0.2,
                 )
             await _record(session, wanted, state, facts)
     return tuple(statement.says for statement in wanted.all if statement.says)

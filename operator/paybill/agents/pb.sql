@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS pb.agent (
 
 -- The tables that the plan was made for: what of them changed can then be named.
 ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS tables jsonb;
+ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS open_runs integer NOT NULL DEFAULT 100;
 
 CREATE TABLE IF NOT EXISTS pb.permission (
   role text NOT NULL REFERENCES pb.agent ON DELETE CASCADE,
@@ -47,6 +48,8 @@ CREATE TABLE IF NOT EXISTS pb.run (
   seq bigint NOT NULL DEFAULT 0,
   head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex')
 );
+
+CREATE INDEX IF NOT EXISTS run_open ON pb.run (role) WHERE closed_time IS NULL;
 
 -- Of a run that is led through its workflow (leading.sql): what it was begun with, how it stands, and the call that is
 -- being made in this transaction. Runs of before are led through none.

@@ -138,10 +138,11 @@ def _agent(policy: AgentPolicySpec, facts: Facts, login: str, policy_hash: str) 
         limits.rows_written_per_day,
         duration.parse(limits.statement_timeout),
         names.counter(policy.agent),
+        limits.open_runs,
     )
     columns = (
         "role", "policy_hash", "schema_hash", "plan_hash", "calls_per_minute", "rows_read_per_day",
-        "rows_written_per_day", "statement_timeout", "reads",
+        "rows_written_per_day", "statement_timeout", "reads", "open_runs",
     )  # fmt: skip
     counter = Identifier(names.SCHEMA, names.counter(policy.agent))
     yield Statement("count what it reads", SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(counter))

@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from paybill.api.agent_workflow import AgentWorkflowSpec
-from paybill.api.failures import Blocked
+from paybill.api.failures import Blocked, Retry
 from paybill.audit.links import Head
 from paybill.databases.server import Session
 
@@ -61,6 +61,7 @@ UPDATE pb.run r SET led = true, input = i.input, walk = pb.begun(
          (SELECT w FROM pb.workflow w WHERE w.hash = r.workflow_hash), i.input)
   FROM (SELECT %s::jsonb) i (input) WHERE r.id = %s
 """
+_OPEN_RUNS = "SELECT count(*) FROM pb.run WHERE role = %s AND closed_time IS NULL AND deadline > clock_timestamp()"
 _APPEND = "SELECT pb.append(%s, %s, %s, NULL, NULL, NULL, %s, NULL)"
 _OPEN_DAY = """
 UPDATE pb.agent SET read_day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
@@ -98,7 +99,7 @@ async def open_run(
     """Open ``run`` for the agent whose login is ``role`` with its first steps; False when it is there already.
 
     ``workflow`` is what the database leads it through, or the hash of a workflow that nobody leads it through. Raises
-    ``Blocked("AgentUnknown")``.
+    ``Blocked("AgentUnknown")``, ``Retry("TooManyRuns")`` where as many are open as the policy says.
     """
     revision = workflow.workflow.revision if isinstance(workflow, Lead) else workflow
     values = {
@@ -106,9 +107,8 @@ async def open_run(
         "rows_read": budget.rows_read, "rows_written": budget.rows_written,
     }  # fmt: skip
     async with session.transaction():
-        known = await (await session.execute("SELECT 1 FROM pb.agent WHERE role = %s", [role])).fetchone()
-        if known is None:
-            raise Blocked("AgentUnknown", f"no plan of an agent with login {role} was carried out here")
+        if not await _room(session, run, role):
+            return False
         if await (await session.execute(_OPEN.encode(), values)).fetchone() is None:
             return False
         if isinstance(workflow, Lead):
@@ -116,6 +116,21 @@ async def open_run(
             await session.execute(_LEAD, [Jsonb(dict(workflow.input)), run])
         await session.execute(_APPEND, [run, "opened", None, revision])
         await grant(session, run, grants)
+    return True
+
+
+async def _room(session: Session, run: UUID, role: str) -> bool:
+    """Whether ``run`` is to be opened: False when it is there already."""
+    # Locked, so that two that are opened at once are counted one after the other.
+    locked = await session.execute("SELECT open_runs FROM pb.agent WHERE role = %s FOR NO KEY UPDATE", [role])
+    if (known := await locked.fetchone()) is None:
+        raise Blocked("AgentUnknown", f"no plan of an agent with login {role} was carried out here")
+    if await (await session.execute("SELECT 1 FROM pb.run WHERE id = %s", [run])).fetchone() is not None:
+        return False
+    row = await (await session.execute(_OPEN_RUNS, [role])).fetchone()
+    if row is not None and row[0] >= known[0]:
+        said = f"{row[0]} runs of this agent are open, as many as limits.openRuns says: one more waits for their end"
+        raise Retry("TooManyRuns", said, after=60.0)
     return True
 
 

@@ -30,6 +30,11 @@ class AgentRunSpec(ApiModel):
             "(!has(self.input) || self.input == oldSelf.input)",
             "only cancel can be changed: a run is opened once; make a new one",
         ),
+        rule(
+            "!has(self.input) || self.input.all(name, size(name) <= 63) && "
+            "self.input.map(name, size(self.input[name])).sum() <= 16384",
+            "input is for small values: names of at most 63 characters, and 16384 characters in all",
+        ),
         rule("!oldSelf.cancel || self.cancel", "a run that was cancelled cannot go on: make a new one"),
     )
 

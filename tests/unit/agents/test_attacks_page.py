@@ -16,7 +16,7 @@ NAMED = re.compile(r"test_attack_(\d+)(?:_and_(\d+))?_")
 LISTED = (
     "tests/agents/test_attacks.py", "tests/agents/test_gateway_attacks.py", "tests/agents/test_journal_attacks.py",
     "tests/agents/test_limits.py", "tests/agents/test_suites.py", "tests/agents/test_hidden_rows.py",
-    "tests/agents/test_run_ids.py",
+    "tests/agents/test_run_ids.py", "tests/agents/test_run_bounds.py", "tests/cluster/test_agent_attacks.py",
     "tests/property/test_agent_runs.py", "tests/unit/agents/test_sound.py",
 )  # fmt: skip
 """Whose every attack must be on the page; those of other files may be."""
