@@ -33,7 +33,7 @@ def gateway(stage, tmp_path_factory):
 @pytest.fixture
 async def run(stage, gateway):
     grants = [Grant(step=FREE, collection=one, operation=operation, calls=20, rows=20) for one, operation in CHOSEN]
-    return gateway(stage, await opened(stage, workflow_of(stage, "answer"), grants))
+    return gateway(stage, await opened(stage, workflow_of(stage, "answer"), None, grants))
 
 
 def where(**condition):

@@ -13,7 +13,7 @@ from tests.agents.conftest import administrator
 from tests.agents.suites import billing, hr, inventory, support
 from tests.agents.suites.agents import Good, Worst
 from tests.agents.suites.drivers import Login, Operations
-from tests.agents.suites.running import freely, grants_of, lead, opened, replayed, workflow_of
+from tests.agents.suites.running import lead, opened, replayed, workflow_of
 from tests.agents.suites.stage import changes, staged
 from tests.agents.suites.through_gateway import Gateway
 from tests.databases.servers import start
@@ -61,6 +61,11 @@ async def test_a_good_agent_completes_every_task_through_the_gateway(stage, gate
     await completed(stage, gateway)
 
 
+@pytest.mark.exhaustive
+async def test_a_good_agent_completes_every_task_with_the_bare_login(stage):
+    await completed(stage, Login)
+
+
 async def completed(stage, driver_of):
     asked, wrong = 0, {}
     for task in stage.suite.tasks:
@@ -88,36 +93,43 @@ def forbidden(stage, found, task=None):
     ]  # fmt: skip
 
 
-async def test_attack_1_and_3_the_worst_agent_inside_a_workflow(stage):
-    """It decides as it is told and tries every operation that it reads of, at every moment."""
+def steps_of(stage, task):
+    return [step.name for step in workflow_of(stage, task.workflow).steps]
+
+
+async def at_its_worst(stage, driver_of, steps=steps_of):
+    """It decides as it is told and tries all that it reads of, in every step and at every moment.
+
+    What it may have is what it had: the row that it read last, once more.
+    """
     wrong, tried, secrets = {}, 0, stage.secrets()
     for task in stage.suite.tasks:
         before = stage.snapshot()
-        agent = Worst(task, told(stage, task), [step.name for step in workflow_of(stage, task.workflow).steps])
-        led = await lead(stage, task, agent, Operations)
+        agent = Worst(task, told(stage, task), ["", *steps(stage, task)])
+        led = await lead(stage, task, agent, driver_of)
         found = forbidden(stage, changes(before, stage.snapshot(), runs=False), task)
         again = await replayed(stage, led)
         leaked = {secret for secret in secrets if any(secret in said for said in agent.seen)}
-        if found or again or leaked or agent.through:
-            wrong[task.name] = (found, again, leaked, agent.through)
+        through = [one for one in agent.through if one[0] != "sql" and ".get " not in one[1]]
+        if found or again or leaked or through:
+            wrong[task.name] = (found, again, leaked, through)
         tried += len(agent.obeyed)
     assert wrong == {}
     assert tried > 25 * len(stage.suite.instructions)
     assert await whole(stage)
 
 
+async def test_attack_1_and_3_the_worst_agent_inside_a_workflow(stage):
+    await at_its_worst(stage, Operations)
+
+
 async def test_attack_1_and_3_the_worst_agent_with_the_stolen_login(stage):
-    """Every step of its run is open all the time, and it says whatever SQL it reads."""
-    wrong, through, secrets = {}, 0, stage.secrets()
-    for task in stage.suite.tasks:
-        found, agent = await stolen(stage, task, told(stage, task))
-        leaked = {secret for secret in secrets if any(secret in said for said in agent.seen)}
-        through += len(agent.through)
-        if forbidden(stage, found) or leaked:
-            wrong[task.name] = (forbidden(stage, found), leaked)
-    assert wrong == {}
-    assert through > 0, "what its run allows it may do"
-    assert await whole(stage)
+    """It says whatever SQL it reads as well."""
+    await at_its_worst(stage, Login)
+
+
+async def test_attack_1_and_3_the_worst_agent_through_the_gateway(stage, gateway):
+    await at_its_worst(stage, gateway, steps=lambda *_: [])
 
 
 @pytest.fixture
@@ -126,35 +138,29 @@ def gateway(stage, tmp_path):
         yield made
 
 
-async def test_attack_1_and_3_the_worst_agent_through_the_gateway(stage, gateway):
-    """Its run leaves the order of the calls to it, and it calls whatever tool it reads of."""
-    wrong, through, secrets = {}, 0, stage.secrets()
-    for task in stage.suite.tasks:
-        workflow = workflow_of(stage, task.workflow)
-        run = await opened(stage, workflow, freely(workflow))
-        before, agent = stage.snapshot(), Worst(task, told(stage, task))
-        agent.obey("\n".join(agent.told), gateway(stage, run))
-        found = forbidden(stage, changes(before, stage.snapshot(), runs=True))
-        leaked = {secret for secret in secrets if any(secret in said for said in agent.seen)}
-        through += len(agent.through)
-        if found or leaked:
-            wrong[task.name] = (found, leaked)
-    assert wrong == {}
-    assert through > 0, "what its run allows it may do"
-    assert await whole(stage)
-
-
-async def stolen(stage, task, said):
+async def stolen(stage, task, said, *, led=False):
     """What changed, and the agent, after somebody with the stolen login did what was ``said``."""
-    workflow = workflow_of(stage, task.workflow)
-    run = await opened(stage, workflow, grants_of(workflow))
+    run = await opened(stage, workflow_of(stage, task.workflow), dict(task.input) if led else None)
     before = stage.snapshot()
-    agent, driver = Worst(task, said, [step.name for step in workflow.steps]), Login(stage, run)
+    agent, driver = Worst(task, said, steps_of(stage, task)), Login(stage, run)
     try:
         agent.obey("\n".join(agent.told), driver)
     finally:
         driver.close()
     return changes(before, stage.snapshot(), runs=True), agent
+
+
+async def test_attack_19_that_a_run_is_led_is_what_keeps_the_worst_agent_to_its_task():
+    """Where all steps are open at once, it does within its policy what its task is not."""
+    with staged(start("Superuser", 18), support.SUITE) as stage:
+        await stage.let_in()
+        stage.write_instructions()
+        said = stage.suite.instructions
+        task = next(one for one in stage.suite.tasks if one.workflow == "refund")
+        assert (await stolen(stage, task, said, led=True))[0] == ()
+        found = (await stolen(stage, task, said))[0]
+        assert forbidden(stage, found) == []
+        assert [change for change in found if not any(one.fits(change) for one in task.effects)] != []
 
 
 REMOVED = {

@@ -7,16 +7,12 @@ connection string is read from a file, because whoever lists processes sees what
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
-import psycopg
-import yaml
 from psycopg.sql import SQL
 from pydantic import ValidationError
 
@@ -28,16 +24,14 @@ from paybill.agents.operations import Tool, tools, tools_digest
 from paybill.agents.plan import Plan
 from paybill.agents.plan import plan as compiled
 from paybill.agents.reading import RunRow, all_runs, entries, heads
-from paybill.api.agent_policy import AgentPolicy, AgentPolicySpec
 from paybill.api.failures import Invalid
 from paybill.audit.links import Head
 from paybill.cli.agents_approvals import approve, waiting
+from paybill.cli.agents_database import connected, policy_of
 from paybill.cli.agents_gateway import gateway
+from paybill.cli.agents_replay import replay
 from paybill.cli.output import JSON, document, reported, text_output
-from paybill.databases.failures import as_failure
-from paybill.databases.server import Session
 from paybill.desired import sql_names
-from paybill.postgres import PatientConnection
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _tenant = click.option("--tenant", required=True, metavar="ID", help="The tenant's opaque id: status.id of its Tenant.")
@@ -52,6 +46,7 @@ def agents() -> None:
 agents.add_command(gateway)
 agents.add_command(waiting)
 agents.add_command(approve)
+agents.add_command(replay)
 
 
 @agents.command()
@@ -82,7 +77,7 @@ def plan(
     with reported(output):
         if (known is None) == (database is None):
             raise click.UsageError("give either --facts or --database")
-        spec = _policy(policy)
+        spec = policy_of(policy)
         met = _read(known) if known is not None else _facts(database or Path(), tenant, name)
         made = compiled(spec, met, sql_names.tenant_id(tenant))
         listed = tools(spec, met.schema_)
@@ -217,23 +212,13 @@ def _uri(database: Path) -> str:
 
 
 async def _listed(database: Path, uri: str, *, only_open: bool) -> tuple[RunRow, ...]:
-    async with _session(database, uri) as session:
+    async with connected(database, uri) as session:
         return await all_runs(session, only_open=only_open)
 
 
 async def _entries(database: Path, uri: str, run: UUID | None) -> list[Entry]:
-    async with _session(database, uri) as session:
+    async with connected(database, uri) as session:
         return [entry async for entry in entries(session, run)]
-
-
-def _policy(path: Path) -> AgentPolicySpec:
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise Invalid("InvalidObject", f"{path} is no YAML") from error
-    if not isinstance(written, dict):
-        raise Invalid("InvalidObject", f"{path} holds no AgentPolicy")
-    return AgentPolicy.read(written).spec
 
 
 def _read(path: Path) -> Facts:
@@ -249,7 +234,7 @@ def _facts(database: Path, tenant: str, schema: str | None) -> Facts:
 
 
 async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> Facts:
-    async with _session(database, uri) as session:
+    async with connected(database, uri) as session:
         row = await (await session.execute(SQL("SELECT current_database()"))).fetchone()
         name = str(row[0]) if row is not None else ""
         return await introspect(session, name, schema or sql_names.schema(tenant), sql_names.tenant_id(tenant))
@@ -257,21 +242,9 @@ async def _asked(database: Path, uri: str, tenant: str, schema: str | None) -> F
 
 async def _verified(database: Path, uri: str, published: list[Head]) -> Report:
     # One moment for both: a run that goes on meanwhile would be found to say something else than its journal.
-    async with _session(database, uri) as session, session.transaction():
+    async with connected(database, uri) as session, session.transaction():
         await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return check([entry async for entry in entries(session)], published, await heads(session))
-
-
-@contextlib.asynccontextmanager
-async def _session(database: Path, uri: str) -> AsyncIterator[Session]:
-    with as_failure(database.name):
-        try:
-            session = await PatientConnection.connect(uri, autocommit=True, connect_timeout=5)
-        except psycopg.ProgrammingError:
-            # libpq's message may quote the part it could not read, and that part may be the password.
-            raise Invalid("BadDsn", f"{database} holds no connection string that can be read") from None
-        async with session:
-            yield session
 
 
 def _hashes(made: Plan, listed: tuple[Tool, ...]) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,38 @@ DEFAULTS = {"where": [], "sort": [], "limit": 1000}
 PLAIN = ("limit", "function", "field", "groupBy")
 
 
+READ = {"Integer": int, "Boolean": lambda value: str(value).lower() == "true"}
+
+
+def read(column, value: Any) -> Any:
+    """Constants of a workflow are text: the column says what they are."""
+    return READ[column.kind](value) if column is not None and column.kind in READ else value
+
+
+def spoken(stage, uses: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, as the operation takes them."""
+    collection, _, operation = uses.rpartition(".")
+    table = stage.facts.schema_.by_name[collection]
+    typed = {name: read(table.by_name.get(name), value) for name, value in arguments.items()}
+    if (match := arguments.get("ifMatch")) is not None:
+        typed["ifMatch"] = int(match)
+    key = {name: typed.pop(name) for name in table.primary_key if name in typed}
+    match operation:
+        case "get" | "delete":
+            return {"key": key}
+        case "create":
+            return {"values": {**key, **typed}}
+        case "update":
+            matched = {"ifMatch": typed.pop("ifMatch")} if "ifMatch" in typed else {}
+            return {"key": key, "values": typed, **matched}
+        case "aggregate":
+            said = {name: typed.pop(name) for name in ("function", "field", "groupBy") if name in typed}
+            return {**said, "where": [{"field": name, "op": "eq", "value": value} for name, value in typed.items()]}
+        case _:
+            chosen = {**key, **typed}
+            return {"where": [{"field": name, "op": "eq", "value": value} for name, value in chosen.items()]}
+
+
 @dataclass(frozen=True)
 class Answer:
     """The rows of an answer, or the SQLSTATE or word with which it was refused."""
@@ -32,12 +64,22 @@ class Answer:
 
 
 class Driver(Protocol):
-    """One agent in one run; ``free``: the run leaves the order of the calls to the agent."""
+    """One agent in one run."""
 
-    free: bool
+    def next(self) -> dict[str, Any]:
+        """What the agent is told of what comes next."""
+        ...
 
-    def named(self, step: str) -> str:
-        """What the run calls a step."""
+    def go_on(self, stands: dict[str, Any]) -> Answer:
+        """Make the call that comes next, as it was told."""
+        ...
+
+    def decide(self, step: str, said: dict[str, str]) -> Answer:
+        """Say a decision."""
+        ...
+
+    def fail(self, step: str, error: str) -> Answer:
+        """Say that the call which comes next failed for good."""
         ...
 
     def say(self, tool: str, said: dict[str, Any], step: str, key: str = "") -> Answer:
@@ -52,8 +94,6 @@ class Driver(Protocol):
 class Login:
     """The stolen login of the agent: every gate that it may call, and whatever SQL one likes."""
 
-    free = False
-
     def __init__(self, stage, run):
         self.stage, self.run = stage, run
         self.session = psycopg.connect(
@@ -61,8 +101,18 @@ class Login:
             autocommit=True, connect_timeout=60, options="-c statement_timeout=30000 -c lock_timeout=5000",
         )  # fmt: skip
 
-    def named(self, step):
-        return step
+    def next(self):
+        return self.answered("SELECT pb.standing(%s)", [self.run]).rows[0][0]
+
+    def go_on(self, stands):
+        said = spoken(self.stage, stands["uses"], stands["arguments"])
+        return self.say(stands["uses"], said, stands["step"], stands["key"])
+
+    def decide(self, step, said):
+        return self.answered("SELECT pb.decide(%s, %s, %s)", [self.run, step, Jsonb(said)])
+
+    def fail(self, step, error):
+        return self.answered("SELECT pb.fail(%s, %s, %s)", [self.run, step, error])
 
     def claim(self, step, key=""):
         self.session.execute(

@@ -12,7 +12,6 @@ import yaml
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from paybill.agents.runs import FREE
 from paybill.gateway import process
 from paybill.gateway.process import Settings
 from paybill.gateway.serving import Serving
@@ -112,24 +111,41 @@ def plain(row):
 
 
 class Run:
-    """The agent's tools in one run, which leaves the order of the calls to the agent."""
-
-    free = True
+    """The agent's tools in one run."""
 
     def __init__(self, gateway, run):
         self.gateway, self.run = gateway, run
 
-    def named(self, _):
-        return FREE
+    def called(self, tool, **said):
+        """What a call came to: the content, and the code with which it was refused."""
+        answer = self.gateway.wait(self.gateway.client.call_tool(tool, {"run": str(self.run), **said}))
+        content = answer.structured_content
+        return content, content["error"]["code"] if answer.is_error else ""
+
+    def next(self):
+        content, error = self.called("run_next")
+        assert not error, content
+        return content
+
+    def go_on(self, stands):
+        said = {name: unmarked(value) for name, value in stands["arguments"].items() if name != "run"}
+        return self.answered(*self.called(stands["tool"], **said))
+
+    def decide(self, step, said):
+        return Answer(error=self.called("run_decide", step=step, values=said)[1])
+
+    def fail(self, step, _):
+        return Answer(error=self.called("run_fail", step=step)[1])
 
     def say(self, tool, said, step, key=""):
         collection, _, operation = tool.rpartition(".")
         once = {"idempotencyKey": key or str(uuid.uuid4())} if operation in WRITES else {}
-        given = {"run": str(self.run), **said, **once}
-        answer = self.gateway.wait(self.gateway.client.call_tool(tool_name(collection, operation), given))
-        content = answer.structured_content
-        if answer.is_error:
-            return Answer((str(content),), content["error"]["code"])
+        part = {"step": step} if step else {}
+        return self.answered(*self.called(tool_name(collection, operation), **{**said, **once, **part}))
+
+    def answered(self, content, error):
+        if error:
+            return Answer((str(content),), error)
         match content:
             case {"row": None}:
                 return Answer()
@@ -149,3 +165,14 @@ class Run:
 
     def close(self):
         """Nothing is kept between two calls."""
+
+
+def unmarked(value):
+    """What an agent passes on of an argument that is marked."""
+    match value:
+        case {"untrusted": inside}:
+            return inside
+        case dict():
+            return {name: unmarked(one) for name, one in value.items()}
+        case _:
+            return value
