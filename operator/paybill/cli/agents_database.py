@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def workflow_of(path: Path) -> AgentWorkflowSpec:
     return AgentWorkflow.read(_object(path, "AgentWorkflow")).spec
 
 
-def _object(path: Path, kind: str) -> Mapping[str, Any]:
+def _object(path: Path, kind: str) -> dict[str, Any]:
     try:
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
