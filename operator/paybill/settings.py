@@ -14,6 +14,8 @@ from pathlib import Path
 
 from paybill.api.failures import Invalid
 from paybill.api.rules import LABEL_PATTERN, LABEL_WORDS
+from paybill.desired import gateway
+from paybill.desired.gateway import GatewayPods
 from paybill.desired.job import OperationPods, pods_of
 from paybill.lifecycle.signup import Signup, signup_of
 
@@ -74,6 +76,10 @@ class Settings:
     operation_pods: OperationPods | None = None
     """What pods of operations are made of where a Cell has runner Job, in JSON: image, resources and what else the
     chart's operations say; absent: no Cell can have it."""
+
+    agent_gateway: GatewayPods | None = None
+    """What the gateways of tenants' agents are made of, in JSON: image, resources and what else the chart's
+    agents.gateway says; absent: the operator runs none, and keeps what one would be given."""
 
     stripe_key_file: Path | None = None
     """A file with the key of Stripe's API (sk_… or rk_…); absent: a Subscription cannot have provider Stripe."""
@@ -205,6 +211,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "bool": _whether,
     "Path | None": Path,
     "OperationPods | None": pods_of,
+    "GatewayPods | None": gateway.pods_of,
     "Signup | None": signup_of,
 }
 

@@ -306,5 +306,21 @@ async def test_attack_34_a_call_is_answered_once_however_gateway_and_database_ar
 
 async def test_the_process_shows_that_it_is_there(control_plane, folder):
     async with gateway(control_plane, folder) as made, httpx2.AsyncClient() as http:
-        for path in ("/healthz", "/readyz", "/metrics"):
+        for path in ("/healthz", "/metrics"):
             assert (await http.get(made.probes + path)).status_code == 200
+
+
+async def test_it_is_ready_only_while_its_database_answers(control_plane, folder, at):
+    async with gateway(control_plane, folder) as made, httpx2.AsyncClient(timeout=60) as http:
+
+        async def answers(status):
+            return (await http.get(f"{made.probes}/readyz")).status_code == status
+
+        await until(lambda: answers(200), seconds=60)
+        at.process.stop(how=signal.SIGQUIT)
+        try:
+            await until(lambda: answers(503), seconds=60)
+            assert (await http.get(f"{made.probes}/healthz")).status_code == 200, "it is not started again for that"
+        finally:
+            at.process.start()
+        await until(lambda: answers(200), seconds=90)

@@ -15,7 +15,9 @@ from paybill.api.tenant import Owner
 from paybill.cli.admission import admission
 from paybill.cli.crds import crds, definitions
 from paybill.cli.rbac import rbac
+from paybill.desired import gateway as agent_gateway
 from paybill.desired import names
+from paybill.desired.gateway import GatewayPods
 from paybill.desired.job import OperationPods, build, pods_of
 from paybill.desired.pooler import DATABASES, RULES, USERS
 from paybill.lifecycle.signup import Signup, signup_of
@@ -154,6 +156,7 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         "signup": {"plans": ["pro"], "addOns": ["seats"], "cell": "eu", "namePrefix": "", "perHour": 5,
                    "owners": [{"kind": "Group", "name": "support"}], "deletionPolicy": "Retain",
                    "withoutPayment": True},
+        "agents": {"gateway": {"enabled": True}},
         "events": {"url": "https://crm.example.com/paybill"},
         "webhook": {"database": {"role": "inbox"}},
     }  # fmt: skip
@@ -177,6 +180,10 @@ def test_every_setting_of_the_operator_is_set_by_the_chart(helm: Helm) -> None:
         backup_folder=Path("/var/lib/paybill-backups"),
         operations_folder=Path("/var/lib/paybill/operations"),
         operation_pods=OperationPods(image=f"paybill:{__version__}"),
+        agent_gateway=GatewayPods(
+            image=f"paybill:{__version__}",
+            metrics_from=({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},),
+        ),
         stripe_key_file=Path("/var/run/secrets/paybill.dev/stripe/key"),
         stripe_account="acct_1",
         stripe_poll_seconds=60.0,
@@ -359,6 +366,43 @@ def test_the_network_lets_operations_out_to_dns_and_clouds_and_nobody_in(helm: H
     assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
     _, out = policy["egress"]
     assert [port["port"] for port in out["ports"]] == [443, 8443]
+
+
+def gateways(helm: Helm, values: Object) -> GatewayPods:
+    """What the operator is told of the gateways of agents."""
+    env = container(helm.template(values))["env"]
+    (said,) = [entry["value"] for entry in env if entry["name"] == "PAYBILL_AGENT_GATEWAY"]
+    return agent_gateway.pods_of(said)
+
+
+def test_everything_that_is_set_for_gateways_reaches_their_pods(helm: Helm) -> None:
+    values = yaml.safe_load((Path(__file__).parent / "values" / "everything.yaml").read_text())
+    given, image = values["agents"]["gateway"], values["image"]
+    assert gateways(helm, values).wire() == {
+        "image": f"{image['repository']}@{image['digest']}",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": values["imagePullSecrets"],
+        "serviceAccountName": "existing-gateways",
+        "apiServerPorts": values["networkPolicy"]["apiServerPorts"],
+        "metricsFrom": [],
+        "labels": given["podLabels"],
+    } | {name: given[name] for name in ("listen", "resources", "priorityClassName", "nodeSelector", "tolerations",
+                                        "affinity")}  # fmt: skip
+
+
+def test_gateways_are_off_and_their_account_may_ask_whose_a_token_is_and_nothing_else(helm: Helm) -> None:
+    off = helm.template()
+    names_off = {obj["metadata"]["name"] for obj in off if not obj["kind"].startswith("Validating")}
+    assert not {name for name in names_off if "gateway" in name}
+    assert not any(entry["name"] == "PAYBILL_AGENT_GATEWAY" for entry in container(off)["env"])
+    objects = helm.template({"agents": {"gateway": {"enabled": True}}})
+    account = the(objects, "ServiceAccount", names.GATEWAY_ROLE)
+    assert account["automountServiceAccountToken"] is False
+    bound = [binding["roleRef"]["name"] for kind in ("RoleBinding", "ClusterRoleBinding")
+             for binding in of_kind(objects, kind) if binding["subjects"][0]["name"] == names.GATEWAY_ROLE]  # fmt: skip
+    assert bound == [names.GATEWAY_ROLE]
+    (rule,) = the(objects, "ClusterRole", names.GATEWAY_ROLE)["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["tokenreviews"], ["create"])
 
 
 def test_the_service_monitor_finds_the_service(helm: Helm) -> None:

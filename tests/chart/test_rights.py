@@ -12,6 +12,7 @@ from paybill.cli.admission import admission
 from paybill.cli.rbac import rbac
 from paybill.desired import names, permissions
 from paybill.desired.admission import POLICIES, build
+from paybill.desired.gateway import GatewayPods
 from paybill.desired.policy import Place
 from paybill.lifecycle.signup import Signup
 from paybill.local import bootstrap
@@ -48,6 +49,9 @@ def test_the_roles_are_exactly_those_that_the_operator_is_tested_with(helm: Helm
     compare(objects, bootstrap.system(Settings(signup=Signup(plans=("pro",)))))
     assert any(obj["metadata"]["name"] == permissions.SIGNUP_ROLE for obj in of_kind(objects, "ClusterRoleBinding"))
     assert not any(obj["metadata"]["name"] == permissions.SIGNUP_ROLE for obj in helm.template())
+    objects = helm.template({"agents": {"gateway": {"enabled": True}}})
+    compare(objects, bootstrap.system(Settings(agent_gateway=GatewayPods(image="paybill"))))
+    assert any(obj["metadata"]["name"] == permissions.GATEWAYS_ROLE for obj in of_kind(objects, "Role"))
 
 
 def compare(objects: list[Object], tested: list[Object]) -> None:
@@ -80,7 +84,9 @@ def test_no_rule_has_a_wildcard_and_nobody_is_bound_but_our_account(helm: Helm, 
         assert "*" not in yaml.safe_dump(role["rules"])
         assert "aggregationRule" not in role
     for binding in [*of_kind(objects, "ClusterRoleBinding"), *of_kind(objects, "RoleBinding")]:
-        assert binding["roleRef"]["name"] in (permissions.OPERATOR_ROLE, permissions.SIGNUP_ROLE)
+        assert binding["roleRef"]["name"] in (
+            permissions.OPERATOR_ROLE, permissions.SIGNUP_ROLE, permissions.GATEWAYS_ROLE, names.GATEWAY_ROLE
+        )  # fmt: skip
         assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
 
 

@@ -81,12 +81,27 @@ WORKLOADS: dict[str, Object] = {
     "StatefulSet": {"spec": {**_SELECTS, "serviceName": "s"}},
     "Job": {"spec": {"template": {**_POD, "spec": {**_POD["spec"], "restartPolicy": "Never"}}}},
 }
+GATEWAY = "t-<tenant>-agents"
 VERSIONS = {
+    "Deployment": "apps/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "RoleBinding": f"{RBAC}/v1",
     "Job": "batch/v1",
     **dict.fromkeys(("DaemonSet", "ReplicaSet", "StatefulSet"), "apps/v1"),
 }
+
+
+def gateway(kind: str, name: str, namespace: str = "paybill-system", secret: str = "") -> Object:
+    """A part of a gateway, or what calls itself one; ``secret``: what it mounts."""
+    volumes = [{"name": "agents", "secret": {"secretName": secret}}] if secret else []
+    content: dict[str, Object] = {
+        "Deployment": {**_SELECTS, "template": {**_POD, "spec": {**_POD["spec"], "volumes": volumes}}},
+        "Service": {"ports": [{"port": 80}]},
+        "NetworkPolicy": {"podSelector": {}},
+    }
+    return thing(kind, name, namespace, spec=content[kind])
+
+
 LIVE = ("Provisioning", "Active", "Suspended")
 OVER = tuple(sorted(map(str, phases.OVER)))
 EVENT = {"involvedObject": {"namespace": "<elsewhere>"}, "reason": "Test"}
@@ -99,6 +114,7 @@ NAMES = "the namespaces of Paybill are t-<id> and paybill-pool-<cell>"
 UNMARKED = "it would be without the mark paybill.dev/installation=<installation>"
 BINDINGS = "Paybill writes paybill-operator and paybill-owners of tenants only"
 NOT_GIVEN = "to these subjects"
+GATEWAYS = "Paybill writes t-<id>-agents in paybill-system only"
 END_FIRST = "end the contract first"
 FOR_CHECKOUTS = "Paybill makes one only for a checkout"
 LABELS = "sets, changes or removes labels that are marks of Paybill; only the operator may"
@@ -159,6 +175,15 @@ REFUSED: dict[str, list[Request]] = {
         create("a binding at home", "operator",
                granted("paybill-owners", "paybill-system", "paybill-tenant-owner"), BINDINGS),
         delete("somebody's binding", "operator", "RoleBinding", "theirs", BINDINGS, namespace="<namespace>"),
+    ],
+    "paybill-gateways": [
+        create("a Deployment of another name", "operator", gateway("Deployment", "paybill-operator"), GATEWAYS),
+        create("a Deployment of a name that is longer", "operator", gateway("Deployment", f"{GATEWAY}x"), GATEWAYS),
+        create("a Deployment of a tenant", "operator", gateway("Deployment", GATEWAY, "<namespace>"), GATEWAYS),
+        create("a Service of another name", "operator", gateway("Service", "paybill-operator-metrics"), GATEWAYS),
+        create("its own NetworkPolicy", "operator", gateway("NetworkPolicy", "paybill-operator"), GATEWAYS),
+        create("somebody else's Secret", "operator", gateway("Deployment", GATEWAY, secret="paybill-control-database"),
+               f"a gateway has the Secret {GATEWAY} and no other"),
     ],
     "paybill-delete-protection": [
         *(delete(f"{phase}", "eve", "Tenant", f"<{phase}>", END_FIRST) for phase in LIVE),
@@ -250,6 +275,10 @@ REFUSED: dict[str, list[Request]] = {
 }  # fmt: skip
 
 PASSED = [
+    *(create(f"the operator: a gateway's {kind}", "operator", gateway(kind, GATEWAY, secret=GATEWAY))
+      for kind in ("Deployment", "Service", "NetworkPolicy")),
+    create("the operator: a NetworkPolicy of a tenant", "operator", gateway("NetworkPolicy", "new", "<namespace>")),
+    create("anybody: a Deployment", "eve", gateway("Deployment", "web", "<elsewhere>", secret="web")),
     create("the operator: a Tenant of a checkout", "operator", of_checkout(samples.tenant("<fresh>"))),
     create("the operator: a Subscription of a checkout", "operator", paid_at_stripe(subscription="sub_1")),
     create("anybody: a Tenant", "eve", samples.tenant("<fresh>", id="k3x9m2qd")),

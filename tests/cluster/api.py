@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, str, bool]] = {
     "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings", True),
     "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings", False),
     "Deployment": ("apps/v1", "deployments", True),
+    "Service": ("v1", "services", True),
     "ReplicaSet": ("apps/v1", "replicasets", True),
     "StatefulSet": ("apps/v1", "statefulsets", True),
     "DaemonSet": ("apps/v1", "daemonsets", True),

@@ -71,6 +71,24 @@ app.kubernetes.io/component: operation
 {{- toJson $pods -}}
 {{- end }}
 
+{{/* What gateways of agents are made of, as the operator reads it. */}}
+{{- define "paybill.agentGateway" -}}
+{{- $own := .Values.agents.gateway -}}
+{{- $pods := dict "image" (include "paybill.image" .) "imagePullPolicy" .Values.image.pullPolicy -}}
+{{- $_ := set $pods "imagePullSecrets" .Values.imagePullSecrets -}}
+{{- $_ := set $pods "serviceAccountName" $own.serviceAccount.name -}}
+{{- $_ := set $pods "apiServerPorts" .Values.networkPolicy.apiServerPorts -}}
+{{- $_ := set $pods "metricsFrom" .Values.networkPolicy.metricsFrom -}}
+{{- $_ := set $pods "labels" $own.podLabels -}}
+{{- range $field := list "listen" "resources" "nodeSelector" "tolerations" "affinity" -}}
+{{- $_ := set $pods $field (get $own $field) -}}
+{{- end -}}
+{{- with $own.priorityClassName -}}
+{{- $_ := set $pods "priorityClassName" . -}}
+{{- end -}}
+{{- toJson $pods -}}
+{{- end }}
+
 {{/* The template of those who sign up by paying, as the operator reads it. */}}
 {{- define "paybill.signup" -}}
 {{- if not .Values.stripe.existingSecret -}}

@@ -265,6 +265,15 @@ class FilesReference(ApiModel):
     """The Secret's name, in the operator's namespace: who may read Secrets in the tenant's own cannot read it."""
 
 
+class AgentEndpoint(ApiModel):
+    """Where an agent calls its gateway, where the operator runs gateways."""
+
+    url: str
+    """The URL of MCP, inside the cluster."""
+    audience: str
+    """What the tokens of its subjects must be made for."""
+
+
 class AgentPolicyStatus(ApiModel):
     """What the database was told."""
 
@@ -280,6 +289,8 @@ class AgentPolicyStatus(ApiModel):
     """What the agent logs in as."""
     binding: FilesReference | None = None
     """The Secret with its login, while it is let in."""
+    endpoint: AgentEndpoint | None = None
+    """Its gateway, while it is let in and the operator runs gateways."""
     open: bool = False
     """Whether the login may log in now."""
     warnings: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=50)] = ()

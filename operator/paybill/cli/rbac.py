@@ -56,6 +56,18 @@ ROLES = (
         rules=permissions.OPERATOR_OWN_NAMESPACE,
     ),
     Role(
+        kind="Role",
+        name=permissions.GATEWAYS_ROLE,
+        where="The operator, in its own namespace, where it runs the gateways of agents.",
+        rules=permissions.OPERATOR_GATEWAYS,
+    ),
+    Role(
+        kind="ClusterRole",
+        name=names.GATEWAY_ROLE,
+        where="The gateways of agents, cluster-wide.",
+        rules=permissions.GATEWAY,
+    ),
+    Role(
         kind="ClusterRole",
         name=names.OPERATOR_TENANT_ROLE,
         where="The operator, in each tenant's namespace, by the RoleBinding that it makes for itself there.",

@@ -47,6 +47,7 @@ _ALL = (
     _kind("RoleBinding", "rbac.authorization.k8s.io/v1", "rolebindings"),
     _kind("Secret", "v1", "secrets"),
     _kind("ConfigMap", "v1", "configmaps"),
+    _kind("Service", "v1", "services"),
     _kind("Pod", "v1", "pods"),
     _kind("Event", "v1", "events"),
     _kind("Deployment", "apps/v1", "deployments"),

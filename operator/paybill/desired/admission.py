@@ -132,6 +132,33 @@ GRANTS = Policy(
     ),
 )
 
+GATEWAYS = Policy(
+    name="paybill-gateways",
+    reason="of Deployments, Services and its own namespace's NetworkPolicies the operator writes those of agents' "
+    "gateways only: not its own Deployment, and not what keeps others from it",
+    match=(
+        Match(group="", resources=("services",)),
+        Match(group="apps", resources=("deployments",)),
+        Match(group="networking.k8s.io", resources=("networkpolicies",)),
+    ),
+    only_if=BY_OPERATOR,
+    variables={"name": "(request.operation == 'DELETE' ? oldObject : object).metadata.name"},
+    checks=(
+        Check(
+            expression=f"request.namespace == '{HOME}' ? variables.name.matches('{names.GATEWAY_PATTERN}') "
+            ": request.resource.resource == 'networkpolicies'",
+            says=f"{ASKED} + ': of Deployments and Services Paybill writes t-<id>-agents in {HOME} only, and of '"
+            f" + 'NetworkPolicies nothing else in {HOME}'",
+        ),
+        Check(
+            expression="request.resource.resource != 'deployments' || request.operation == 'DELETE' "
+            "|| dyn(object.spec).template.spec.?volumes.orValue([]).all(one, "
+            "one.?secret.?secretName.orValue(variables.name) == variables.name)",
+            says=f"{ASKED} + ': a gateway has the Secret ' + variables.name + ' and no other'",
+        ),
+    ),
+)
+
 _OVER = ", ".join(f"'{phase}'" for phase in sorted(OVER))
 _ALLOWED = f"oldObject.metadata.?annotations[?'{names.ALLOW_DELETE_ANNOTATION}'].orValue('')"
 
@@ -250,6 +277,7 @@ POLICIES = (
     CONFINEMENT,
     OWN_NAMESPACES,
     GRANTS,
+    GATEWAYS,
     DELETE_PROTECTION,
     SIGNUP,
     APPROVALS,

@@ -73,6 +73,12 @@ LONGEST = 63
 TENANT_NAMESPACE_PATTERN = "^t-[0-9a-z]{8}$"
 POOL_NAMESPACE_PATTERN = "^paybill-pool-[-0-9a-z]+$"
 
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""On every namespace, by Kubernetes itself: its name."""
+
+GATEWAY_ROLE = "paybill-agent-gateway"
+"""What gateways of agents may do in the cluster, and the account that they have."""
+GATEWAY_PATTERN = "^t-[0-9a-z]{8}-agents$"
 OWNER_ROLE = "paybill-tenant-owner"
 OPERATOR_TENANT_ROLE = "paybill-operator-tenant"
 

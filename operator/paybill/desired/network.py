@@ -9,17 +9,39 @@ port is opened to every address and the server's own login is the fence.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from paybill.api.plan import Network, NetworkPeer
 from paybill.desired import names
 
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """Pods of ours in another namespace."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    port: int
+
+    def rule(self) -> dict[str, Any]:
+        """The rule that lets pods out to them."""
+        there = {"matchLabels": {names.NAMESPACE_LABEL: self.namespace}}
+        peer = {"namespaceSelector": there, "podSelector": {"matchLabels": dict(self.labels)}}
+        return {"to": [peer], "ports": [{"protocol": "TCP", "port": self.port}]}
+
+
 DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 
-def build(identity: names.Identity, network: Network, databases: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """The one NetworkPolicy of a tenant; ``databases`` are the (host, port) pairs its logins may reach."""
+def build(
+    identity: names.Identity, network: Network, databases: Sequence[tuple[str, int]], gateway: Peer | None = None
+) -> dict[str, Any]:
+    """The one NetworkPolicy of a tenant; ``databases`` are the (host, port) pairs its logins may reach.
+
+    ``gateway`` is the gateway of its agents, where the installation runs them; whether it is there or not.
+    """
     own_pods: dict[str, Any] = {"podSelector": {}}
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -36,7 +58,8 @@ def build(identity: names.Identity, network: Network, databases: Sequence[tuple[
             "egress": [
                 {"to": [own_pods]},
                 {"ports": DNS_PORTS},
-                *(_database(host, port) for host, port in sorted(set(databases))),
+                *(database(host, port) for host, port in sorted(set(databases))),
+                *([gateway.rule()] if gateway is not None else []),
                 *(_rule("to", peer) for peer in network.egress_to),
             ],
         },
@@ -52,14 +75,15 @@ def _rule(direction: str, peer: NetworkPeer) -> dict[str, Any]:
     return rule
 
 
-def _database(host: str, port: int) -> dict[str, Any]:
+def database(host: str, port: int) -> dict[str, Any]:
+    """The rule that lets pods out to one database server."""
     rule: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": port}]}
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         service = host.split(".")
         if len(service) >= 3 and service[2] == "svc":
-            selector = {"matchLabels": {"kubernetes.io/metadata.name": service[1]}}
+            selector = {"matchLabels": {names.NAMESPACE_LABEL: service[1]}}
             rule["to"] = [{"namespaceSelector": selector}]
         return rule
     rule["to"] = [{"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}]

@@ -18,6 +18,7 @@ SIGNUP_ROLE = "paybill-operator-signup"
 APPROVER_ROLE = "paybill-agent-approver"
 APPROVE = "approve"
 """What no request does: admission asks whether who writes an Approval of an AgentRun may do it."""
+GATEWAYS_ROLE = "paybill-operator-gateways"
 APPLY = ("get", "list", "watch", "create", "patch")
 
 
@@ -205,6 +206,38 @@ OPERATOR_SIGNUP = (
 )
 """Cluster-wide, and only with a template of those who sign up by paying."""
 
+OPERATOR_GATEWAYS = (
+    Rule(
+        reason="a gateway comes with the first agent that is let in, is healed, and goes with the last",
+        group="apps",
+        resources=("deployments",),
+        verbs=("create", "delete", "get", "patch"),
+    ),
+    Rule(
+        reason="a gateway is found by its Service",
+        group="",
+        resources=("services",),
+        verbs=("create", "delete", "get", "patch"),
+    ),
+    Rule(
+        reason="what bounds a gateway goes with it",
+        group="networking.k8s.io",
+        resources=("networkpolicies",),
+        verbs=("delete",),
+    ),
+)
+"""In the operator's own namespace, and only where it runs the gateways of agents."""
+
+GATEWAY = (
+    Rule(
+        reason="whose a token is",
+        group="authentication.k8s.io",
+        resources=("tokenreviews",),
+        verbs=("create",),
+    ),
+)
+"""The gateways of agents, cluster-wide."""
+
 _WORK = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _LOOK = ("get", "list", "watch")
 
@@ -290,6 +323,33 @@ def namespace_role(namespace: str) -> dict[str, Any]:
     """The operator's Role in its own namespace."""
     role = _role("Role", OPERATOR_ROLE, OPERATOR_OWN_NAMESPACE)
     return {**role, "metadata": {**role["metadata"], "namespace": namespace}}
+
+
+def gateways(namespace: str, service_account: str, account: str) -> list[dict[str, Any]]:
+    """What the gateways of agents may do, what the operator may do with them, and their bindings.
+
+    ``account`` is the gateways' ServiceAccount.
+    """
+    labels = {names.MANAGED_BY_LABEL: names.MANAGER}
+    role = _role("Role", GATEWAYS_ROLE, OPERATOR_GATEWAYS)
+    return [
+        _role("ClusterRole", names.GATEWAY_ROLE, GATEWAY),
+        {**role, "metadata": {**role["metadata"], "namespace": namespace}},
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": names.GATEWAY_ROLE, "labels": labels},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": names.GATEWAY_ROLE},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account}],
+        },
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": GATEWAYS_ROLE, "namespace": namespace, "labels": labels},
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": GATEWAYS_ROLE},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": service_account}],
+        },
+    ]
 
 
 def bindings(namespace: str, service_account: str, *, signup: bool = False) -> list[dict[str, Any]]:

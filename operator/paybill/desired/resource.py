@@ -52,6 +52,20 @@ def agrees(desired: Object, observed: Object) -> bool:
     )
 
 
+def covers(desired: Any, observed: Any) -> bool:
+    """Whether ``observed`` is what ``desired`` says, and whatever the API server filled in beside it.
+
+    For kinds that it gives many defaults. A list has as many entries as we said, so one that was added is drift.
+    """
+    match desired, observed:
+        case Mapping(), Mapping():
+            return all(covers(value, observed.get(name)) for name, value in desired.items())
+        case [*mine], [*theirs]:
+            return len(mine) == len(theirs) and all(map(covers, mine, theirs))
+        case _:
+            return bool(desired == observed) or (_empty(desired) and _empty(observed))
+
+
 def exactly(desired: Object, observed: Object) -> dict[str, Any]:
     """A merge patch that makes ``observed`` what ``desired`` says and takes away what it has beyond that.
 

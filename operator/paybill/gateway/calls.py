@@ -6,8 +6,9 @@ budget and journal are there together or not at all, and nothing is left in the 
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString, cast
 from uuid import UUID
@@ -27,6 +28,8 @@ from paybill.postgres import PatientConnection
 
 WAIT: Final = 2.0
 """Seconds that a call waits for one of the agent's sessions."""
+LOOK: Final = 2.0
+"""Seconds that a look at the database waits for a session."""
 GRACE: Final = 5.0
 """Seconds after its time that a statement's end is waited for."""
 _NAME: Final = "paybill-gateway"
@@ -79,6 +82,7 @@ class Database:
         self._gates = names.gates(agent.policy.agent)
         timeout = duration.parse(agent.policy.limits.statement_timeout).total_seconds()
         self._statements: dict[str, Composed] = {}
+        self._at_work = 0
         options = (
             f"-c statement_timeout={int(timeout * 1000)} -c idle_in_transaction_session_timeout=5000"
             " -c search_path=pg_catalog,pg_temp -c TimeZone=UTC -c DateStyle=ISO"
@@ -98,6 +102,27 @@ class Database:
         """End every session."""
         await self.pool.close(timeout=5)
 
+    async def reached(self) -> bool:
+        """Whether the database answers the agent's login, or all of its sessions are at work there."""
+        try:
+            async with self._session(LOOK) as session:
+                await session.execute("SELECT 1")
+        except PoolTimeout:
+            return self._at_work > 0
+        except psycopg.Error:
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def _session(self, seconds: float = WAIT) -> AsyncIterator[psycopg.AsyncConnection[tuple[Any, ...]]]:
+        """One of the agent's sessions; the pool counts those that it only tries to open as well, so we count ours."""
+        async with self.pool.connection(timeout=seconds) as session:
+            self._at_work += 1
+            try:
+                yield session
+            finally:
+                self._at_work -= 1
+
     async def make(self, call: Call) -> list[Any]:
         """Make the call; returns what its gate answered, decoded. Raises Unmade."""
         values = [str(call.run), call.step, call.key, *map(_value, _SAID[call.tool.operation], _given(call))]
@@ -116,11 +141,11 @@ class Database:
 
     async def _asked(self, statement: Composed | SQL, values: Sequence[Any]) -> list[Any]:
         try:
-            async with self.pool.connection() as session:
+            async with self._session() as session:
                 cursor = await session.execute(statement, values, prepare=True)
                 rows = await cursor.fetchall()
         except PoolTimeout as error:
-            raise Unmade(answers.AWAY if self.pool.get_stats().get("pool_size", 0) == 0 else answers.BUSY) from error
+            raise Unmade(answers.BUSY if self._at_work else answers.AWAY) from error
         except psycopg.errors.OperationalError as error:
             if error.sqlstate is None:
                 raise Unmade(answers.AWAY) from None

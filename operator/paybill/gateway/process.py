@@ -82,6 +82,12 @@ async def serve(
     settings: Settings, serving: Serving, who: Who, *, stop: asyncio.Event, listening: Callable[[int, int], None]
 ) -> None:
     """Serve what is taken up, to whom ``who`` knows."""
+
+    async def ready(_: web.Request) -> web.Response:
+        if await serving.reached():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="the database does not answer any agent's login\n")
+
     async with contextlib.AsyncExitStack() as stack:
         mcp = speaking(serving)
         await stack.enter_async_context(mcp.run())
@@ -89,7 +95,7 @@ async def serve(
         sock = stack.enter_context(socket.create_server((settings.host, settings.port), backlog=128))
         # Head and body of an answer are two writes: without this the second waits 40 ms for the client's ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        private = web.AppRunner(probes.application(REGISTRY, {"/readyz": probes.healthy}), access_log=None)
+        private = web.AppRunner(probes.application(REGISTRY, {"/readyz": ready}), access_log=None)
         bound = await stack.enter_async_context(probes.listening(private, settings.host, settings.metrics_port))
         keeping = asyncio.create_task(serving.keep_up(), name="mounted-files")
         stack.callback(keeping.cancel)

@@ -72,6 +72,11 @@ class Serving:
                 UNREADABLE.set(1)
                 logger.error("what is mounted is not taken up: %s", failure)
 
+    async def reached(self) -> bool:
+        """Whether the database answers: any agent's login will do, for a call is its own agent's matter."""
+        databases = [database for _, database in self._databases.values()]
+        return not databases or any(await asyncio.gather(*(database.reached() for database in databases)))
+
     async def close(self) -> None:
         """End every session."""
         for _, database in self._databases.values():

@@ -175,7 +175,25 @@ def system(settings: Settings) -> list[dict[str, Any]]:
         *permissions.cluster_roles(signup=settings.signup is not None),
         permissions.namespace_role(settings.namespace),
         *permissions.bindings(settings.namespace, settings.service_account, signup=settings.signup is not None),
+        *_gateways(settings),
         *admission.build(place),
+    ]
+
+
+def _gateways(settings: Settings) -> list[dict[str, Any]]:
+    """The account of the gateways of agents, and what it takes to run them; nothing where that is not set."""
+    pods = settings.agent_gateway
+    if pods is None:
+        return []
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": pods.service_account_name, "namespace": settings.namespace},
+        "automountServiceAccountToken": False,
+    }
+    return [
+        account,
+        *permissions.gateways(settings.namespace, settings.service_account, pods.service_account_name),
     ]
 
 

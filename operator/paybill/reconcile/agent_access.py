@@ -11,7 +11,7 @@ from functools import partial
 
 from paybill.agents import standing
 from paybill.lifecycle.phases import Access
-from paybill.reconcile import agent_login
+from paybill.reconcile import agent_gateway
 from paybill.reconcile.queue import Work
 from paybill.reconcile.site import AGENT_LEVELS, Site
 from paybill.reconcile.steps import Step, take
@@ -31,7 +31,7 @@ async def follow(world: World, site: Site, access: Access) -> None:
         if access is not Access.FULL:
             await _shut(world, site)
             if before is not access or site.agents:
-                await agent_login.take_back(world, claim, site.scope)
+                await agent_gateway.shut_out(world, claim, site.scope)
     if before is not access:
         for one in world.declared.policies_of(site.tenant.metadata.name):
             world.queue.add(Work("AgentPolicy", one.key), f"Tenant/{claim.tenant_name}: its logins are {access}")

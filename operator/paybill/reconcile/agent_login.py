@@ -28,10 +28,12 @@ from paybill.reconcile.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Handed:
-    """The Secret's name, and the verifier that the login is still to be given; None when it has it."""
+    """The Secret's name, its agents, and the verifier that the login is still to be given; None when it has it."""
 
     secret: str
     verifier: str | None
+    agents: tuple[str, ...]
+    """All agents that it lets in now."""
 
 
 async def hand_over(
@@ -57,7 +59,8 @@ async def hand_over(
     data = agent_files.let_in(told, entry)
     if told != data:
         await _write(world, site.claim, site.scope, data)
-    return Handed(secret=names.agents(site.claim.id), verifier=None if fits else scram_verifier(password))
+    verifier = None if fits else scram_verifier(password)
+    return Handed(secret=names.agents(site.claim.id), verifier=verifier, agents=agent_files.agents(data))
 
 
 def _named(policy: AgentPolicy, tables: Schema) -> str:

@@ -26,8 +26,8 @@ from paybill.databases.server import Session
 from paybill.desired.names import PAUSED_ANNOTATION, RENEW_ANNOTATION
 from paybill.desired.sql_names import schema as schema_of
 from paybill.lifecycle.phases import Access
-from paybill.reconcile import agent_login, report
-from paybill.reconcile.agent_login import Handed
+from paybill.reconcile import agent_gateway, report
+from paybill.reconcile.agent_gateway import Given
 from paybill.reconcile.agent_place import place_of, released
 from paybill.reconcile.site import Site
 from paybill.reconcile.status import Fact
@@ -65,7 +65,7 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
             status = await _bring(world, policy, place)
     except Failure as failure:
         shut = not isinstance(failure, Retry)
-        closed = {"open": False, "binding": None} if shut else {}
+        closed = {"open": False, "binding": None, "endpoint": None} if shut else {}
         await _tell(world, policy, status.model_copy(update=closed), failure)
         raise
     await _tell(world, policy, status, None)
@@ -95,11 +95,11 @@ async def _bring(world: World, policy: AgentPolicy, place: Site) -> AgentPolicyS
         if policy.spec.suspend or (ends is not None and ends <= world.now()):
             await _carry_out(world, session, look, None)
             return await _out(world, look)
-        handed = await _hand_over(world, session, look)
-        await _carry_out(world, session, look, handed.verifier)
+        given = await _let_in(world, session, look)
+        await _carry_out(world, session, look, given.verifier)
         await runs.open_day(session, wanted.login)
         await _end_overdue(world, session, look)
-    return _status(look, handed.secret, open_=True)
+    return _status(look, given)
 
 
 async def _place(world: World, policy: AgentPolicy, cause: str) -> Site:
@@ -112,22 +112,22 @@ async def _place(world: World, policy: AgentPolicy, cause: str) -> Site:
         if failure.reason == "IsolationTooLow" and claim is not None:
             async with world.letting_in[claim.id]:
                 scope = Scope(cause=cause, tenant_id=claim.id, cell=claim.cell)
-                await agent_login.take_back(world, claim, scope, policy.spec.agent)
+                await agent_gateway.shut_out(world, claim, scope, policy.spec.agent)
         raise
 
 
 async def _out(world: World, look: _Look) -> AgentPolicyStatus:
     """Its login is closed: so nothing is left of it for the gateway."""
-    await agent_login.take_back(world, look.place.claim, look.place.scope, look.policy.spec.agent)
-    return _status(look, None, open_=False)
+    await agent_gateway.shut_out(world, look.place.claim, look.place.scope, look.policy.spec.agent)
+    return _status(look, None)
 
 
-async def _hand_over(world: World, session: Session, look: _Look) -> Handed:
-    """Write down what the gateway is given; where that cannot be, the login is closed before it is raised."""
+async def _let_in(world: World, session: Session, look: _Look) -> Given:
+    """Have the gateway know the agent; where that cannot be, the login is closed before it is raised."""
     login = look.wanted.login
     shown = await standing.verifier(session, login)
     try:
-        return await agent_login.hand_over(world, look.place, look.policy, look.facts.schema_, login, shown)
+        return await agent_gateway.let_in(world, look.place, look.policy, look.facts.schema_, login, shown)
     except (Blocked, Invalid) as failure:
         await _shut(world, session, look.place, look.policy.spec.agent, failure.reason)
         raise
@@ -154,7 +154,7 @@ async def _shut(world: World, session: Session, place: Site, agent: str, because
             destructive=True,
         )
         await take(world, place.scope, [step])
-    await agent_login.take_back(world, place.claim, place.scope, agent)
+    await agent_gateway.shut_out(world, place.claim, place.scope, agent)
 
 
 async def _refuse_drift(world: World, session: Session, look: _Look) -> None:
@@ -230,15 +230,16 @@ async def _stands(session: Session, look: _Look, tenant: str, schema: str, datab
     )
 
 
-def _status(look: _Look, secret: str | None, *, open_: bool) -> AgentPolicyStatus:
+def _status(look: _Look, given: Given | None) -> AgentPolicyStatus:
     return look.policy.status.model_copy(
         update={
             "policy_hash": look.wanted.policy,
             "schema_hash": look.wanted.schema,
             "plan_hash": look.wanted.digest,
             "login": look.wanted.login,
-            "binding": FilesReference(name=secret) if secret is not None else None,
-            "open": open_,
+            "binding": FilesReference(name=given.secret) if given is not None else None,
+            "endpoint": given.endpoint if given is not None else None,
+            "open": given is not None,
             "warnings": tuple(said[:1024] for said in look.wanted.warnings[:50]),
         }
     )
@@ -264,7 +265,7 @@ async def _remove(world: World, policy: AgentPolicy, cause: str) -> None:
                 destructive=True,
             )
             await take(world, place.scope, [step])
-            await agent_login.take_back(world, place.claim, place.scope, agent)
+            await agent_gateway.shut_out(world, place.claim, place.scope, agent)
     await report.let_go(world, policy)
 
 

@@ -22,7 +22,7 @@ from paybill.databases.server import Session
 from paybill.desired import names
 from paybill.desired.resource import Key
 from paybill.lifecycle.budget import DELETIONS
-from paybill.reconcile import infrastructure, move, own_database
+from paybill.reconcile import agent_gateway, infrastructure, move, own_database
 from paybill.reconcile.servers import Attached
 from paybill.reconcile.steps import Scope, Step, take
 from paybill.reconcile.world import World
@@ -116,6 +116,8 @@ async def _remove_objects(world: World, claim: Claim, scope: Scope) -> None:
     """The Kubernetes objects: the whole namespace, or with compute Shared only what is the tenant's in the pool."""
     ours = (names.provider_binding(claim.id), names.own_server_secret(claim.id), names.agents(claim.id))
     keys = [Key("Secret", world.settings.namespace, name) for name in ours]
+    if world.settings.agent_gateway is not None:
+        keys += [Key(kind, world.settings.namespace, names.agents(claim.id)) for kind in agent_gateway.KINDS]
     if claim.compute == "Shared":
         pool = names.pool_namespace(claim.cell)
         keys += [Key("Secret", pool, names.binding(claim.id)), Key("ConfigMap", pool, names.entitlements(claim.id))]

@@ -14,7 +14,7 @@ from typing import Any
 
 from paybill.api.failures import Blocked, Invalid, Retry
 from paybill.api.plan import PlanSpec
-from paybill.desired import handover, namespace, network, quota, rbac, sql_names
+from paybill.desired import gateway, handover, namespace, network, quota, rbac, sql_names
 from paybill.desired.resource import Key, key_of
 from paybill.lifecycle.entitlements import Entitlement
 from paybill.lifecycle.phases import Access
@@ -210,11 +210,20 @@ def _bounds(world: World, site: Site, plan: PlanSpec, state: quota.Pods) -> tupl
     bound = quota.build(site.identity, plan.limits.quota, state, since)
     others = [
         quota.build_limits(site.identity),
-        network.build(site.identity, plan.network, sorted(reached)),
+        network.build(site.identity, plan.network, sorted(reached), _gateway(world, site)),
         rbac.service_account(site.identity),
         _operator_binding(world, site),
     ]
     return [bound, *others], bound
+
+
+def _gateway(world: World, site: Site) -> network.Peer | None:
+    """Where its agents call, if the operator runs gateways; the rule is the same whether one is there or not."""
+    if world.settings.agent_gateway is None:
+        return None
+    return network.Peer(
+        namespace=world.settings.namespace, labels=gateway.selector(site.claim.id), port=gateway.PORT
+    )  # fmt: skip
 
 
 def _operator_binding(world: World, site: Site) -> dict[str, Any]:

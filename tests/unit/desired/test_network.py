@@ -77,3 +77,19 @@ def test_peers_do_not_open_the_other_direction():
     block = {"ipBlock": {"cidr": "192.0.2.0/24"}}
     assert spec(egressTo=[block])["ingress"] == spec()["ingress"]
     assert spec(ingressFrom=[block])["egress"] == spec()["egress"]
+
+
+def test_a_tenants_agents_reach_its_own_gateway_and_nothing_else_of_that_namespace() -> None:
+    peer = network.Peer(namespace="paybill-system", labels={"paybill.dev/tenant": ACME.id}, port=8080)
+    bare = network.build(ACME, Network(), [])["spec"]
+    made = network.build(ACME, Network(), [], peer)["spec"]
+    (rule,) = [one for one in made["egress"] if one not in bare["egress"]]
+    assert made["ingress"] == bare["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+    # One peer with both selectors: as two, it would be every pod there and every pod of that label anywhere.
+    assert rule["to"] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "paybill-system"}},
+            "podSelector": {"matchLabels": {"paybill.dev/tenant": ACME.id}},
+        }
+    ]

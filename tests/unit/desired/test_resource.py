@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paybill.desired import network, quota, rbac
-from paybill.desired.resource import Key, agrees, exactly, key_of, texts
+from paybill.desired.resource import Key, agrees, covers, exactly, key_of, texts
 from tests.unit.desired.tenants import ACME, DATABASES, NETWORK, OWNERS, QUOTA, own_namespace
 
 POLICY = network.build(ACME, NETWORK, DATABASES)
@@ -175,3 +175,22 @@ def test_bytes_that_are_no_text_equal_nothing_that_somebody_wrote() -> None:
     found = texts({"data": {"password": "//79"}})
 
     assert set(found["password"]) == {"\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "stands"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, True),
+        ({"a": {"b": [{"c": 1}]}}, {"a": {"b": [{"c": 1, "filled": "in"}], "d": 1}}, True),
+        ({"a": {}}, {}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": 1}, {}, False),
+        ({"a": [1]}, {"a": [1, 2]}, False),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, False),
+        ({"a": {"b": 1}}, {"a": None}, False),
+        ({"a": False}, {}, False),
+    ],
+)
+def test_what_the_api_server_filled_in_is_no_drift_and_what_was_added_to_a_list_is(desired, observed, stands):
+    assert covers(desired, observed) is stands

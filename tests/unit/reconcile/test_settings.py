@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paybill.api.failures import Invalid
+from paybill.desired.gateway import GatewayPods
 from paybill.desired.job import OperationPods
 from paybill.lifecycle.signup import Signup
 from paybill.settings import Settings, from_environment
@@ -48,6 +49,7 @@ def test_every_field_can_be_set():
         "Path | None": "/seven",
         "bool": "true",
         "OperationPods | None": '{"image": "seven"}',
+        "GatewayPods | None": '{"image": "seven"}',
         "Signup | None": '{"plans": ["seven"]}',
     }
     environment = {f"PAYBILL_{field.name.upper()}": samples[str(field.type)] for field in fields(Settings)}
@@ -61,6 +63,7 @@ def test_every_field_can_be_set():
         "/seven",
         "True",
         str(OperationPods(image="seven")),
+        str(GatewayPods(image="seven")),
         str(Signup(plans=("seven",))),
     }
     assert all(str(getattr(found, field.name)) in seven for field in fields(Settings))

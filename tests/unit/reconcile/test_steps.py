@@ -51,6 +51,7 @@ def test_what_json_cannot_say_is_hashed_as_text():
 
 DESTRUCTIVE = {
     ("agent_access.py", "agent.close"),
+    ("agent_gateway.py", "gateway.delete"),  # of a tenant whose last agent was shut out
     ("agent_login.py", "secret.delete"),  # of an agent that is gone
     ("agent_policy.py", "agent.close"),
     ("agent_policy.py", "agent.remove"),
@@ -83,6 +84,7 @@ DEPENDS = {
 HARMLESS = {
     ("agent_run.py", "run.close"),  # its time is over, or a person ended it: the database refuses its calls anyway
     ("agent_run.py", "run.open"),
+    ("agent_gateway.py", "gateway.apply"),
     ("agent_login.py", "secret.apply"),
     ("agent_policy.py", "session.terminate"),  # as the watchdog's
     ("agent_policy.py", "agent.apply"),  # what it takes away, somebody took out of the policy
