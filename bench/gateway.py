@@ -20,17 +20,20 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from paybill.agents.runs import FREE
+from paybill.agents import opening
+from paybill.agents.runs import FREE, Lead, open_run
+from paybill.api.agent_workflow import AgentWorkflowSpec
 from paybill.gateway import process
 from paybill.gateway.process import Settings
 from paybill.gateway.serving import Serving
 from tests.agents import shop
-from tests.agents.conftest import may, new_shop, scene_of
+from tests.agents.conftest import Scene, administrator, may, new_shop, scene_of
 from tests.agents.gateway import mount
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.servers import TestServer
@@ -69,6 +72,7 @@ async def main(calls: int) -> None:
             await mount(Path(folder), scene, shop.policy(limits=LIMITS))
             budget = {"calls": 10**6, "rows_read": 10**9}
             run = await scene.run(may("get", calls=10**6, step=FREE), **budget)
+            ways = [await led(scene) for _ in range(2)]
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bench.gateway", "--serve", folder, stdout=asyncio.subprocess.PIPE
             )
@@ -79,7 +83,11 @@ async def main(calls: int) -> None:
                 httpx2.AsyncClient(headers=headers) as http,
                 Client(streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http)) as client,
             ):
-                with scene.login(shop.APP, "app") as app, scene.agent(run, step=FREE) as agent:
+                with (
+                    scene.login(shop.APP, "app") as app,
+                    scene.agent(run, step=FREE) as agent,
+                    scene.agent(ways[0], step=FREE) as leading,
+                ):
                     given = {"run": str(run), "key": {"id": 2}}
 
                     async def raw() -> None:
@@ -94,10 +102,17 @@ async def main(calls: int) -> None:
                     async def get() -> None:
                         assert not (await client.call_tool("orders_get", given)).is_error
 
-                    await _in_turns(20, raw, gate, nothing, get)
+                    async def led_gate() -> None:
+                        leading.execute(GATE)
+
+                    async def led_get() -> None:
+                        assert not (await client.call_tool("orders_get", {**given, "run": str(ways[1])})).is_error
+
+                    work = (raw, gate, led_gate, nothing, get, led_get)
+                    await _in_turns(20, *work)
                     for name, times in zip(
-                        ("raw row", "gate alone", "no-op call", "get"),
-                        await _in_turns(calls, raw, gate, nothing, get),
+                        ("raw row", "gate alone", "gate alone, led", "no-op call", "get", "get, led"),
+                        await _in_turns(calls, *work),
                         strict=True,
                     ):
                         print(f"{name}: {_figures(times)}")
@@ -108,6 +123,25 @@ async def main(calls: int) -> None:
             await child.wait()
     finally:
         postgres.remove()
+
+
+async def led(scene: Scene) -> UUID:
+    """A run that is led round and round through one step that reads, and that looks at what it read."""
+    there = {"to": "load", "when": {"field": "$steps.load.version", "op": "gte", "value": "0"}}
+    step = {"name": "load", "uses": "orders.get", "with": {"id": "$input.order"}, "maxCalls": 1000, "next": [there]}
+    workflow = AgentWorkflowSpec.model_validate(
+        {
+            "input": {"order": "Integer"},
+            "initial": "load",
+            "steps": [step],
+            "limits": {"maxSteps": 1000, "rowsRead": 10**6},
+        }
+    )
+    run = uuid4()
+    async with administrator(scene.at, scene.database) as admin:
+        lead = Lead(workflow=workflow, input={"order": "2"})
+        await open_run(admin, run, scene.role, lead, opening.budget(workflow), opening.grants(workflow))
+    return run
 
 
 async def _in_turns(calls: int, *work: Callable[[], Awaitable[None]]) -> list[list[float]]:
