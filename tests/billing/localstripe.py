@@ -100,6 +100,11 @@ class LocalStripe:
         assert found["status"] == "active", found
         return str(found["id"])
 
+    async def sell(self, subscription: str, plan: str, quantity: int) -> None:
+        """Let a subscription be to so many of a plan."""
+        item = {"items[0][plan]": plan, "items[0][quantity]": str(quantity)}
+        await self.call("POST", f"/v1/subscriptions/{subscription}", **item)
+
     async def fall_behind(self, customer: str, subscription: str) -> str:
         """Let the next payment fail; returns the invoice that stays open."""
         await self.card(customer, ASKS)

@@ -1,4 +1,4 @@
-"""Stripe's pause of collecting, as its reference has it: localstripe has none.
+"""Stripe's pause of collecting, as its reference has it, and more items than one: localstripe has neither.
 
 An update of a subscription takes ``pause_collection`` (empty: resumed) and merges ``metadata`` (an empty value takes a
 key out). A request whose Idempotency-Key is known is answered as it was the first time, also when that was a failure,
@@ -23,6 +23,8 @@ class Pauses:
     paused: dict[str, dict[str, str]] = field(default_factory=dict)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
+    items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What is billed beside the one item that localstripe knows, by subscription."""
     answers: list[int | None] = field(default_factory=list)
     """Statuses of the next updates instead of an answer; None: it is taken, and the connection is cut."""
     _known: dict[str, tuple[dict[str, str], int]] = field(default_factory=dict)
@@ -33,7 +35,9 @@ class Pauses:
             return found | {"data": [self.merge(one) for one in found["data"]]}
         if isinstance(found, dict) and found.get("object") == "subscription":
             one = found["id"]
+            items = found["items"] | {"data": [*found["items"]["data"], *self.items.get(one, ())]}
             return found | {
+                "items": items,
                 "pause_collection": self.paused.get(one),
                 "metadata": (found.get("metadata") or {}) | self.marks.get(one, {}),
             }

@@ -420,3 +420,105 @@ async def collects(customers: Any, name: str, reason: str) -> dict[str, Any]:
         kind="Subscription",
         seconds=60,
     )
+
+
+SEATS = [{"name": "seats", "integer": 2, "perUnit": True}]
+
+
+async def test_what_is_billed_is_what_is_sold_more_at_once_and_less_with_the_period(
+    customers, operator, api, stripe, receiver, name
+):
+    payer, paid, customer = await billed(customers, api, stripe, name, planChange="AtPeriodEnd")
+    logs, strange = f"{name}-logs", f"{name}-strange"
+    extra = {"type": "AddOn", "prices": [{"provider": "Stripe", "id": logs}]}
+    await api.apply(samples.ours("Plan", logs, {**extra, "features": [{"name": "logs", "integer": 10}]}))
+
+    async def told(seats: int, **more: str) -> dict[str, Any]:
+        """Stripe tells that something changed; wait until it counts."""
+        subscription = {"id": paid, "object": "subscription", "customer": payer}
+        assert await receiver.post(event("customer.subscription.updated", data={"object": subscription})) == 200
+        wanted = {"feature.seats": str(seats), **more}
+
+        async def handed_over() -> bool:
+            found = await customers.entitlements(customer)
+            return {key: value for key, value in found.items() if key in ("feature.seats", "feature.logs")} == wanted
+
+        await until(handed_over, seconds=90)
+        return await api.get("Subscription", name)
+
+    await stripe.sell(paid, name, 5)
+    found = await told(10)
+    assert found["spec"].get("quantity", 1) == 1, "a spec is its owner's"
+    stripe.front.pauses.items[paid] = [{"price": {"id": logs}, "quantity": 3}]
+    await told(10, **{"feature.logs": "30"})
+
+    # What no Plan has a price for changes nothing, and says so.
+    stripe.front.pauses.items[paid] = [{"price": {"id": strange}, "quantity": 1}]
+    await stripe.sell(paid, name, 1)
+    operator.call(sweep)
+    found = await customers.until(
+        name, lambda one: (condition(one, "BilledAsDeclared") or {}).get("reason") == "BilledUnclear",
+        kind="Subscription", seconds=60,
+    )  # fmt: skip
+    assert strange in condition(found, "BilledAsDeclared")["message"]
+    assert found["status"]["sold"]["quantity"] == 5
+    await told(10, **{"feature.logs": "30"})
+    known = {"type": "AddOn", "prices": [{"provider": "Stripe", "id": strange}]}
+    await api.apply(samples.ours("Plan", f"{name}-more", {**known, "features": [{"name": "logs", "integer": 1}]}))
+    await customers.until(name, lambda one: holds(one, "BilledAsDeclared"), kind="Subscription", seconds=60)
+    await told(10, **{"feature.logs": "31"})
+
+    # Fewer: until the end of what was paid everything stays.
+    stripe.front.pauses.items[paid] = []
+    await stripe.sell(paid, name, 2)
+    found = await told(10, **{"feature.logs": "31"})
+    found = await customers.until(name, lambda one: one["status"]["sold"].get("untilTime"), kind="Subscription")
+    end = found["status"]["sold"]["untilTime"]
+    assert end == found["status"]["anchors"]["periodEndTime"]
+    operator.restart()
+    await customers.quiet()
+    await told(10, **{"feature.logs": "31"})
+    operator.clock.offset += datetime.fromisoformat(end) - operator.clock() + timedelta(minutes=1)
+    operator.look_at("Tenant", name)
+    found = await told(4)
+    assert found["status"]["sold"] == {"plan": name, "quantity": 2}
+
+
+async def test_another_plan_that_is_billed_is_had_once_nothing_is_owed(
+    customers, operator, api, stripe, receiver, name
+):
+    payer, paid, customer = await billed(customers, api, stripe, name)
+    bigger = f"{name}-max"
+    await customers.plan(bigger, prices=[{"provider": "Stripe", "id": bigger}],
+                         features=[{"name": "seats", "integer": 100, "perUnit": True}])  # fmt: skip
+    await stripe.plan(bigger)
+    invoice = await stripe.fall_behind(payer, paid)
+    await customers.phase(name, "PastDue", seconds=60)
+    await stripe.sell(paid, bigger, 3)
+    operator.call(sweep)
+    await customers.until(
+        name, lambda one: (condition(one, "PlanCurrent") or {}).get("reason") == "ChangeHeld", seconds=60
+    )
+    assert (await customers.entitlements(customer))["feature.seats"] == "2"
+
+    await stripe.pay(payer, invoice)
+    await customers.until(name, lambda one: one["status"]["plan"]["name"] == bigger, seconds=90)
+    found = await customers.until(
+        name, lambda one: one["status"]["sold"] == {"plan": bigger, "quantity": 3}, kind="Subscription", seconds=60
+    )
+    assert found["spec"]["planRef"]["name"] == name
+    assert (await customers.entitlements(customer))["feature.seats"] == "300"
+    assert holds(found, "BilledAsDeclared")
+
+
+async def billed(customers: Any, api: Any, stripe: LocalStripe, name: str, **spec: Any) -> tuple[str, str, Any]:
+    """A Tenant whose contract is left to its bill; the customer and the subscription at Stripe, and itself."""
+    await stripe.answers()
+    await customers.plan(name, prices=[{"provider": "Stripe", "id": name}], features=SEATS)
+    await stripe.plan(name)
+    payer = await stripe.customer()
+    paid = await stripe.subscribe(payer, name)
+    contract = by_stripe(name, name, subscription=paid, sold="AsBilled")
+    contract["spec"] |= spec
+    await api.apply(samples.tenant(name), contract)
+    return payer, paid, await customers.ready(name)

@@ -23,11 +23,14 @@ SubscriptionPhase = Literal[
 ]  # fmt: skip
 PlanChange = Literal["Immediately", "AfterPayment", "AtPeriodEnd"]
 PaymentProvider = Literal["Manual", "Stripe"]
+SoldAs = Literal["AsDeclared", "AsBilled"]
 
 ProviderId = Annotated[str, Field(min_length=1, max_length=255, pattern="^[-_.A-Za-z0-9]+$")]
 """An id that a payment provider gave."""
 
-Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
+MOST_UNITS = 1_000_000
+MOST_ADD_ONS = 32
+Quantity = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 
 
 class AddOn(ApiModel):
@@ -64,6 +67,10 @@ class Payment(ApiModel):
             "self.provider == 'Manual' || !has(self.paidUntilTime)",
             "paidUntilTime belongs to provider Manual: Stripe says itself until when is paid; remove it",
         ),
+        rule(
+            "self.provider == 'Stripe' || self.sold != 'AsBilled'",
+            "sold AsBilled needs a provider that says what is billed: choose provider Stripe, or sold AsDeclared",
+        ),
     )
 
     provider: PaymentProvider = "Manual"
@@ -74,6 +81,9 @@ class Payment(ApiModel):
     """Stripe: the subscription's id, sub_..."""
     customer: ProviderId | None = None
     """Stripe: the customer's id, cus_..."""
+    sold: SoldAs = "AsDeclared"
+    """AsDeclared: planRef, quantity and addOns say what is sold, and are compared with what is billed. AsBilled: what
+    Stripe bills says it, by the prices of Plans; they count until it has."""
 
 
 class SubscriptionSpec(ApiModel):
@@ -92,6 +102,10 @@ class SubscriptionSpec(ApiModel):
             "!has(self.startTime) || !has(self.cancelTime) || self.startTime <= self.cancelTime",
             "cancelTime must not be before startTime",
         ),
+        rule(
+            "!has(self.planRef.revision) || !has(self.payment) || self.payment.sold != 'AsBilled'",
+            "sold AsBilled follows a Plan and not a revision of it: remove planRef.revision",
+        ),
     )
 
     tenant_ref: NameReference
@@ -105,7 +119,7 @@ class SubscriptionSpec(ApiModel):
     """How many units are sold, such as seats; multiplies the features that are perUnit."""
     add_ons: tuple[AddOn, ...] = Field(
         default=(),
-        max_length=32,
+        max_length=MOST_ADD_ONS,
         json_schema_extra=checks(
             rule(
                 "self.all(each, self.exists_one(other, other.planRef.name == each.planRef.name))",
@@ -208,6 +222,30 @@ class PendingChange(ApiModel):
     """When it takes effect; absent where that is not a matter of time."""
 
 
+class SoldAddOn(ApiModel):
+    """An add-on that is sold."""
+
+    name: str
+    """The Plan of type AddOn."""
+    quantity: int
+    """How many of it."""
+
+
+class Sold(ApiModel):
+    """What is sold, where what is billed says it."""
+
+    plan: str
+    """The Plan of type Base that is billed; the Tenant says which one it is on."""
+    quantity: int
+    """How many units; of the Plan that the Tenant is on, until it is on this one."""
+    add_ons: tuple[SoldAddOn, ...] | None = Field(
+        default=None, max_length=2 * MOST_ADD_ONS, json_schema_extra=list_map("name")
+    )
+    """Add-ons; absent where there are none."""
+    until_time: Time | None = None
+    """Less is billed by now, and this is sold until then."""
+
+
 class SubscriptionStatus(ApiModel):
     """Where the contract stands."""
 
@@ -227,6 +265,8 @@ class SubscriptionStatus(ApiModel):
     """The next transition, if nothing changes before."""
     pending_change: PendingChange | None = None
     """Another Plan that was asked for and has not taken effect."""
+    sold: Sold | None = None
+    """What is sold, where payment.sold is AsBilled and Stripe has said it."""
     entitlements: tuple[Feature, ...] = Field(default=(), max_length=256, json_schema_extra=list_map("name"))
     """What the tenant is entitled to, resolved."""
     conditions: Conditions = ()

@@ -70,7 +70,7 @@ def known(
             else None,
             cancel_time=_cancel_time(subscription, period_end) if raw not in _OVER else None,
         ),
-        items=tuple(sorted((_price(item), int(item.get("quantity") or 1)) for item in items if not _metered(item))),
+        items=tuple(sorted((_price(item), _quantity(item)) for item in items if not _metered(item))),
         metered=tuple(sorted(_price(item) for item in items if _metered(item))),
         customer_gone=customer_gone,
         collection_paused=str((subscription.get("pause_collection") or {}).get("behavior") or ""),
@@ -174,6 +174,12 @@ def _unpaid_since(invoices: Iterable[Mapping[str, Any]]) -> datetime | None:
 
 def _price(item: Mapping[str, Any]) -> str:
     return _id(item.get("price") or item.get("plan"))
+
+
+def _quantity(item: Mapping[str, Any]) -> int:
+    """How many of an item are billed; one that does not say it is billed once, and none may be billed at all."""
+    said = item.get("quantity")
+    return 1 if said is None else int(said)
 
 
 def _metered(item: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from paybill.api.tenant import Tenant
 from paybill.cluster.client import Cluster
 from paybill.desired import names
 from paybill.desired.resource import Key
+from paybill.lifecycle.sale import reported
 from paybill.settings import Settings
 
 MOST_NAMES = 10
@@ -59,6 +60,7 @@ async def contract_of(cluster: Cluster, name: str) -> Contract:
     """The Tenant of that name with its bound Subscription and the Plan's content it goes by."""
     tenant = await tenant_named(cluster, name)
     subscription = await _subscription(cluster, tenant)
+    subscription = reported(subscription) if subscription is not None else None
     plan = await _plan(cluster, tenant, subscription) if subscription is not None else None
     return Contract(tenant=tenant, subscription=subscription, plan=plan)
 

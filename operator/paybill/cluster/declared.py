@@ -33,12 +33,14 @@ from paybill.cluster.glances import (
     SubscriptionGlance,
     TenantGlance,
     glance_at_backup,
+    glance_at_plan,
     glance_at_policy,
     glance_at_restore,
     glance_at_subscription,
     glance_at_tenant,
 )
 from paybill.cluster.shelf import Shelf
+from paybill.lifecycle.sale import Listed
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Declared:
     """The kinds by name, with the indices that reconciles ask for."""
 
     def __init__(self) -> None:
-        self.plans: Shelf[Plan, None] = Shelf(Plan, lambda _: None)
+        self.plans: Shelf[Plan, Listed] = Shelf(Plan, glance_at_plan)
         self.tenants: Shelf[Tenant, TenantGlance] = Shelf(Tenant, glance_at_tenant)
         self.subscriptions: Shelf[Subscription, SubscriptionGlance] = Shelf(Subscription, glance_at_subscription)
         self.cells: Shelf[Cell, None] = Shelf(Cell, lambda _: None)
@@ -65,6 +67,7 @@ class Declared:
         self._subscriptions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._subscriptions_to: dict[str, dict[str, None]] = defaultdict(dict)
         self._paid_by: dict[str, dict[str, None]] = defaultdict(dict)
+        self._unclear: dict[str, None] = {}
         self._approvals_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._backups_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._policies_of: dict[str, dict[str, None]] = defaultdict(dict)
@@ -94,6 +97,8 @@ class Declared:
                     self._subscriptions_to[plan][name] = None
                 for payer in glance.payers:
                     self._paid_by[payer][name] = None
+                if glance.unclear:
+                    self._unclear[name] = None
             case BackupGlance() as glance:
                 self._backups_of[glance.tenant][name] = None
             case PolicyGlance() as glance:
@@ -146,6 +151,11 @@ class Declared:
         found = (self.subscriptions.glance(name) for name in self._subscriptions_to.get(plan, ()))
         return [one for one in found if one is not None]
 
+    def unclear(self) -> list[SubscriptionGlance]:
+        """The Subscriptions whose bill means nothing as yet, at a glance."""
+        found = (self.subscriptions.glance(name) for name in self._unclear)
+        return [one for one in found if one is not None]
+
     def _unindex(self, name: str, glance: Any) -> None:
         match glance:
             case SubscriptionGlance():
@@ -154,6 +164,7 @@ class Declared:
                     _drop(self._subscriptions_to, plan, name)
                 for payer in glance.payers:
                     _drop(self._paid_by, payer, name)
+                self._unclear.pop(name, None)
             case BackupGlance():
                 _drop(self._backups_of, glance.tenant, name)
             case PolicyGlance():

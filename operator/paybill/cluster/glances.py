@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 
 from paybill.api.agent_policy import AgentPolicy
 from paybill.api.conditions import STALLED, TRUE, find_condition
+from paybill.api.plan import Plan
 from paybill.api.subscription import Subscription
 from paybill.api.tenant import Tenant
 from paybill.api.tenant_backup import TenantBackup
 from paybill.api.tenant_restore import TenantRestore
 from paybill.desired.names import PAUSED_ANNOTATION
+from paybill.lifecycle.sale import Listed
 from paybill.lifecycle.subscription import Hold
 from paybill.lifecycle.terms import holds_of
 
@@ -45,6 +47,8 @@ class SubscriptionGlance:
     pinned: str | None
     payers: frozenset[str]
     """The ids by which a payment provider knows it."""
+    unclear: bool = False
+    """Whether what is billed for it means nothing as yet, and so may mean something with another Plan."""
 
 
 _SHARED: dict[frozenset[str], frozenset[str]] = {}
@@ -71,13 +75,17 @@ def glance_at_tenant(tenant: Tenant) -> TenantGlance:
 
 def glance_at_subscription(subscription: Subscription) -> SubscriptionGlance:
     """The glance of a Subscription as it is now."""
-    spec = subscription.spec
+    spec, sold = subscription.spec, subscription.status.sold
+    named = {spec.plan_ref.name, *(add_on.plan_ref.name for add_on in spec.add_ons)}
+    named |= {sold.plan, *(add_on.name for add_on in sold.add_ons or ())} if sold is not None else set()
+    billed = find_condition(subscription.status.conditions, "BilledAsDeclared")
     return SubscriptionGlance(
         name=subscription.metadata.name,
         tenant=spec.tenant_ref.name,
-        plans=_shared(frozenset({spec.plan_ref.name, *(add_on.plan_ref.name for add_on in spec.add_ons)})),
+        plans=_shared(frozenset(named)),
         pinned=spec.plan_ref.revision,
         payers=frozenset(one for one in (spec.payment.subscription, spec.payment.customer) if one is not None),
+        unclear=billed is not None and billed.reason == "BilledUnclear",
     )
 
 
@@ -85,6 +93,12 @@ def _shared(values: frozenset[str]) -> frozenset[str]:
     if len(_SHARED) >= _SHARED_AT_MOST:
         _SHARED.clear()
     return _SHARED.setdefault(values, values)
+
+
+def glance_at_plan(plan: Plan) -> Listed:
+    """A Plan as a payment provider bills it."""
+    prices = frozenset(price.id for price in plan.spec.prices if price.provider == "Stripe")
+    return Listed(plan=plan.metadata.name, base=plan.spec.type == "Base", prices=prices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ class Facts:
     ``past_due_time`` is when debt was first seen. ``noticed_time`` is when its people were told that its data goes,
     ``deleted_time`` when the last backup went.
     ``failed_time`` is since when its tenant, which never was Ready, cannot be made.
+    ``agreed`` is what is sold, where what is billed says it (lifecycle/sale.py).
     ``change_plan``: another Plan that was asked for at ``change_asked_time``, paid until ``change_period_time`` then.
     """
 
@@ -54,6 +55,7 @@ class Facts:
     change_asked_time: datetime | None = None
     change_period_time: datetime | None = None
     failed_time: datetime | None = None
+    agreed: Mapping[str, Any] | None = None
     updated_time: datetime | None = None
 
 
@@ -74,7 +76,7 @@ def _type(column: str) -> LiteralString:
     """The type a value is sent as: what comes from a SELECT is not guessed from its column."""
     if column.endswith("_time"):
         return "timestamptz"
-    return "jsonb" if column in {"last_known", "holds"} else "text"
+    return "jsonb" if column in {"last_known", "holds", "agreed"} else "text"
 
 
 _PUT = sql.SQL(
@@ -151,7 +153,9 @@ class FactStore:
         if standing == stored:
             return standing
         values = [getattr(standing, column) for column in _COLUMNS]
-        values[_COLUMNS.index("last_known")] = None if standing.last_known is None else Jsonb(dict(standing.last_known))
+        for column in ("last_known", "agreed"):
+            said = getattr(standing, column)
+            values[_COLUMNS.index(column)] = None if said is None else Jsonb(dict(said))
         values[_COLUMNS.index("holds")] = Jsonb([dict(hold) for hold in standing.holds])
         turned = stored is None or stored.phase != standing.phase
         message = tell(stored, standing) if tell is not None and turned else None

@@ -20,6 +20,7 @@ from paybill.billing.stripe_words import collection
 from paybill.control.claims import Claim
 from paybill.control.facts import Facts
 from paybill.control.meter_events import Untold
+from paybill.lifecycle import sale
 from paybill.lifecycle.billed import Sold, comparable, differences
 from paybill.lifecycle.binding import Binding, Candidate
 from paybill.lifecycle.collection import COLLECTED, Collection, Pause, mark, pause_due
@@ -28,9 +29,12 @@ from paybill.lifecycle.known import Known
 from paybill.lifecycle.pending import Pending
 from paybill.lifecycle.phases import EFFECTS, Phase
 from paybill.lifecycle.provider import Snapshot
+from paybill.lifecycle.sale import Agreed, as_sold
 from paybill.lifecycle.subscription import Contract, EffectTimes, Hold, Verdict, decide, settle
 from paybill.lifecycle.terms import terms
 from paybill.reconcile.paying import Trouble, by_stripe, last_known, operator_hold
+from paybill.reconcile.selling import look
+from paybill.reconcile.selling import settle as settle_sale
 from paybill.reconcile.telling import telling
 from paybill.reconcile.world import World
 
@@ -61,6 +65,10 @@ class Standing:
     """Why the payment provider's word is missing."""
     unbilled: tuple[str, ...] | None = None
     """What is sold and billed differently; None where that cannot be compared."""
+    agreed: Agreed | None = None
+    """What is sold, where what is billed says it; ``subscription`` is the contract as it is sold."""
+    unclear: Invalid | None = None
+    """Why what is billed changes nothing, where it would say what is sold."""
     pending: Pending | None = None
     """Another Plan that was asked for and has not taken effect."""
     untold: int = 0
@@ -88,8 +96,8 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         phase=str(Phase.PENDING),
         start_time=subscription.metadata.creation_timestamp,
     )
-    name, plan, missing = _plan(world, subscription, claim)
-    entitlements, trouble = _entitlements(world, subscription, plan)
+    selling = look(world, subscription, facts, claim)
+    name, plan, missing = _plan(world, as_sold(subscription, selling.agreed), claim)
     now = world.now()
     contract = _archived(read(world, subscription, plan, tenant, facts), claim, now)
     verdict = decide(contract, now)
@@ -101,6 +109,10 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         # From the moment at which debt is seen counts when it has its consequences.
         verdict = decide(replace(contract, times=times), now)
     verdict = _without_moving_deadline(verdict, times)
+    selling = settle_sale(selling, subscription, claim, verdict, contract.holds, now)
+    facts = replace(facts, agreed=sale.wire(selling.agreed) if selling.agreed is not None else None)
+    subscription = as_sold(subscription, selling.agreed)
+    entitlements, trouble = _entitlements(world, subscription, plan)
     await keep(world, facts, tenant, subscription, verdict, times)
     return Standing(
         phase=verdict.phase,
@@ -116,6 +128,8 @@ async def settle_contract(world: World, tenant: Tenant, claim: Claim | None, bin
         trouble=trouble,
         untold=world.announcing.dead.get(subscription.metadata.uid, 0),
         unreported=world.reporting.untold.get(subscription.metadata.uid),
+        agreed=selling.agreed,
+        unclear=selling.unclear,
         **_of_provider(world, subscription, name),
     )
 

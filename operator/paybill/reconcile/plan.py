@@ -57,12 +57,13 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
 
 
 def _wake_waiting(world: World, name: str, plan: Plan | None) -> None:
-    """Tenants that wait for this Plan to exist, that lost it, or whose add-on it is, look at once."""
-    for subscription in world.declared.subscriptions_to(name):
+    """Tenants that wait for this Plan or its prices, that lost it, or whose add-on it is, look at once."""
+    unclear = {one.name: one for one in world.declared.unclear()}
+    for subscription in {**unclear, **{one.name: one for one in world.declared.subscriptions_to(name)}}.values():
         tenant = world.declared.tenants.glance(subscription.tenant)
         claim = world.registry.by_uid(tenant.uid) if tenant is not None else None
         settled = claim is not None and claim.plan_name == name and plan is not None
-        settled = settled and tenant is not None and PLAN_MISSING not in tenant.true
+        settled = settled and tenant is not None and PLAN_MISSING not in tenant.true and not subscription.unclear
         if tenant is not None and not settled:
             world.queue.add(Work("Tenant", tenant.name), f"Plan/{name} changed", background=claim is not None)
 

@@ -45,7 +45,7 @@ from paybill.lifecycle.contract import day
 from paybill.lifecycle.known import Known
 from paybill.lifecycle.phases import OVER, Access, Phase
 from paybill.lifecycle.tenant import Course
-from paybill.reconcile import pending_change
+from paybill.reconcile import pending_change, selling
 from paybill.reconcile.contract import Standing
 
 GUARDED = "Guarded"
@@ -293,6 +293,7 @@ def subscription_status(
         anchors=_anchors(standing),
         next=_next(standing),
         pending_change=pending_change.shown(subscription, standing),
+        sold=selling.shown(standing.agreed),
         entitlements=_features(subscription, standing),
         conditions=apply_facts(subscription.status.conditions, facts, generation, now),
     )
@@ -306,8 +307,14 @@ def _provider_facts(standing: Standing) -> Iterable[Fact]:
     else:
         heard = c.TRUE if known is not None else None
         yield Fact(type=PROVIDER_REACHABLE, status=heard, reason="Answered", message=_heard(known))
-    unbilled = standing.unbilled
-    if unbilled is None:
+    unbilled, agreed = standing.unbilled, standing.agreed
+    if standing.unclear is not None:
+        said = f"{standing.unclear.message}; what is sold stays as it is"
+        yield Fact(type=BILLED_AS_DECLARED, status=c.FALSE, reason="BilledUnclear", message=said)
+    elif agreed is not None:
+        later = f"less is billed, and sold from {day(agreed.until)} on" if agreed.until is not None else ""
+        yield Fact(type=BILLED_AS_DECLARED, status=c.TRUE, reason="BilledAsSold", message=later)
+    elif unbilled is None:
         yield Fact(type=BILLED_AS_DECLARED, status=None)
     elif unbilled:
         yield Fact(type=BILLED_AS_DECLARED, status=c.FALSE, reason="BilledDifferently", message="; ".join(unbilled))

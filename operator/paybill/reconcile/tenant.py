@@ -236,7 +236,9 @@ def _wake(world: World, current: Pass) -> datetime | None:
     grace = current.storage.until if current.storage is not None else None
     retained = archiving.wake(world, current)
     changes = pending_change.wake(current.standing)
+    agreed = current.standing.agreed
     others = (
+        agreed.until if agreed is not None else None,
         grace,
         retained,
         changes,
