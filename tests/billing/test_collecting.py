@@ -16,7 +16,7 @@ import pytest
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.api.subscription import Subscription
 from paybill.audit.log import AuditLog
-from paybill.billing.stripe_api import StripeApi
+from paybill.billing.stripe_api import StripeApi, Told
 from paybill.billing.stripe_words import PAUSED, known
 from paybill.control import take_epoch
 from paybill.control.collection import CollectionStore
@@ -245,6 +245,23 @@ async def test_what_somebody_took_back_is_not_paused_again_and_his_next_pause_is
         await scene.turn()
     assert server.pauses.paused == {"sub_1": {"behavior": "void"}}
     assert scene.store.all() == ()
+
+
+async def test_a_request_is_written_down_before_it_goes_out(scene, db):
+    await scene.judged(FAILED)
+    scene.now += DAY
+    found: list[Any] = []
+
+    async def change(*_: Any, key: str, **__: Any) -> Told:
+        async with db.session() as connection:
+            rows = await connection.execute("SELECT state, attempts FROM paybill.collection_pauses")
+            found.extend([*await rows.fetchall(), *await logged(db), key])
+        return Told(outcome="Taken")
+
+    scene.world.payments.api.change_collection = change
+    await collecting.turn(scene.world)
+    assert found[:2] == [("Pausing", 1), "stripe.pause"]
+    assert found[2].startswith("paybill-")
 
 
 @pytest.mark.parametrize("answer", [403, 400, 500, None], ids=["no right", "refused", "a failure", "a cut"])

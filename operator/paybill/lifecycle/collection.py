@@ -116,10 +116,8 @@ def follows(state: State, seen: Collection | None) -> Move:
             return Move(state="Paused")
         case "Lifting", Collection.OURS:
             return Move(state=None, deed="Resume")
-        case "Paused", Collection.RUNNING:
+        case "Paused", Collection.RUNNING | Collection.STALE:
             return Move(state="Lifted")
-        case "Paused", Collection.STALE:
-            return Move(state="Lifted", deed="Unmark")
         case "Lifting" | "Lifted", Collection.STALE:
             return Move(state=None if state == "Lifting" else "Lifted", deed="Unmark")
         case "Lifted", _:

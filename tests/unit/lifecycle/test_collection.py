@@ -128,6 +128,7 @@ def test_a_pause_of_somebody_elses_is_never_touched():
     for ready in (False, False, True):
         state = look(stripe, state, want=not ready, ready=ready, failed=not ready)
     assert (state, stripe.deeds) == (None, [])
+    assert begun(None, want=True, ready=False, failed=True, known=Collection.FOREIGN) is None, "nothing is written"
     for state in ("Pausing", "Paused", "Lifting"):
         assert follows(state, Collection.FOREIGN).deed is None, "it came between"
 

@@ -90,6 +90,12 @@ def test_less_counts_at_once_or_with_the_period_that_was_paid_when_it_became_les
     assert look(FIVE, less, end=None) == Agreed(wanted="pro", sale=less), "no period, no wait"
 
 
+def test_one_add_on_less_waits_as_units_do():
+    for add_ons in ((), (("seats", 1),)):
+        less = Sale(plan="pro", quantity=5, add_ons=add_ons)
+        assert look(FIVE, less) == Agreed(wanted="pro", sale=FIVE.sale, until=END)
+
+
 def test_while_something_is_owed_or_held_nothing_changes_but_what_is_wanted():
     for bill in (Sale(plan="pro", quantity=9), Sale(plan="pro", quantity=1)):
         for timing in ("Immediately", "AtPeriodEnd"):
