@@ -458,7 +458,9 @@ async def test_a_run_ends_with_the_policy_that_it_was_opened_under(
     api: Api, customers: Customers, operator: Operator
 ) -> None:
     customer = await shop_of(api, customers)
-    await api.apply(policy(customer), within(customer, "AgentWorkflow", "look", WORKFLOW), run(customer))
+    load = WORKFLOW["steps"][0]
+    twice = {**WORKFLOW, "steps": [{**load, "next": [{"to": "more"}]}, {**load, "name": "more"}]}
+    await api.apply(policy(customer), within(customer, "AgentWorkflow", "look", twice), run(customer))
     run_id = (await phase(customers, customer, "Running"))["status"]["run"]
     data = await login_of(api, customer)
     assert await get(data, run_id)

@@ -72,7 +72,9 @@ _LOOK = """
 SELECT r.opened_time, r.deadline, r.closed_time,
        (SELECT j.digest FROM pb.journal j WHERE j.run = r.id AND j.kind = 'closed'), r.deadline <= clock_timestamp(),
        r.workflow_hash, r.policy_hash, a.policy_hash, ARRAY[r.calls, r.rows_read, r.rows_written],
-       ARRAY[r.max_calls, r.max_rows_read, r.max_rows_written], r.seq, r.head
+       ARRAY[r.max_calls, r.max_rows_read, r.max_rows_written], r.seq, r.head, r.schema_hash <> a.schema_hash,
+       coalesce((to_jsonb(r) ->> 'led')::boolean, false),
+       (SELECT j.time FROM pb.journal j WHERE j.run = r.id AND j.seq = r.seq)
   FROM pb.run r JOIN pb.agent a ON a.role = r.role WHERE r.id = %s AND r.role = %s
 """
 _FORGET = """
@@ -151,6 +153,12 @@ class Standing:
     used: tuple[int, int, int]
     limits: tuple[int, int, int]
     head: Head
+    schema_changed: bool
+    """Whether the agent's policy was carried out for other tables since: a run of before is refused every call too."""
+    led: bool
+    """Whether the database leads it through its workflow."""
+    newest: datetime
+    """When the newest entry of its journal was made."""
 
 
 async def look(session: Session, run: UUID, role: str) -> Standing | None:
@@ -161,7 +169,9 @@ async def look(session: Session, run: UUID, role: str) -> Standing | None:
     row = await (await session.execute(_LOOK, [run, role])).fetchone()
     if row is None:
         return None
-    opened, deadline, closed, ending, over, workflow, policy, current, used, limits, seq, head = row
+    opened, deadline, closed, ending, over, workflow, policy, current, used, limits, seq, head, changed, led, newest = (
+        row
+    )
     return Standing(
         opened=opened,
         deadline=deadline,
@@ -174,6 +184,9 @@ async def look(session: Session, run: UUID, role: str) -> Standing | None:
         used=tuple(used),
         limits=tuple(limits),
         head=Head(run, seq, bytes(head)),
+        schema_changed=changed,
+        led=led,
+        newest=newest,
     )
 
 

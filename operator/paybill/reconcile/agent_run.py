@@ -1,5 +1,8 @@
 """One AgentRun: opened in the tenant's database once, mirrored while it goes on, closed for good.
 
+While it waits for a person its status shows with what; a person's word is told to the database by
+reconcile/agent_approval.py, never by this.
+
 Its id there is the object's UID, so that a process which was killed behind the opening finds it. What it may still do
 is held by the database alone: after its deadline, or under another policy, every call is refused before anything here
 has noticed.
@@ -9,29 +12,30 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
-from paybill.agents import names, opening, runs, sound
+from paybill.agents import leading, names, opening, runs, sound
 from paybill.agents.introspection import introspect
-from paybill.agents.runs import Lead, Standing
-from paybill.api import conditions as c
+from paybill.agents.runs import Lead
 from paybill.api.agent_policy import AgentPolicy
-from paybill.api.agent_run import AgentRun, AgentRunStatus, RunUse
+from paybill.api.agent_run import AgentRun, AgentRunStatus
 from paybill.api.agent_workflow import AgentWorkflow
 from paybill.api.base import keyed
 from paybill.api.failures import Blocked, Failure, Retry
 from paybill.databases.server import Session
 from paybill.desired.names import PAUSED_ANNOTATION
 from paybill.desired.sql_names import schema as schema_of
-from paybill.reconcile import report
+from paybill.reconcile import agent_run_report, agent_walk, report
 from paybill.reconcile.agent_place import place_of, released
+from paybill.reconcile.agent_run_report import Agent
+from paybill.reconcile.agent_walk import run_id
 from paybill.reconcile.site import Site
-from paybill.reconcile.status import Fact
 from paybill.reconcile.steps import Step, take
 from paybill.reconcile.world import World
 
 TOLD_EVERY: Final = timedelta(minutes=1)
 """How often a run that goes on says what it has used."""
+ASKED_EVERY: Final = timedelta(seconds=5)
+"""How often a run is looked at that may come to wait for a person, that is about to end, or whose time is over."""
 
 
 async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datetime | None:  # noqa: ARG001
@@ -46,43 +50,59 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if run.status.phase == "Ended":
         return None
     try:
-        status = await _go_on(world, run, cause)
+        status, often = await _go_on(world, run, cause)
     except Failure as failure:
         await _tell(world, run, run.status.model_copy(update={"phase": run.status.phase or "Pending"}), failure)
         raise
     await _tell(world, run, status, None)
-    if status.phase == "Ended" or status.deadline_time is None:
+    return _again(world, status, often=often)
+
+
+def _again(world: World, status: AgentRunStatus, *, often: bool) -> datetime | None:
+    """When to look at a run again."""
+    now, deadline = world.now(), status.deadline_time
+    if status.phase == "Ended" or deadline is None:
         return None
-    return min(world.now() + TOLD_EVERY, status.deadline_time + timedelta(seconds=1))
+    soon = now + (ASKED_EVERY if often else TOLD_EVERY)
+    return min(soon, deadline + timedelta(seconds=1)) if deadline >= now else now + ASKED_EVERY
 
 
-async def _go_on(world: World, run: AgentRun, cause: str) -> AgentRunStatus:
+async def _go_on(world: World, run: AgentRun, cause: str) -> tuple[AgentRunStatus, bool]:
+    """How the run stands after this pass, and whether to look at it often."""
     policy = world.declared.policies.get(keyed(run.metadata.namespace, run.spec.policy_ref.name))
     if policy is None:
         raise Retry("PolicyMissing", f"there is no AgentPolicy {run.spec.policy_ref.name} in this namespace")
     place = place_of(world, policy, cause)
     login, attached = names.login(place.claim.id, policy.spec.agent), place.attached
     async with attached.server.session(attached.pool.name) as session:
-        found = await runs.look(session, _id(run), login)
-        if found is None and run.spec.cancel:
-            return run.status.model_copy(update={"phase": "Ended", "ending": "Cancelled"})
-        if found is None:
+        walk = await agent_walk.look(session, run_id(run), login, world.now(), walk=not run.spec.cancel)
+        if walk is None and run.spec.cancel:
+            return run.status.model_copy(update={"phase": "Ended", "ending": "Cancelled"}), False
+        if walk is None:
             await _open(world, session, run, policy, place)
-        elif found.closed is None and (ending := _ending(run, found)) is not None:
-            await _close(world, session, run, place, ending)
-        found = await runs.look(session, _id(run), login)
-    if found is None:
-        raise Retry("Conflict", f"run {run.metadata.uid} was not found after it was opened", after=1.0)
-    return _status(run, found)
+            walk = await agent_walk.look(session, run_id(run), login, world.now())
+        elif walk.late:
+            await _expire(world, session, run, place)
+            walk = await agent_walk.look(session, run_id(run), login, world.now())
+        if walk is None:
+            raise Retry("Conflict", f"run {run.metadata.uid} was not found after it was opened", after=1.0)
+        ended = agent_walk.ending(run, walk, workflow_of(world, run), world.now()) if walk.open else None
+        if ended is not None:
+            await _close(world, session, run, place, ended.how)
+            walk = await agent_walk.look(session, run_id(run), login, world.now()) or walk
+        agent = Agent(login=login, policy=policy.spec)
+        status = await agent_run_report.status_of(session, run, agent, walk, ended, world.now())
+        return status, walk.stirs
 
 
-def _ending(run: AgentRun, found: Standing) -> str | None:
-    """Why a run that is open has to end now."""
-    if run.spec.cancel:
-        return "Cancelled"
-    if found.over:
-        return "Expired"
-    return "PolicyChanged" if found.policy != found.current_policy else None
+async def _expire(world: World, session: Session, run: AgentRun, place: Site) -> None:
+    """Have the database write down that the deadline passed, which an agent that calls no more does not make it do."""
+    step = Step(
+        action="run.expire",
+        target=f"AgentRun/{run.metadata.key}",
+        act=lambda: leading.standing(session, run_id(run)),
+    )
+    await take(world, place.scope, [step])
 
 
 async def _open(world: World, session: Session, run: AgentRun, policy: AgentPolicy, place: Site) -> None:
@@ -104,24 +124,29 @@ async def _open(world: World, session: Session, run: AgentRun, policy: AgentPoli
     step = Step(
         action="run.open",
         target=f"AgentRun/{run.metadata.key}",
-        act=lambda: runs.open_run(session, _id(run), login, lead, budget, grants),
+        act=lambda: runs.open_run(session, run_id(run), login, lead, budget, grants),
         inputs={"workflow": revision, "login": login, "requestedBy": run.spec.requested_by, "input": run.spec.input},
     )
     await take(world, place.scope, [step])
 
 
 def _workflow(world: World, run: AgentRun) -> AgentWorkflow:
-    found = world.declared.workflows.get(keyed(run.metadata.namespace, run.spec.workflow_ref.name))
+    found = workflow_of(world, run)
     if found is None or found.metadata.deletion_timestamp is not None:
         raise Retry("WorkflowMissing", f"there is no AgentWorkflow {run.spec.workflow_ref.name} in this namespace")
     return found
+
+
+def workflow_of(world: World, run: AgentRun) -> AgentWorkflow | None:
+    """The object that has the name of the run's workflow now; the run stays on the one that it was opened with."""
+    return world.declared.workflows.get(keyed(run.metadata.namespace, run.spec.workflow_ref.name))
 
 
 async def _close(world: World, session: Session, run: AgentRun, place: Site, ending: str) -> None:
     step = Step(
         action="run.close",
         target=f"AgentRun/{run.metadata.key}",
-        act=lambda: runs.close_run(session, _id(run), ending),
+        act=lambda: runs.close_run(session, run_id(run), ending),
         inputs={"ending": ending},
     )
     await take(world, place.scope, [step])
@@ -135,43 +160,10 @@ async def _end_deleted(world: World, run: AgentRun, cause: str) -> None:
         return
     login = names.login(place.claim.id, policy.spec.agent)
     async with place.attached.server.session(place.attached.pool.name) as session:
-        found = await runs.look(session, _id(run), login)
+        found = await runs.look(session, run_id(run), login)
         if found is not None and found.closed is None:
             await _close(world, session, run, place, "Deleted")
 
 
-def _id(run: AgentRun) -> UUID:
-    return UUID(run.metadata.uid)
-
-
-def _status(run: AgentRun, found: Standing) -> AgentRunStatus:
-    calls, read, written = (
-        RunUse(used=used, limit=limit) for used, limit in zip(found.used, found.limits, strict=True)
-    )
-    return run.status.model_copy(
-        update={
-            "phase": "Running" if found.closed is None else "Ended",
-            "ending": found.ending,
-            "run": run.metadata.uid,
-            "workflow_hash": found.workflow,
-            "policy_hash": found.policy,
-            "opened_time": found.opened,
-            "deadline_time": found.deadline,
-            "closed_time": found.closed,
-            "calls": calls,
-            "rows_read": read,
-            "rows_written": written,
-            "journal_head": str(found.head),
-        }
-    )
-
-
 async def _tell(world: World, run: AgentRun, status: AgentRunStatus, failure: Failure | None) -> None:
-    await report.tell(world, world.declared.runs, run, status, failure, _done(status))
-
-
-def _done(status: AgentRunStatus) -> Fact:
-    if status.phase == "Ended":
-        said = f"it ended: {status.ending}"
-        return Fact(type=c.READY, status=c.TRUE, reason="RunEnded", message=said)
-    return Fact(type=c.READY, status=c.TRUE, reason="RunOpened", message=f"open until {status.deadline_time}")
+    await report.tell(world, world.declared.runs, run, status, failure, agent_run_report.done(run, status))

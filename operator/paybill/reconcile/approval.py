@@ -57,7 +57,7 @@ async def _carried_out(world: World, approval: Approval, cause: str) -> datetime
         case "Installation":
             return await _everything(world, approval)
         case "AgentRun":
-            return await agent_approval.carried_out(world, approval)
+            return await agent_approval.carried_out(world, approval, cause)
 
 
 async def _single(world: World, approval: Approval, cause: str) -> datetime | None:

@@ -85,6 +85,8 @@ HARMLESS = {
     ("agent_run.py", "run.close"),  # its time is over, or a person ended it: the database refuses its calls anyway
     ("agent_run.py", "run.open"),
     ("agent_gateway.py", "gateway.apply"),
+    ("agent_run.py", "run.expire"),  # that its time is over is written down: the database refuses its calls anyway
+    ("agent_approval.py", "run.deny or run.approve"),  # a person's word: what comes of it, the database allows or not
     ("agent_login.py", "secret.apply"),
     ("agent_policy.py", "session.terminate"),  # as the watchdog's
     ("agent_policy.py", "agent.apply"),  # what it takes away, somebody took out of the policy
