@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS pb.agent (
 
 -- The tables that the plan was made for: what of them changed can then be named.
 ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS tables jsonb;
-ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS open_runs integer NOT NULL DEFAULT 100;
+ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS open_runs integer NOT NULL DEFAULT 1000;
 
 CREATE TABLE IF NOT EXISTS pb.permission (
   role text NOT NULL REFERENCES pb.agent ON DELETE CASCADE,

@@ -190,7 +190,7 @@ class AgentLimits(ApiModel):
     """Rows in answers on one day, UTC; what was read in a transaction that was rolled back counts too."""
     rows_written_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
     """Rows made, changed and deleted on one day, UTC."""
-    open_runs: Annotated[int, Field(ge=1, le=10_000)] = 100
+    open_runs: Annotated[int, Field(ge=1, le=10_000)] = 1000
     """Runs that are open at the same time: one more waits until another is over."""
     temp_files: Quantity = "64Mi"
     """Temporary files that one session may hold."""
