@@ -1,8 +1,10 @@
-"""What an agent's call costs in the database, beside the same statement of the tenant's own program.
+"""What an agent's call costs in the database, beside the same statement of the tenant's own program, and by a gateway.
 
 In turns, so that both see the same machine: a row by its key, twenty rows, and one row changed; as the tenant's login,
 and through the gates of an agent with its run, step, budgets and journal. One session each, commits waited for (fsync
-on). Printed are the median and the 99th percentile, and the ratio of the medians.
+on). Printed are the median and the 99th percentile, and the ratio of the medians. Then a get over HTTP
+(bench/gateway.py) on the same machine, again beside the row itself; which of the aims it meets; and the load at which
+all of it was measured.
 
     .venv/bin/python -m bench.agents [--calls 500]
 """
@@ -11,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import time
 from collections.abc import Callable
 
 import psycopg
 
+from bench import gateway
 from tests.agents import shop
 from tests.agents.conftest import may, new_shop, scene_of
 from tests.control.postgres import ThrowAwayPostgres
@@ -39,7 +43,22 @@ CALLS: dict[str, tuple[str, str]] = {
 }
 
 
+AIMS = {"get p50": 5.0, "get p99": 20.0, "gate alone p50": 1.0, "CPU": 2.0}
+"""Milliseconds, on a machine that does nothing else."""
+
+
 async def main(calls: int) -> None:
+    """Both, one after the other."""
+    begun = os.getloadavg()[0]
+    await in_the_database(calls)
+    print("over HTTP, by a gateway:")
+    found = await gateway.main(calls)
+    for name, aim in AIMS.items():
+        print(f"{name}: {found[name]:.2f} ms, aim {aim:.0f} ms: {'met' if found[name] <= aim else 'not met'}")
+    print(f"load {begun:.1f} before and {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} processors")
+
+
+async def in_the_database(calls: int) -> None:
     """Let an agent into a shop, and measure both in turns."""
     process = ThrowAwayPostgres(fsync=True)
     at = TestServer(process, "Superuser", 18)

@@ -191,7 +191,7 @@ async def test_the_list_of_tools_is_the_agents_own_and_the_same_every_time(scene
             first, second = await client.list_tools(), await client.list_tools()
         assert [tool.name for tool in first.tools] == [
             "comments_delete", "comments_get", "comments_list", "orders_aggregate", "orders_create", "orders_get",
-            "orders_list", "orders_update",
+            "orders_list", "orders_update", "run_decide", "run_fail", "run_next",
         ]  # fmt: skip
         assert first == second
         assert first.cache_scope == "private"

@@ -17,6 +17,7 @@ LISTED = (
     "tests/agents/test_attacks.py", "tests/agents/test_gateway_attacks.py", "tests/agents/test_journal_attacks.py",
     "tests/agents/test_limits.py", "tests/agents/test_suites.py", "tests/agents/test_hidden_rows.py",
     "tests/agents/test_run_ids.py", "tests/agents/test_run_bounds.py", "tests/cluster/test_agent_attacks.py",
+    "tests/agents/test_fifty_at_once.py", "tests/agents/test_dry_runs.py", "tests/agents/test_undoing.py",
     "tests/property/test_agent_runs.py", "tests/unit/agents/test_sound.py",
 )  # fmt: skip
 """Whose every attack must be on the page; those of other files may be."""
@@ -52,3 +53,12 @@ def test_the_page_lists_the_attacks_that_are_tested_and_no_other() -> None:
 
 def test_what_is_not_tested_is_not_said_to_be_denied() -> None:
     assert all((result == "not tested") == (not tests) for _, result, tests in rows())
+
+
+def test_the_summary_counts_each_attack_once() -> None:
+    summary = re.findall(r"^\| (.+) \| (\d+) \| ([\d, ]*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    held = {who: [int(number) for number in re.findall(r"\d+", numbers)] for who, _, numbers in summary}
+    assert {who: int(count) for who, count, _ in summary} == {who: len(numbers) for who, numbers in held.items()}
+    assert sorted(number for numbers in held.values() for number in numbers) == list(range(1, 41))
+    assert held["not tested"] == [number for number, result, _ in rows() if result == "not tested"]
+    assert all(result.count("not held") == 0 or number in held["in part"] for number, result, _ in rows())
