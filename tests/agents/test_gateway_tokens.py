@@ -19,6 +19,7 @@ from paybill.gateway.tokens import Reviews
 from tests.agents import shop
 from tests.agents.conftest import may, new_shop, scene_of
 from tests.agents.gateway import AUDIENCE, LIMITS, Gateway, mount, say
+from tests.agents.test_leading import approve, followed, led
 from tests.cluster.waiting import until
 from tests.control.postgres import ThrowAwayPostgres
 from tests.databases.servers import HBA, TestServer
@@ -302,6 +303,45 @@ async def test_attack_34_a_call_is_answered_once_however_gateway_and_database_ar
     assert code == 0, "told to stop, it ends by itself"
     done = "SELECT calls, rows_written FROM pb.run WHERE id = %s"
     assert scene.admin(done, [runs]) == [(len(deeds), len(deeds))]
+
+
+@pytest.mark.exhaustive
+async def test_attack_34_a_run_is_led_to_its_end_though_its_gateway_is_killed_in_every_step(
+    control_plane, accounts, scene, folder
+):
+    """Each call is sent, the gateway killed at once, and the call sent again to another: every step is made once."""
+    opened = str(await led(scene, order=40))
+    process = Process(control_plane, folder, await accounts.token())
+    await process.start()
+    made = []
+
+    async def asked(tool, **said):
+        return await until(lambda: process.make(tool, run=opened, **said), seconds=120)
+
+    try:
+        while (stands := await asked("run_next"))["next"] != "done":
+            assert len(made) < 10, made
+            if stands["next"] == "approval":
+                assert await approve(scene, opened) == ""
+                continue
+            tool, said = "run_decide", {"values": {"verdict": "refund"}, "step": stands["step"]}
+            if stands["next"] == "call":
+                tool, said = stands["tool"], {name: one for name, one in stands["arguments"].items() if name != "run"}
+            calling = asyncio.create_task(process.make(tool, run=opened, **said))
+            await process.kill()
+            await calling
+            await process.start()
+            answer = await asked(tool, **said)
+            made.append((stands["step"], answer.get("error", {}).get("code", "")))
+    finally:
+        await process.kill(signal.SIGTERM)
+    assert [step for step, _ in made] == ["load", "judge", "note", "mark", "tell"]
+    # A decision that got through before the kill is refused when it is sent again, with what comes next.
+    assert {code for step, code in made if step != "judge"} == {""}
+    assert dict(made)["judge"] in ("", "NotNext")
+    assert stands["ending"] == "Succeeded"
+    assert (await followed(scene, opened)).ending == "Succeeded"
+    assert scene.admin("SELECT rows_written FROM pb.run WHERE id = %s", [opened]) == [(3,)]
 
 
 async def test_the_process_shows_that_it_is_there(control_plane, folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from paybill.gateway.mounted import Mounted, read
@@ -269,6 +269,38 @@ async def test_a_column_that_changed_closes_the_login_until_somebody_has_looked(
 
 async def stalled(customers: Customers, customer: Customer, reason: str, name: str = "support") -> str:
     return await customers.stalled(name, reason, kind="AgentPolicy", namespace=customer.namespace, seconds=90)
+
+
+@pytest.mark.exhaustive
+async def test_another_agents_plan_of_a_newer_version_shuts_out_nobody_and_somebody_elses_function_does(
+    api: Api, customers: Customers, operator: Operator, control_plane: LocalThread
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    data = await login_of(api, customer)
+    changed = "CREATE OR REPLACE FUNCTION pb.number(p_text text) RETURNS numeric LANGUAGE sql AS 'SELECT 1.0'"
+
+    async def spoiled(*statements: str) -> None:
+        dsn = make_conninfo(control_plane.postgres_dsn, dbname=conninfo_to_dict(data["uri"])["dbname"])
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as session:
+            for one in statements:
+                await session.execute(one.encode())
+        operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+
+    await spoiled(changed, "UPDATE pb.agent SET books = 'of an older version', plan_hash = 'of an older version'")
+    await until(lambda: made_anew(control_plane, data["uri"]), seconds=90)
+    assert await let_in(data)
+    await spoiled(changed)
+    assert "functions" in await stalled(customers, customer, "AgentDrifted")
+    assert not await let_in(data)
+
+
+async def made_anew(control_plane: LocalThread, uri: str) -> bool:
+    dsn = make_conninfo(control_plane.postgres_dsn, dbname=conninfo_to_dict(uri)["dbname"])
+    async with await psycopg.AsyncConnection.connect(dsn) as session:
+        row = await (await session.execute("SELECT books FROM pb.agent")).fetchone()
+    return row is not None and str(row[0]).startswith("sha256:")
 
 
 @pytest.mark.exhaustive

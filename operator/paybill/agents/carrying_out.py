@@ -72,6 +72,6 @@ async def _applied(session: Session, wanted: Plan) -> bool:
 
 async def _record(session: Session, wanted: Plan, state: Mapping[str, str], facts: Facts) -> None:
     await session.execute(
-        "UPDATE pb.agent SET plan_hash = %s, state_hash = %s, tables = %s WHERE role = %s",
-        [wanted.digest, json.dumps(state), facts.schema_.model_dump_json(), wanted.login],
+        "UPDATE pb.agent SET plan_hash = %s, state_hash = %s, tables = %s, books = %s WHERE role = %s",
+        [wanted.digest, json.dumps(state), facts.schema_.model_dump_json(), wanted.books, wanted.login],
     )

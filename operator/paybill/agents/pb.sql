@@ -21,6 +21,8 @@ CREATE TABLE IF NOT EXISTS pb.agent (
 -- The tables that the plan was made for: what of them changed can then be named.
 ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS tables jsonb;
 ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS open_runs integer NOT NULL DEFAULT 1000;
+-- Which texts of these files its plan was carried out with: another agent's plan may have brought newer ones since.
+ALTER TABLE pb.agent ADD COLUMN IF NOT EXISTS books text;
 
 CREATE TABLE IF NOT EXISTS pb.permission (
   role text NOT NULL REFERENCES pb.agent ON DELETE CASCADE,

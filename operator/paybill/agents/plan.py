@@ -41,6 +41,8 @@ class Plan:
     login: str
     policy: str
     schema: str
+    books: str
+    """The hash of what all agents of the database share: another version of Paybill makes it anew."""
     once: tuple[Statement, ...]
     """What the state of the database asks for first."""
     statements: tuple[Statement, ...]
@@ -73,6 +75,7 @@ def plan(policy: AgentPolicySpec, facts: Facts, tenant: str) -> Plan:
         login=login,
         policy=policy_hash,
         schema=facts.schema_.digest,
+        books=digest({"books": _texts()}),
         once=(
             *roles.missing(facts, tenant, policy.agent),
             *roles.members(facts),
@@ -112,14 +115,20 @@ def _safe(policy: AgentPolicySpec, facts: Facts) -> None:
         raise Blocked("AgentsNotSafeHere", f"database {facts.database}: {'; '.join(wrong)}")
 
 
+def _texts() -> dict[str, str]:
+    """What all agents of a database share, by what it is."""
+    files = {"runs, budgets and the journal": "pb.sql", "how runs are led": "leading.sql"}
+    folder = resources.files("paybill.agents")
+    return {says: folder.joinpath(one).read_text(encoding="utf-8") for says, one in files.items()}
+
+
 def _books(tenant: str, agent: Iterator[Statement]) -> Iterator[Statement]:
     keeper = Identifier(names.keeper(tenant))
     schema = Identifier(names.SCHEMA)
     yield Statement("schema pb", SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(schema, keeper))
     yield Statement("", SQL("GRANT USAGE ON LANGUAGE {} TO {}").format(listed(LANGUAGES), keeper))
     yield Statement("", SQL("SET LOCAL ROLE {}").format(keeper))
-    for says, file in (("runs, budgets and the journal", "pb.sql"), ("how runs are led", "leading.sql")):
-        text = resources.files("paybill.agents").joinpath(file).read_text(encoding="utf-8")
+    for says, text in _texts().items():
         yield Statement(says, SQL(text))
     yield Statement("", SQL("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM PUBLIC").format(schema))
     yield from agent

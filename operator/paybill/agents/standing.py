@@ -27,9 +27,13 @@ class Known:
     plan: str
     state: Mapping[str, str]
     tables: Schema | None
+    books: str | None
 
 
-_KNOWN: Final = "SELECT policy_hash, plan_hash, state_hash, to_jsonb(a) ->> 'tables' FROM pb.agent a WHERE role = %s"
+_KNOWN: Final = """
+SELECT policy_hash, plan_hash, state_hash, to_jsonb(a) ->> 'tables', to_jsonb(a) ->> 'books' FROM pb.agent a
+ WHERE role = %s
+"""
 _OPEN: Final = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE %s AND rolcanlogin ORDER BY 1"
 _ROLES: Final = "SELECT rolname::text FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
 _RUNS: Final = "SELECT id FROM pb.run WHERE role = %s AND closed_time IS NULL ORDER BY id"
@@ -49,9 +53,9 @@ async def known(session: Session, login: str) -> Known | None:
     row = await (await session.execute(_KNOWN, [login])).fetchone()
     if row is None:
         return None
-    policy, plan, state, tables = row
+    policy, plan, state, tables, books = row
     schema = Schema.model_validate_json(tables) if tables is not None else None
-    return Known(policy=policy, plan=plan, state=json.loads(state) if state else {}, tables=schema)
+    return Known(policy=policy, plan=plan, state=json.loads(state) if state else {}, tables=schema, books=books)
 
 
 async def verifier(session: Session, login: str) -> str | None:

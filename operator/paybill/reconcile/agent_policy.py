@@ -167,6 +167,8 @@ async def _refuse_drift(world: World, session: Session, look: _Look) -> None:
     parts = [part for part, now in found.items() if known.state.get(part) != now]
     if "tables" in parts and known.tables is not None and not _concerned(look, known):
         parts.remove("tables")  # a migration of what no policy of this agent rests on
+    if "functions" in parts and known.books != look.wanted.books:
+        parts.remove("functions")  # of another version: another agent's plan made them anew, as this one's is about to
     renewed = digest({"state": dict(found)})
     if not parts or look.policy.metadata.annotations.get(RENEW_ANNOTATION) == renewed:
         return
