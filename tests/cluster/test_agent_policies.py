@@ -575,3 +575,48 @@ async def opened_once(api: Api, customers: Customers, customer: Customer, name: 
         await session.execute(chosen, [status["run"]])
         query = SQL("SELECT {}.orders_get(%s)").format(Identifier(f"pba_{name}"))
         assert await (await session.execute(query, ['{"id": 2}'])).fetchone() is not None
+
+
+async def test_a_password_is_made_anew_when_that_is_asked_for_and_only_then(
+    api: Api, customers: Customers, operator: Operator
+) -> None:
+    customer = await shop_of(api, customers)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    before = await login_of(api, customer)
+
+    async def rotated(word: str) -> dict[str, str]:
+        note = {"metadata": {"annotations": {"paybill.dev/rotate": word}}}
+        await api.edit("AgentPolicy", "support", note, customer.namespace)
+        await customers.until(
+            "support", lambda one: one["status"].get("rotated") == word, kind="AgentPolicy",
+            namespace=customer.namespace, seconds=90,
+        )  # fmt: skip
+        return await login_of(api, customer)
+
+    async with await psycopg.AsyncConnection.connect(before["uri"], autocommit=True, connect_timeout=30) as inside:
+        after = await rotated("july")
+        assert after["username"] == before["username"]
+        assert after["password"] != before["password"]
+        await inside.execute("SELECT 1")
+    assert await let_in(after)
+    assert not await let_in(before)
+    operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
+    await customers.quiet()
+    assert await login_of(api, customer) == after, "once asked for, once done"
+    last = await rotated("august")
+    assert last["password"] != after["password"]
+
+    # After a theft: the thief's session goes on through a rotation, and ends when the policy is suspended.
+    async with await psycopg.AsyncConnection.connect(last["uri"], autocommit=True, connect_timeout=30) as inside:
+        await api.apply(policy(customer, suspend=True))
+        await ready(customers, customer, open_=False)
+        with pytest.raises(psycopg.OperationalError):
+            await inside.execute("SELECT 1")
+    assert not await let_in(last)
+    ends = {"expiresTime": "2020-01-01T00:00:00Z"}
+    await api.apply(policy(customer, **ends))
+    await ready(customers, customer, open_=False)
+    await api.apply(policy(customer))
+    await ready(customers, customer)
+    assert (await login_of(api, customer))["password"] != last["password"]

@@ -17,6 +17,9 @@ from paybill.api.rules import checks, list_map, list_set, rule, ruled
 
 _AGENT = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
+LONGEST_WORD = 64
+"""Characters of the word by which a rotation is asked for; what is beyond is not looked at."""
+
 Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "isNull", "startsWith"]
 Function = Literal["count", "sum", "avg", "min", "max"]
 Enforcement = Literal["Gate", "Grant"]
@@ -291,6 +294,8 @@ class AgentPolicyStatus(ApiModel):
     """The Secret with its login, while it is let in."""
     endpoint: AgentEndpoint | None = None
     """Its gateway, while it is let in and the operator runs gateways."""
+    rotated: Annotated[str, Field(max_length=LONGEST_WORD)] | None = None
+    """The word of the annotation `paybill.dev/rotate` by which its password was made anew last."""
     open: bool = False
     """Whether the login may log in now."""
     warnings: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=50)] = ()

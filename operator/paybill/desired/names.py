@@ -54,7 +54,8 @@ STORAGE_GRACE_ANNOTATION = "paybill.dev/storage-grace"
 """On a Tenant that keeps all that its Plan gives: the moment (RFC 3339) until which it may write, to tidy up."""
 
 ROTATE_ANNOTATION = "paybill.dev/rotate"
-"""On a Tenant: a word of one's own, then perhaps kinds of login and ``suspected``; each new one asks for a rotation."""
+"""On a Tenant: a word of one's own, then perhaps kinds of login and ``suspected``; each new one asks for a rotation.
+On an AgentPolicy: a word of one's own; each new one asks for another password of the agent's login."""
 
 RENEW_ANNOTATION = "paybill.dev/renew"
 """On an AgentPolicy whose database is not as its plan left it: the hash in its condition, once somebody has looked."""

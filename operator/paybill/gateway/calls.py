@@ -98,6 +98,10 @@ class Database:
         """Begin to connect; a server that is away is tried again and again."""
         await self.pool.open()
 
+    def log_in_with(self, uri: str) -> None:
+        """New sessions log in with that. The server does not end those that are there for a changed password."""
+        self.pool.conninfo = uri
+
     async def close(self) -> None:
         """End every session."""
         await self.pool.close(timeout=5)

@@ -50,6 +50,12 @@ class Agent:
         return self.policy.agent
 
 
+def differ_in_password(one: Agent, other: Agent) -> bool:
+    """Whether nothing but the password of the login is another one, so that its sessions can go on."""
+    places = [{**conninfo_to_dict(agent.uri), "password": None} for agent in (one, other)]
+    return one.policy == other.policy and places[0] == places[1] and one.uri != other.uri
+
+
 @dataclass(frozen=True)
 class Mounted:
     """All agents of the tenant by name, and by the user name of each ServiceAccount."""

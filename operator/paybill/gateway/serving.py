@@ -10,7 +10,7 @@ from typing import Final
 from paybill.api.failures import Failure
 from paybill.gateway.calls import Database
 from paybill.gateway.metrics import AGENTS, UNREADABLE
-from paybill.gateway.mounted import Agent, Mounted, digest_of, read
+from paybill.gateway.mounted import Agent, Mounted, differ_in_password, digest_of, read
 from paybill.gateway.rates import Bucket
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,10 @@ class Serving:
         gone = []
         for name, (agent, database) in list(self._databases.items()):
             now = mounted.agents.get(name)
-            if now is None or now.uri != agent.uri or now.policy != agent.policy:
+            if now is not None and differ_in_password(now, agent):
+                database.log_in_with(now.uri)
+                self._databases[name] = (now, database)
+            elif now is None or now.uri != agent.uri or now.policy != agent.policy:
                 gone.append(database)
                 del self._databases[name]
                 del self._buckets[name]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paybill.agents.facts import Schema
-from paybill.api.agent_policy import AgentPolicy
+from paybill.api.agent_policy import LONGEST_WORD, AgentPolicy
 from paybill.api.failures import Blocked
 from paybill.control.claims import Claim
 from paybill.databases.credentials import new_password, scram_verifier, verifies
@@ -41,6 +41,7 @@ async def hand_over(
 ) -> Handed:
     """Have the tenant's Secret let the agent in; ``shown`` is the verifier that its login has now.
 
+    A rotation that was asked for and is not in the status yet makes another password of one that fits.
     Raises ``Blocked("NameConflict")`` when a Secret of that name is not this tenant's, ``Blocked("SubjectTaken")``,
     ``Blocked("AgentsTooLarge")``.
     """
@@ -51,6 +52,7 @@ async def hand_over(
     _refuse_shared_subjects(world, site, policy, agent_files.agents(told))
     password = agent_files.password(told, agent)
     fits = bool(password) and shown is not None and verifies(password, shown)
+    fits = fits and not rotates(policy)
     if not fits:
         password = new_password()
     entry = Entry(
@@ -61,6 +63,16 @@ async def hand_over(
         await _write(world, site.claim, site.scope, data)
     verifier = None if fits else scram_verifier(password)
     return Handed(secret=names.agents(site.claim.id), verifier=verifier, agents=agent_files.agents(data))
+
+
+def asked(policy: AgentPolicy) -> str | None:
+    """The word by which a rotation was asked for last."""
+    return policy.metadata.annotations.get(names.ROTATE_ANNOTATION, "")[:LONGEST_WORD] or None
+
+
+def rotates(policy: AgentPolicy) -> bool:
+    """Whether a rotation was asked for that was not carried out. A crash in the middle makes one more."""
+    return asked(policy) not in (None, policy.status.rotated)
 
 
 def _named(policy: AgentPolicy, tables: Schema) -> str:

@@ -26,7 +26,7 @@ from paybill.databases.server import Session
 from paybill.desired.names import PAUSED_ANNOTATION, RENEW_ANNOTATION
 from paybill.desired.sql_names import schema as schema_of
 from paybill.lifecycle.phases import Access
-from paybill.reconcile import agent_gateway, report
+from paybill.reconcile import agent_gateway, agent_login, report
 from paybill.reconcile.agent_gateway import Given
 from paybill.reconcile.agent_place import place_of, released
 from paybill.reconcile.site import Site
@@ -91,15 +91,23 @@ async def _bring(world: World, policy: AgentPolicy, place: Site) -> AgentPolicyS
         if access is not Access.FULL:
             return await _out(world, look)
         await _refuse_drift(world, session, look)
-        ends = policy.spec.expires_time
-        if policy.spec.suspend or (ends is not None and ends <= world.now()):
-            await _carry_out(world, session, look, None)
-            return await _out(world, look)
+        if policy.spec.suspend or _expired(world, policy):
+            # Closed before anything else is carried out: that alone would leave its sessions.
+            await _shut(world, session, place, policy.spec.agent, "PolicyClosed")
+            if not _expired(world, policy):
+                await _carry_out(world, session, look, None)
+            return _status(look, None)
         given = await _let_in(world, session, look)
         await _carry_out(world, session, look, given.verifier)
         await runs.open_day(session, wanted.login)
         await _end_overdue(world, session, look)
     return _status(look, given)
+
+
+def _expired(world: World, policy: AgentPolicy) -> bool:
+    """Whether its time is over; carried out, its login could be closed by the server's clock alone."""
+    ends = policy.spec.expires_time
+    return ends is not None and ends <= world.now()
 
 
 async def _place(world: World, policy: AgentPolicy, cause: str) -> Site:
@@ -241,6 +249,7 @@ def _status(look: _Look, given: Given | None) -> AgentPolicyStatus:
             "login": look.wanted.login,
             "binding": FilesReference(name=given.secret) if given is not None else None,
             "endpoint": given.endpoint if given is not None else None,
+            "rotated": agent_login.asked(look.policy) if given is not None else look.policy.status.rotated,
             "open": given is not None,
             "warnings": tuple(said[:1024] for said in look.wanted.warnings[:50]),
         }
