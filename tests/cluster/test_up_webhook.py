@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from paybill.api.failures import Invalid
 from paybill.cli.up import up
-from paybill.local import webhook
+from paybill.desired import permissions
+from paybill.lifecycle.signup import Signup
+from paybill.local import bootstrap, webhook
 from paybill.local.bootstrap import Installed
 from paybill.local.webhook import Stripe
+from paybill.settings import from_environment
 from tests.billing.receiving import event, signed
+from tests.cluster.api import Api
 from tests.cluster.running import Operator
 from tests.conftest import LocalThread
 
@@ -71,3 +77,41 @@ def test_a_key_without_the_receiver_is_no_way_to_ask(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk_test_1")
     answer = CliRunner().invoke(up, ["--stripe-key", str(tmp_path / "key")])
     assert (answer.exit_code, "--webhook" in answer.output) == (2, True)
+
+
+TEMPLATE = "plans: [pro]\naddOns: [seats]\nperHour: 5\n"
+
+
+@pytest.mark.parametrize("text", [TEMPLATE, json.dumps({"plans": ["pro"], "addOns": ["seats"], "perHour": 5})])
+def test_the_template_of_who_signs_up_reaches_the_operator_as_it_is_written(tmp_path: Path, text: str) -> None:
+    for name, content in (("key", "sk_test_1"), ("template", text)):
+        (tmp_path / name).write_text(content)
+    stripe = Stripe(key=tmp_path / "key", signup=webhook.template_in(tmp_path / "template"))
+    settings = from_environment(stripe.for_the_operator())
+    assert settings.signup == Signup(plans=("pro",), add_ons=("seats",), per_hour=5)
+    assert "PAYBILL_SIGNUP" not in Stripe(key=tmp_path / "key").for_the_operator()
+
+
+@pytest.mark.parametrize("text", ["", "[pro]", "plans: []", "plans: [pro]\nplan: x", "plans: [", "\x00"])
+def test_a_template_that_makes_no_sense_stops_it_before_anything_starts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text("sk_test_1")
+    (tmp_path / "template").write_text(text)
+    with pytest.raises(Invalid) as refused:
+        webhook.template_in(tmp_path / "template")
+    assert refused.value.reason == "InvalidSetting"
+
+
+def test_signing_up_takes_a_key_to_ask_stripe_with(tmp_path: Path) -> None:
+    (tmp_path / "template").write_text(TEMPLATE)
+    answer = CliRunner().invoke(up, ["--webhook", "--signup", str(tmp_path / "template")])
+    assert (answer.exit_code, "--stripe-key" in answer.output) == (2, True)
+
+
+async def test_the_right_to_make_tenants_comes_with_the_template_and_goes_with_it(
+    control_plane: LocalThread, installed: Installed, api: Api
+) -> None:
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{permissions.SIGNUP_ROLE}"
+    for signup, status in ((Signup(plans=("pro",)), 200), (None, 404)):
+        settings = replace(installed.settings, signup=signup)
+        control_plane.call(bootstrap.install(control_plane.instance, settings))
+        assert (await api.call("GET", path))[0] == status

@@ -77,10 +77,11 @@ def up_command(after_start: "Callable[[Request], AfterStart] | None" = None, fin
     @click.option("--webhook", is_flag=True, help="Also receive Stripe's events; without an account what you sign.")
     @click.option("--stripe-key", type=_FILE, help="A file with a key of Stripe's API, to follow events with.")
     @click.option("--stripe-signing", type=_FILE, help="A file with the endpoint's signing secret; else one is made.")
+    @click.option("--signup", type=_FILE, help="A file with the template of who signs up by paying, YAML or JSON.")
     @text_output
     def up(
         *, detach: bool, name: str, samples: Path | None, agents: Path | None, timeout: float, webhook: bool,
-        stripe_key: Path | None, stripe_signing: Path | None, output: str,
+        stripe_key: Path | None, stripe_signing: Path | None, signup: Path | None, output: str,
     ) -> None:  # fmt: skip
         """Start a Kubernetes control plane and a Postgres on this machine; Ctrl-C stops them.
 
@@ -88,6 +89,8 @@ def up_command(after_start: "Callable[[Request], AfterStart] | None" = None, fin
         """
         if not webhook and (stripe_key is not None or stripe_signing is not None):
             raise click.UsageError("--stripe-key and --stripe-signing are for --webhook: say that as well")
+        if signup is not None and stripe_key is None:
+            raise click.UsageError("--signup asks Stripe who paid: say --webhook and --stripe-key as well")
         request = Request(
             name=name, detach=detach, samples=samples, agents=agents, timeout=timeout, output=output
         )  # fmt: skip

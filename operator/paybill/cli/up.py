@@ -42,12 +42,14 @@ class _Up:
         """What is done once the servers answer."""
         from paybill.local import demo
         from paybill.local.samples import read
-        from paybill.local.webhook import Stripe
+        from paybill.local.webhook import Stripe, template_in
 
         if request.samples is not None:
             read(request.samples)  # what cannot be read is said before anything is started
         asked = click.get_current_context().params
-        stripe = Stripe(key=asked["stripe_key"], signing=asked["stripe_signing"]) if asked["webhook"] else None
+        signup = template_in(asked["signup"]) if asked["signup"] is not None else None
+        keys = {"key": asked["stripe_key"], "signing": asked["stripe_signing"]}
+        stripe = Stripe(**keys, signup=signup) if asked["webhook"] else None
 
         async def hook(instance: Instance, progress: Progress) -> None:
             await demo.start(instance, progress, stripe)

@@ -30,6 +30,7 @@ from paybill.cluster.session import open_session
 from paybill.desired import admission, permissions
 from paybill.desired.names import MANAGER
 from paybill.desired.policy import Place
+from paybill.desired.resource import Key
 from paybill.engines.embedded.folder import kept
 from paybill.local import ports
 from paybill.local.home import write_private
@@ -61,11 +62,21 @@ async def install(instance: Instance, settings: Settings | None = None) -> Insta
         cluster = Cluster(session)
         await apply_crds(cluster)
         await _apply_all(cluster, system(settings))
+        if settings.signup is None:
+            await _take_back(cluster, Key("ClusterRoleBinding", "", permissions.SIGNUP_ROLE))
         control_file = await _control_database(instance)
         await _apply_all(cluster, _own(instance, settings.namespace))
         token = await _token(cluster, settings)
     kubeconfig = _kubeconfig(instance, token)
     return Installed(settings=settings, operator_kubeconfig=kubeconfig, control_file=control_file)
+
+
+async def _take_back(cluster: Cluster, key: Key) -> None:
+    """Take away a right that an installation of before gave, and this one does not."""
+    found = await cluster.get(key)
+    if found is not None:
+        metadata = found["metadata"]
+        await cluster.delete(key, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
 
 
 async def apply_crds(cluster: Cluster) -> None:

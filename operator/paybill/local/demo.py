@@ -27,6 +27,7 @@ from paybill.local import board, bootstrap, samples, webhook
 from paybill.local.board import Row, Wanted
 from paybill.local.instance import Instance, Progress
 from paybill.local.webhook import Stripe
+from paybill.settings import Settings
 
 FOLLOWED = AWAITED = ("Tenant", "Subscription")
 MANAGER = "kubectl"
@@ -52,7 +53,8 @@ async def start(instance: Instance, progress: Progress, stripe: Stripe | None = 
     Returns when the operator leads and the receiver may add to its inbox.
     """
     progress("installing Paybill: CRDs, RBAC, control database, cell")
-    installed = await bootstrap.install(instance)
+    signup = stripe.signup if stripe is not None else None
+    installed = await bootstrap.install(instance, Settings(signup=signup))
     progress("starting the operator")
     await bootstrap.start_keeper(instance)
     database = await webhook.let_in(instance, installed.control_file) if stripe is not None else None
@@ -62,6 +64,8 @@ async def start(instance: Instance, progress: Progress, stripe: Stripe | None = 
         progress(f"Stripe's events are taken at {there.url}; the signing secret is in {there.signing}")
         if stripe.key is None:
             progress("events are kept, not followed: that takes a key of Stripe's API (--stripe-key)")
+        if signup is not None:
+            progress(f"who pays at a checkout signs up for {' or '.join(signup.plans)}")
 
 
 async def bring_up(

@@ -6,6 +6,7 @@ asked of Stripe, so the operator follows events only with a key.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from collections.abc import Mapping
@@ -15,9 +16,12 @@ from typing import Any
 
 import aiohttp
 import psycopg
+import yaml
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from paybill.api.failures import Invalid
+from paybill.lifecycle.signup import Signup, signup_of
 from paybill.local import ports
 from paybill.local.bootstrap import Installed, login
 from paybill.local.home import write_private
@@ -29,10 +33,14 @@ TEST_KEYS = ("sk_test_", "rk_test_")
 
 @dataclass(frozen=True, kw_only=True)
 class Stripe:
-    """What is known of an account at Stripe: files with a key of its API and with its endpoint's signing secret."""
+    """What is known of an account at Stripe: files with a key of its API and with its endpoint's signing secret.
+
+    ``signup``: the template of those who sign up by paying there; None: nobody can.
+    """
 
     key: Path | None = None
     signing: Path | None = None
+    signup: Signup | None = None
 
     @property
     def live(self) -> bool:
@@ -41,7 +49,11 @@ class Stripe:
 
     def for_the_operator(self) -> dict[str, str]:
         """The operator's settings of it."""
-        return {"PAYBILL_WEBHOOK_ROLE": ROLE} | ({"PAYBILL_STRIPE_KEY_FILE": str(self.key)} if self.key else {})
+        return (
+            {"PAYBILL_WEBHOOK_ROLE": ROLE}
+            | ({"PAYBILL_STRIPE_KEY_FILE": str(self.key)} if self.key else {})
+            | ({"PAYBILL_SIGNUP": json.dumps(self.signup.wire())} if self.signup else {})
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,15 @@ class Receiving:
 
     url: str
     signing: Path
+
+
+def template_in(file: Path) -> Signup:
+    """The template in a file, YAML or JSON, with the fields of the chart's ``signup``; raises Invalid."""
+    try:
+        said = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Invalid("InvalidSetting", f"{file} is neither YAML nor JSON: {' '.join(str(error).split())}") from None
+    return signup_of(json.dumps(said, default=str))
 
 
 async def let_in(instance: Instance, control_file: Path) -> Path:
