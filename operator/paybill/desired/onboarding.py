@@ -41,6 +41,7 @@ def subscription(
 def signed_up(template: Signup, order: Order) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Tenant and the Subscription of an order."""
     payment = {"provider": "Stripe", "subscription": order.subscription, "customer": order.customer}
+    payment |= {"sold": template.sold} if template.sold != "AsDeclared" else {}
     return (
         tenant(
             order.name,

@@ -20,6 +20,7 @@ from paybill.api.failures import Blocked, Invalid
 from paybill.api.fields import Name
 from paybill.api.plan import Plan
 from paybill.api.rules import LABEL_PATTERN
+from paybill.api.subscription import SoldAs
 from paybill.api.tenant import DeletionPolicy, Owner
 from paybill.lifecycle.provider import Status
 
@@ -53,6 +54,8 @@ class Signup(ApiModel):
     """What all their names begin with, so that nobody signs up under a name that you keep for something else."""
     without_payment: bool = False
     """Whether a checkout at which nothing was due, such as a trial, is enough."""
+    sold: SoldAs = "AsDeclared"
+    """AsBilled: what Stripe bills goes on saying what is sold; AsDeclared: it did so once, at the checkout."""
     per_hour: Annotated[int, Field(ge=1, le=10_000)] = 30
     """How many Tenants are made in an hour at most; others wait."""
 

@@ -34,3 +34,10 @@ def test_an_order_becomes_a_tenant_of_the_template_and_a_contract_that_stripe_pa
     }
     assert Tenant.read(tenant).spec.cell_ref is not None
     assert Subscription.read(contract).spec.payment.provider == "Stripe"
+
+
+def test_a_template_may_leave_to_the_bill_what_is_sold_from_then_on():
+    _, contract = onboarding.signed_up(Signup(plans=("pro",), sold="AsBilled"), ORDER)
+    assert Subscription.read(contract).spec.payment.sold == "AsBilled"
+    _, contract = onboarding.signed_up(Signup(plans=("pro",)), ORDER)
+    assert "sold" not in contract["spec"]["payment"]
