@@ -27,7 +27,7 @@ NOT_OURS = {"ServiceAccount default", "ConfigMap kube-root-ca.crt"}
 
 ROLES = """
     SELECT r.rolname, r.rolcanlogin, r.rolinherit, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolconnlimit,
-           r.rolvaliduntil, shobj_description(r.oid, 'pg_authid'),
+           r.rolvaliduntil IS NOT NULL, shobj_description(r.oid, 'pg_authid'),
            ARRAY(SELECT unnest(s.setconfig) FROM pg_db_role_setting s WHERE s.setrole = r.oid ORDER BY 1),
            ARRAY(SELECT m.rolname FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.roleid
                   WHERE a.member = r.oid ORDER BY 1)
