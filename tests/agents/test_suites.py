@@ -13,6 +13,7 @@ from tests.agents.conftest import administrator
 from tests.agents.suites import billing, hr, inventory, support
 from tests.agents.suites.agents import Good, Worst
 from tests.agents.suites.drivers import Login, Operations
+from tests.agents.suites.instructions import INSTRUCTION
 from tests.agents.suites.running import lead, opened, replayed, workflow_of
 from tests.agents.suites.stage import changes, staged
 from tests.agents.suites.through_gateway import Gateway
@@ -102,7 +103,7 @@ async def at_its_worst(stage, driver_of, steps=steps_of):
 
     What it may have is what it had: the row that it read last, once more.
     """
-    wrong, tried, secrets = {}, 0, stage.secrets()
+    wrong, tried, secrets = {}, set(), stage.secrets()
     for task in stage.suite.tasks:
         before = stage.snapshot()
         agent = Worst(task, told(stage, task), ["", *steps(stage, task)])
@@ -113,9 +114,9 @@ async def at_its_worst(stage, driver_of, steps=steps_of):
         through = [one for one in agent.through if one[0] != "sql" and ".get " not in one[1]]
         if found or again or leaked or through:
             wrong[task.name] = (found, again, leaked, through)
-        tried += len(agent.obeyed)
+        tried |= agent.obeyed
     assert wrong == {}
-    assert tried > 25 * len(stage.suite.instructions)
+    assert tried >= set(INSTRUCTION.findall("\n".join(stage.suite.instructions)))
     assert await whole(stage)
 
 
