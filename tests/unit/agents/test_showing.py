@@ -45,6 +45,8 @@ ATTACKS = {
     "a space that is none": ("a\u00a0b", "\u00a0"),
     "a tag": ("\U000e0041", "\U000e0041"),
     "a variation": ("1\ufe0f", "\ufe0f"),
+    "a variation of a letter": ("a\ufe0f", "\ufe0f"),
+    "another variation of a letter": ("a\U000e0101", "\U000e0101"),
     "a box around": ("1\u20de", "\u20de"),
     "an overlay without a letter": ("1\u0338", "\u0338"),
     "private use": ("\ue000", "\ue000"),
