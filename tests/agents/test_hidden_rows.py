@@ -9,8 +9,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from paybill.agents.drift import drifted
+from paybill.agents.runs import open_day
 from tests.agents import shop
 from tests.agents.conftest import VERSIONS, administrator, may, new_shop, scene_of, without
+from tests.agents.test_leading import led
 from tests.cluster.waiting import until
 from tests.databases.servers import start
 
@@ -265,3 +267,39 @@ async def test_attack_29_a_hidden_row_and_none_take_the_same_way_through_the_dat
 
 def said_of(error):
     return error.sqlstate, error.diag.message_primary, error.diag.message_detail
+
+
+async def test_attack_27_in_a_run_that_is_led_only_the_call_that_comes_next_may_tell(scene, run):
+    steps = [
+        {"name": name, "uses": "customers.create", "with": {"id": number, "mail": mail, "name": "customer 1000"}}
+        for name, number, mail in (("taken", "1000", "c2@example.org"), ("free", "1001", "free@example.org"))
+    ]
+    ways = {one["name"]: await led(scene, steps=[one], initial=one["name"]) for one in steps}
+
+    def made(number, mail):
+        return Jsonb({"id": number, "mail": mail, "name": "customer 1000"})
+
+    with scene.agent(ways["taken"], "*") as session:
+        assert said(session, MAKE, made("1000", "c2@example.org"))[0] == "PA010"
+        taken, free = (
+            said(session, MAKE, made("1000", "c4@example.org")),
+            said(session, MAKE, made("1000", "new@x.org")),
+        )
+        assert taken == free, "it was not asked to try these"
+        assert taken[0] == "PA002"
+        scene.admin("UPDATE pb.agent SET read_ceiling = pg_sequence_last_value('pb.reads_support')")
+        assert said(session, MAKE, made("1000", "c2@example.org"))[0] == "PA003"
+    await opened_anew(scene)
+    with scene.agent(ways["free"], "*") as session:
+        assert said(session, MAKE, made("1001", "free@example.org")) == ""
+    # That a gate asks whether it may tell is all that counts it here too.
+    scene.admin("UPDATE pb.agent SET read_ceiling = pg_sequence_last_value('pb.reads_support')")
+    async with without(scene, scene.policy, GATE, {"PERFORM pb.may_tell('customers', 'create');": ""}):
+        with scene.agent(ways["taken"], "*") as session:
+            assert said(session, MAKE, made("1000", "c2@example.org"))[0] == "PA010"
+
+
+async def opened_anew(scene):
+    scene.admin("UPDATE pb.agent SET read_day = '-infinity'")
+    async with administrator(scene.at, scene.database) as admin:
+        await open_day(admin, scene.role)

@@ -288,7 +288,7 @@ def faults(operator: Operator) -> Iterator[Faults]:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("count", [6, 1000])
-async def test_the_operator_may_end_at_any_effect_and_each_word_is_told_once(
+async def test_attack_34_the_operator_may_end_at_any_effect_and_each_word_is_told_once(
     count: int, shop: Shop, operator: Operator, faults: Faults
 ) -> None:
     first = await shop.waiting("first")

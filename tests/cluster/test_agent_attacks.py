@@ -132,6 +132,7 @@ CHANGES = (
 )  # fmt: skip
 
 
+@pytest.mark.exhaustive
 async def test_attack_33_one_look_closes_the_login_whatever_the_owner_changed(
     api: Api, customers: Customers, operator: Operator
 ) -> None:
@@ -153,6 +154,7 @@ async def test_attack_33_one_look_closes_the_login_whatever_the_owner_changed(
         await owner(api, customer, back.format(gate=gate))
         operator.look_at("AgentPolicy", f"{customer.namespace}/support", deep=True)
         await ready(customers, customer)
+        await customers.quiet()
         assert await let_in(await login_of(api, customer)), f"what was put right lets the agent in again: {back}"
 
 

@@ -18,6 +18,7 @@ LISTED = (
     "tests/agents/test_limits.py", "tests/agents/test_suites.py", "tests/agents/test_hidden_rows.py",
     "tests/agents/test_run_ids.py", "tests/agents/test_run_bounds.py", "tests/cluster/test_agent_attacks.py",
     "tests/agents/test_fifty_at_once.py", "tests/agents/test_dry_runs.py", "tests/agents/test_undoing.py",
+    "tests/agents/test_leading.py", "tests/agents/test_gateway_leading.py",
     "tests/property/test_agent_runs.py", "tests/unit/agents/test_sound.py",
 )  # fmt: skip
 """Whose every attack must be on the page; those of other files may be."""
