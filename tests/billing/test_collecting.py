@@ -247,6 +247,19 @@ async def test_what_somebody_took_back_is_not_paused_again_and_his_next_pause_is
     assert scene.store.all() == ()
 
 
+async def test_what_is_over_at_stripe_is_told_nothing_any_more(scene, server):
+    await scene.judged(FAILED)
+    scene.now += DAY
+    await scene.turn()
+    server.subscriptions["sub_1"]["status"] = "canceled"
+    await scene.close()
+    scene.ready = True
+    await scene.open()
+    await scene.turn()
+    assert len(server.pauses.asked) == 1
+    assert scene.store.all() == ()
+
+
 async def test_a_request_is_written_down_before_it_goes_out(scene, db):
     await scene.judged(FAILED)
     scene.now += DAY
