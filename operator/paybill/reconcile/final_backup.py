@@ -20,7 +20,7 @@ from paybill.reconcile.world import World
 
 WAITS = 5.0
 """Seconds between looks at a final backup; it also wakes its Tenant when it has ended."""
-SPARE_AGAIN = timedelta(minutes=15)
+SPARE_AGAIN = timedelta(minutes=1)
 """Between looks at whether the tenant of a final backup, which is not in the archive, is served again."""
 SPARE_WITHIN = 5.0
 """Seconds in which the pass that lets a tenant back in has said so everywhere."""
