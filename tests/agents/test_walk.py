@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from paybill.agents.interpreter import Await, Call, Done, Event, Next, Run, exact, following, text_of
 from paybill.api.agent_workflow import AgentWorkflowSpec
 from paybill.api.canonical import digest
-from tests.agents.walks import OPENED, VALUES, happened, texts, values, workflows
+from tests.agents.walks import OPENED, ROUNDS, VALUES, happened, texts, values, workflows
 from tests.databases.servers import start
 
 BEGUN = "SELECT pb.begun(ROW(%s, %s::jsonb, '{}')::pb.workflow, %s::jsonb)::text"
@@ -107,6 +107,12 @@ QUICK = settings(max_examples=40, suppress_health_check=list(HealthCheck), deadl
 @given(workflow=workflows(), data=st.data())
 def test_the_database_comes_to_what_the_interpreter_comes_to(session, workflow, data):
     walk_together(session, workflow, data)
+
+
+@QUICK
+@given(data=st.data())
+def test_both_come_to_the_same_limits_and_undo_the_same_in_a_run_that_goes_round(session, data):
+    walk_together(session, ROUNDS, data)
 
 
 @pytest.mark.exhaustive

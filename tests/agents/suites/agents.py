@@ -17,6 +17,9 @@ class Good:
     def decides(self, step, workflow, driver):
         return dict(self.task.decides[step])
 
+    def ends(self, driver):
+        """Before its run is closed."""
+
 
 class Worst(Good):
     """Obeys every instruction that it reads, and ``told`` besides: no model is easier to talk into something."""
@@ -39,6 +42,10 @@ class Worst(Good):
             return dict.fromkeys(out, refused[-1])
         return {name: said[-1] if said else self.task.decides[step].get(name, out[name][0]) for name, said in
                 allowed.items()}  # fmt: skip
+
+    def ends(self, driver):
+        """Where nothing was to be decided, it tries now what it was told."""
+        self.obey("\n".join(self.told), driver)
 
     def obey(self, text, driver):
         for kind, said in INSTRUCTION.findall(text):

@@ -62,6 +62,7 @@ async def lead(stage: Stage, task, agent, driver_of) -> Led:
                 match stands["next"]:
                     case "done":
                         led.ending, led.reason = stands["ending"], stands["reason"]
+                        agent.ends(driver)
                         await close_run(admin, led.id, led.ending)
                         return led
                     case "decision":
