@@ -90,6 +90,8 @@ def _on_agents(agents: Shown, *, kubectl: bool, paybill: str) -> Iterator[Use]:
         yield Use(what=f"{agents.tenant}'s agent: its policy, workflows and runs", line=line)
     database = shlex.quote(str(agents.database))
     yield Use(what="everything that agents did", line=f"{paybill} agents journal {database}")
+    replay = f"{paybill} agents replay {database} --run {agents.runs[0]}"
+    yield Use(what="whether the refund was just what its workflow comes to", line=replay)
 
 
 def _psql(row: Row, login: str, *, kubectl: bool, paybill: str, instance: RunningInstance) -> str:

@@ -16,6 +16,8 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from paybill.api.failures import Failure
+
 SECONDS: Final = 30.0
 """How long one call may take."""
 
@@ -51,12 +53,17 @@ class Speaker:
 @contextlib.asynccontextmanager
 async def speaking_to(url: str, token: str) -> AsyncIterator[Speaker]:
     """Speak to the gateway at ``url`` with ``token`` until the block ends."""
-    headers = {"Authorization": f"Bearer {token}"}
+    headers, failed = {"Authorization": f"Bearer {token}"}, None
     async with (
         httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
-        yield Speaker(client)
+        try:
+            yield Speaker(client)
+        except Failure as failure:
+            failed = failure  # out of here the client's tasks would make a group of it
+    if failed is not None:
+        raise failed
 
 
 async def knock(url: str, token: str) -> int:

@@ -7,6 +7,7 @@ be ends it with a failure.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator
@@ -17,13 +18,17 @@ from uuid import UUID
 
 from paybill.agents.journal import Entry
 from paybill.agents.journal import verify as check
+from paybill.agents.leading import story
 from paybill.agents.reading import entries, heads
+from paybill.agents.replay import differences
 from paybill.api.failures import Blocked
-from paybill.gateway.calling import speaking_to
+from paybill.gateway.calling import Speaker, speaking_to
 from paybill.local import agents_hostile as hostile
+from paybill.local import agents_people as people
 from paybill.local import agents_scene as scenes
 from paybill.local import agents_support as support
-from paybill.local.agents_hostile import Outcome
+from paybill.local.agents_hostile import Attempt, Outcome
+from paybill.local.agents_people import Opened
 from paybill.local.agents_scene import Case, Scene, Tell, session_of
 from paybill.local.home import Home
 
@@ -38,6 +43,8 @@ class Shown:
     database: Path
     """The file that `paybill agents journal` takes."""
     runs: tuple[str, ...]
+    order: int
+    """The order that was paid back."""
     attempts: tuple[Outcome, ...]
     entries: int
     seconds: float
@@ -54,27 +61,69 @@ async def show(home: Home, folder: Path, *, progress: Tell, tell: Tell) -> Shown
     """
     began = time.monotonic()
     scene = await scenes.prepare(home, folder, progress)
-    case = await scenes.new_case(scene)
+    case, other = await scenes.new_case(scene, "640.00"), await scenes.new_case(scene, "480.00")
     before = await scenes.orders(scene)
-    tell(f"A support agent works for tenant {scene.tenant}, through the gateway at {scene.url}:")
-    run = await support.open_run(scene, "triage", f"triage-{case.ticket}", _about(case))
+    progress("opening two runs of the workflow refund")
+    run, second = await asyncio.gather(*(_opened(scene, one) for one in (case, other)))
     async with speaking_to(scene.url, scene.token) as speaker:
-        await support.triage(speaker, run, case, tell)
-        tell("\nIt obeys the stranger, with its token and with its database login, which was stolen:")
-        found = await hostile.try_all(hostile.attempts(scene, speaker, run, case))
-    for one in found:
-        tell(f"  {'denied' if one.denied else 'NOT DENIED'}  {one.what} ({one.through}): {one.word}")
+        tell(f"A support agent works for tenant {scene.tenant}, through the gateway at {scene.url}.")
+        # Both come to the person now: what waits is said a few seconds after it began to.
+        await _until_asked(speaker, second, lambda _: None)
+        await _refund(scene, speaker, run, tell)
+        found = await _obey(scene, speaker, second, other, tell)
     judge(found)
-    unchanged(before, await scenes.orders(scene))
-    count = await _journal(scene, [run], tell)
+    unchanged(before | {case.order: ("refunded", case.amount)}, await scenes.orders(scene))
+    count = await _journal(scene, [run, second], tell)
     return Shown(
-        tenant=scene.tenant, namespace=scene.namespace, gateway=scene.url, database=scene.file, runs=(run,),
-        attempts=tuple(found), entries=count, seconds=time.monotonic() - began,
+        tenant=scene.tenant, namespace=scene.namespace, gateway=scene.url, database=scene.file,
+        runs=(run.id, second.id), order=case.order, attempts=tuple(found), entries=count,
+        seconds=time.monotonic() - began,
     )  # fmt: skip
 
 
-def _about(case: Case) -> dict[str, int]:
-    return {"ticket": case.ticket, "order": case.order}
+async def _opened(scene: Scene, case: Case) -> Opened:
+    about = {"ticket": case.ticket, "order": case.order}
+    return await people.ask_for_a_run(scene, f"{people.WORKFLOW}-{case.ticket}", about)
+
+
+async def _refund(scene: Scene, speaker: Speaker, run: Opened, tell: Tell) -> None:
+    """The agent does its work; raises Blocked where it does not come to its end."""
+    tell(f"\nRun {run.name}: what comes next, with which arguments, the database says:")
+    await _until_asked(speaker, run, tell)
+    tell(f"  ask     waits for a person; {people.APPROVER} runs `paybill agents approve` and is shown:")
+    for line in await people.approve(scene, run):
+        tell(f"            {line}")
+    await support.wait(speaker, run.id, seconds=people.SECONDS)
+    end = await support.work(speaker, run.id, tell)
+    if (end["next"], end.get("ending")) != ("done", "Succeeded"):
+        raise Blocked("RefundFailed", f"run {run.name} ended: {end.get('ending')} {end.get('reason')}")
+    tell("  done    Succeeded")
+
+
+async def _obey(scene: Scene, speaker: Speaker, run: Opened, case: Case, tell: Tell) -> list[Outcome]:
+    """The same agent obeys the stranger in another run, with its token, its stolen login and its account."""
+    tell(f"\nRun {run.name}: it obeys the stranger while a person is asked, and its database login was stolen:")
+    found = await _tried(hostile.before_approval(scene, speaker, run.id, case), tell)
+    await people.approve(scene, run)
+    await support.wait(speaker, run.id, seconds=people.SECONDS)
+    tell(f"{people.APPROVER} approves that {case.amount} of order {case.order} are paid back. Now it tries to:")
+    found += await _tried(hostile.after_approval(scene, speaker, run.id, case), tell)
+    await people.cancel(scene, run)
+    tell("Whoever asked for the run cancels it. Now it tries to:")
+    return found + await _tried(hostile.after_cancelling(speaker, run.id, case), tell)
+
+
+async def _until_asked(speaker: Speaker, run: Opened, tell: Tell) -> None:
+    following = await support.work(speaker, run.id, tell)
+    if following["next"] != "approval":
+        raise Blocked("RefundFailed", f"run {run.name} asked nobody: {following}")
+
+
+async def _tried(attempts: Iterable[Attempt], tell: Tell) -> list[Outcome]:
+    found = await hostile.try_all(attempts)
+    for one in found:
+        tell(f"  {'denied    ' if one.denied else 'NOT DENIED'} {one.what} ({one.through}): {one.word}")
+    return found
 
 
 def judge(found: Iterable[Outcome]) -> None:
@@ -84,26 +133,34 @@ def judge(found: Iterable[Outcome]) -> None:
         raise Blocked("NotDenied", f"the hostile agent was not denied as it must be: {'; '.join(wrong)}")
 
 
-def unchanged(before: dict[int, tuple[str, str]], after: dict[int, tuple[str, str]]) -> None:
-    """Raise ``Blocked("DataChanged")`` where an order is not as the owner saw it before."""
-    wrong = sorted(one for one in before.keys() | after.keys() if before.get(one) != after.get(one))
+def unchanged(wanted: dict[int, tuple[str, str]], found: dict[int, tuple[str, str]]) -> None:
+    """Raise ``Blocked("DataChanged")`` where an order is not as it must be, as the owner of the tables sees it."""
+    wrong = sorted(one for one in wanted.keys() | found.keys() if wanted.get(one) != found.get(one))
     if wrong:
-        raise Blocked("DataChanged", f"orders {', '.join(map(str, wrong))} are not as they were")
+        raise Blocked("DataChanged", f"orders {', '.join(map(str, wrong))} are not as they must be")
 
 
-async def _journal(scene: Scene, runs: list[str], tell: Tell) -> int:
-    """Show the journal of the runs, and check that of the whole database; returns how many entries that has."""
+async def _journal(scene: Scene, runs: list[Opened], tell: Tell) -> int:
+    """Show the journal of the runs, check that of the whole database, and play the runs again.
+
+    Returns how many entries the journal has; raises Blocked where it is not whole, or a run is not what its workflow
+    comes to.
+    """
     async with session_of(scene.administrator) as session, session.transaction():
         await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         found = [entry async for entry in entries(session)]
         report = check(found, (), await heads(session))
+        stories = {run.name: await story(session, UUID(run.id)) for run in runs}
     tell("\nWhat the journal in the tenant's database has of it:")
-    mine = {UUID(run) for run in runs}
-    for line in _lines(entry for entry in found if entry.run in mine):
-        tell(f"  {line}")
-    if not report.intact:
-        raise Blocked("JournalBroken", "; ".join(problem.message for problem in report.problems))
-    tell(f"  {report.entries} entries of {len(report.heads)} runs: whole")
+    wrong = [problem.message for problem in report.problems]
+    for run in runs:
+        mine = [entry for entry in found if entry.run == UUID(run.id)]
+        for line in _lines(mine):
+            tell(f"  {run.name:<10} {line}")
+        wrong += [f"{run.name}, row {one.seq}: {one.message}" for one in differences(stories[run.name], mine)]
+    if wrong:
+        raise Blocked("JournalBroken", "; ".join(wrong))
+    tell(f"  {report.entries} entries of {len(report.heads)} runs: whole; played again, both runs are the same")
     return report.entries
 
 
@@ -111,4 +168,4 @@ def _lines(found: Iterable[Entry]) -> Iterator[str]:
     for one in found:
         what = f"{one.collection}.{one.operation}, {one.rows} rows" if one.operation else ""
         step = one.step or ""
-        yield f"{one.time:%H:%M:%S} {str(one.run)[:8]} {one.seq:>2} {one.kind:<8} {step:<8} {what}".rstrip()
+        yield f"{one.seq:>2} {one.time:%H:%M:%S} {one.kind:<12} {step:<8} {what}".rstrip()

@@ -24,7 +24,7 @@ from paybill.api.tenant import Tenant
 from paybill.cluster.client import Cluster
 from paybill.cluster.session import open_session
 from paybill.databases.server import Session
-from paybill.desired import names
+from paybill.desired import gateway, names, permissions
 from paybill.desired.agent_files import URI
 from paybill.desired.resource import Key, texts
 from paybill.desired.sql_names import schema as schema_of
@@ -58,6 +58,8 @@ class Scene:
     agent: str
     account: tuple[str, str]
     """Namespace and name of the ServiceAccount that the agent is."""
+    owners: tuple[str, ...]
+    """Groups of the tenant's owners."""
     audience: str
     url: str
     token: str = field(repr=False)
@@ -106,7 +108,12 @@ async def prepare(home: Home, folder: Path, tell: Tell) -> Scene:
         system = Settings().namespace
         login = (await secret(cluster, system, names.agents(identity)))[policy["spec"]["agent"] + URI]
         account = policy["spec"]["subjects"][0]["serviceAccount"]
-        audience = f"https://{identity}.agents.paybill.dev"
+        audience = gateway.audience(
+            names.Identity(
+                id=identity, tenant_name=tenant.metadata.name, tenant_uid=tenant.metadata.uid,
+                installation=Settings().installation,
+            )
+        )  # fmt: skip
         tell("starting the agents' gateway")
         await _may_ask(cluster)
         place = await _gateway(home, gateways.Wanted(
@@ -119,8 +126,8 @@ async def prepare(home: Home, folder: Path, tell: Tell) -> Scene:
     return Scene(
         home=home, tenant=tenant.metadata.name, id=identity, namespace=namespace, policy=policy["metadata"]["name"],
         agent=policy["spec"]["agent"], account=(account["namespace"], account["name"]), audience=audience,
-        url=place.url, token=str(answer["status"]["token"]), owner=owner, login=login, administrator=administrator,
-        file=write_private(home.agents_database, administrator),
+        owners=_groups(tenant), url=place.url, token=str(answer["status"]["token"]), owner=owner, login=login,
+        administrator=administrator, file=write_private(home.agents_database, administrator),
     )  # fmt: skip
 
 
@@ -156,9 +163,8 @@ async def session_of(uri: str) -> AsyncIterator[Session]:
         yield session
 
 
-async def new_case(scene: Scene) -> Case:
+async def new_case(scene: Scene, amount: str) -> Case:
     """A stranger buys something and writes a ticket that tells whoever reads it to refund everything."""
-    amount = "640.00"
     async with session_of(scene.owner) as session:
         placed = "INSERT INTO orders (customer_id, amount) VALUES (3, %s) RETURNING id"
         order = await (await session.execute(placed, [amount])).fetchone()
@@ -212,6 +218,10 @@ async def _tenant(cluster: Cluster, name: str) -> Tenant:
     return tenant
 
 
+def _groups(tenant: Tenant) -> tuple[str, ...]:
+    return tuple(one.name for one in tenant.spec.owners if one.kind == "Group")
+
+
 async def _tables(owner: str, statements: Sequence[str]) -> None:
     async with session_of(owner) as session:
         for one in statements:
@@ -253,7 +263,7 @@ async def _may_ask(cluster: Cluster) -> None:
     """The one right of a gateway on the cluster: to ask whose a token is."""
     group = "rbac.authorization.k8s.io"
     metadata = {"name": GATEWAY}
-    rules = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+    rules = [rule.wire() for rule in permissions.GATEWAY]
     api = {"apiVersion": f"{group}/v1"}
     await cluster.apply({**api, "kind": "ClusterRole", "metadata": metadata, "rules": rules}, manager=_MANAGER)
     role = {"apiGroup": group, "kind": "ClusterRole", "name": GATEWAY}

@@ -1,56 +1,94 @@
-"""The demo's support agent: no model, a script that does what a run's workflow asks, over MCP with its token."""
+"""The demo's support agent: no model, a script that makes the call which comes next, over MCP with its token.
+
+It keeps nothing: what comes next, with which arguments, the database says through the gateway, and a person's word it
+can only wait for.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from paybill.api.base import AGENTS_GROUP, VERSION
 from paybill.api.failures import Blocked
-from paybill.cluster.client import Cluster
-from paybill.cluster.session import open_session
-from paybill.desired.resource import Key
 from paybill.gateway.calling import Answer, Speaker
-from paybill.local import agents_scene as scenes
-from paybill.local.agents_scene import Case, Scene, Tell
+from paybill.local.agents_scene import Tell
+
+MOST_STEPS: Final = 20
+VERDICT: Final = "refund"
+_PAUSE: Final = 0.3
+_WIDE: Final = 96
 
 
-async def open_run(scene: Scene, workflow: str, name: str, given: Mapping[str, Any]) -> str:
-    """Ask for a run of ``workflow`` as a user with kubectl would; returns its id once it is open."""
-    async with open_session(scene.home.kubeconfig) as session:
-        cluster = Cluster(session)
-        run = {
-            "apiVersion": f"{AGENTS_GROUP}/{VERSION}",
-            "kind": "AgentRun",
-            "metadata": {"name": name, "namespace": scene.namespace},
-            "spec": {
-                "policyRef": {"name": scene.policy},
-                "workflowRef": {"name": workflow},
-                "requestedBy": await cluster.whoami(),
-                "input": {key: str(value) for key, value in given.items()},
-            },
-        }
-        await cluster.create(run, manager="kubectl")
-        key = Key("AgentRun", scene.namespace, name)
-        opened = await scenes.ready(cluster, key, lambda one: bool(one["status"].get("run")))
-    return str(opened["status"]["run"])
+async def work(speaker: Speaker, run: str, tell: Tell) -> Mapping[str, Any]:
+    """Do what comes next in ``run`` until a person is asked or it is done; returns that, as ``run_next`` says it.
+
+    Raises ``Blocked("AgentRefused")`` where a call that comes next is refused.
+    """
+    for _ in range(MOST_STEPS):
+        following = await _asked(speaker, run)
+        match following["next"]:
+            case "call" | "compensation":
+                await _call(speaker, following, tell)
+            case "decision":
+                said = dict.fromkeys(following["out"], VERDICT)
+                _accepted(await speaker.call("run_decide", run=run, values=said))
+                tell(f"  {following['step']:<8}decides: {', '.join(said.values())}")
+            case _:
+                return following
+    raise Blocked("AgentRefused", f"run {run} does not come to an end")
 
 
-async def triage(speaker: Speaker, run: str, case: Case, tell: Tell) -> None:
-    """Look at a ticket and at its order."""
-    ticket = _row(await speaker.call("tickets_get", run=run, step="ticket", key={"id": case.ticket}))
-    tell(f"  ticket  reads ticket {case.ticket}; its text is a stranger's, and marked so:")
-    for line in textwrap.wrap(f'"{ticket["body"]["untrusted"]}"', 100):
-        tell(f"          {line}")
-    order = _row(await speaker.call("orders_get", run=run, step="order", key={"id": case.order}))
-    tell(f"  order   reads order {case.order}: {order['amount']}, {order['status']}")
+async def wait(speaker: Speaker, run: str, *, seconds: float) -> None:
+    """Wait until nobody is asked any more; raises ``Blocked("NotApproved")``."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if (await _asked(speaker, run))["next"] != "approval":
+            return
+        await asyncio.sleep(_PAUSE)
+    raise Blocked("NotApproved", f"run {run} waits for a person still after {seconds:.0f} s")
 
 
-def _row(answer: Answer) -> Mapping[str, Any]:
-    """The row that was read; raises ``Blocked("AgentRefused")`` where there is none."""
-    row: Mapping[str, Any] | None = answer.content.get("row")
-    if row is None:
-        said = answer.refused or "NoSuchRow"
-        raise Blocked("AgentRefused", f"the support agent was refused what its workflow asks for: {said}")
-    return row
+async def _asked(speaker: Speaker, run: str) -> Mapping[str, Any]:
+    return _accepted(await speaker.call("run_next", run=run)).content
+
+
+async def _call(speaker: Speaker, following: Mapping[str, Any], tell: Tell) -> None:
+    step, tool, arguments = following["step"], following["tool"], _plain(following["arguments"])
+    answer = _accepted(await speaker.call(tool, **arguments))
+    key = ", ".join(map(str, arguments["key"].values()))
+    collection, _, operation = str(tool).rpartition("_")
+    if operation != "get":
+        values = ", ".join(f"{name} = {value}" for name, value in arguments["values"].items())
+        tell(f"  {step:<8}{operation}s {collection} {key}: {values}")
+        return
+    row: Mapping[str, Any] = answer.content["row"] or {}
+    marked = {name: value["untrusted"] for name, value in row.items() if isinstance(value, dict)}
+    rest = ", ".join(f"{name} {value}" for name, value in row.items() if name not in {*marked, "id", "version"})
+    tell(f"  {step:<8}reads {collection} {key}: {rest}")
+    for name, text in marked.items():
+        tell(f"{'':10}{name}, a stranger's text, and marked as such:")
+        for line in textwrap.wrap(f'"{text}"', _WIDE):
+            tell(f"{'':12}{line}")
+
+
+def _plain(value: Any) -> Any:
+    """Arguments as they are said: what is marked as a stranger's text is passed on without its mark."""
+    match value:
+        case {"untrusted": text}:
+            return text
+        case dict():
+            return {name: _plain(one) for name, one in value.items()}
+        case list():
+            return [_plain(one) for one in value]
+        case _:
+            return value
+
+
+def _accepted(answer: Answer) -> Answer:
+    """The answer; raises ``Blocked("AgentRefused")`` where there is none."""
+    if answer.refused:
+        raise Blocked("AgentRefused", f"the support agent was refused what its workflow asks for: {answer.refused}")
+    return answer
