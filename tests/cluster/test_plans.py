@@ -366,8 +366,8 @@ async def test_another_plan_comes_after_payment_or_with_the_period_and_the_old_o
     await api.edit("Subscription", made.name, {"spec": big})
     found = await customers.until(made.name, lambda one: "pendingChange" in one["status"], kind="Subscription")
     assert found["status"]["pendingChange"]["plan"] == f"{name}-big"
-    tenant = await api.get("Tenant", made.name)
-    assert condition(tenant, "PlanCurrent")["reason"] == "ChangePending"
+    # The Subscription's status is written before the Tenant's.
+    tenant = await customers.until(made.name, lambda one: condition(one, "PlanCurrent")["reason"] == "ChangePending")
     assert holds(tenant, "Ready")
     assert await pods_allowed(api, made) == "40"
     await api.edit("Subscription", made.name, {"spec": {"payment": {"paidUntilTime": samples.moment(days=-40)}}})
