@@ -96,11 +96,16 @@ class Scene:
             autocommit=True, connect_timeout=60, **more,
         )  # fmt: skip
 
-    async def carry_out(self, policy):
+    async def carry_out(self, policy, accepted=None):
         async with administrator(self.at, self.database) as session:
             facts = await new_facts(session, self.database)
             return await carry_out(
-                session, policy, shop.TENANT, facts, verifier=scram_verifier(PASSWORD, iterations=16)
+                session,
+                policy,
+                shop.TENANT,
+                facts,
+                verifier=scram_verifier(PASSWORD, iterations=16),
+                accepted=accepted,
             )
 
     async def run(self, *grants, calls=1000, rows_read=1000, rows_written=1000, time=600):

@@ -3,8 +3,10 @@
 import pytest
 from psycopg.types.json import Jsonb as Json
 
+from paybill.agents.drift import drifted, scan
+from paybill.api.failures import Retry
 from tests.agents import shop
-from tests.agents.conftest import may, scene_of
+from tests.agents.conftest import administrator, may, scene_of
 
 
 @pytest.fixture
@@ -48,3 +50,20 @@ async def test_the_tenants_own_programs_go_on_as_before(scene):
         app.execute("SELECT pg_advisory_lock(1), pg_sleep(0) FROM pg_roles LIMIT 1")
         app.execute("DO $$ BEGIN NULL; END $$")
     assert await scene.carry_out(shop.policy()) == ()
+
+
+async def test_what_changed_since_somebody_looked_is_not_taken_for_the_plans(scene):
+    """It would be in the state that the plan is said to have left, and never be found again."""
+    async with administrator(scene.at, scene.database) as session:
+        seen = await scan(session, shop.TENANT, "support", shop.SCHEMA, scene.database)
+    scene.owner("CREATE POLICY everybody ON orders USING (true)")
+    with pytest.raises(Retry, match="row policies changed while an agent's plan was carried out"):
+        await scene.carry_out(shop.policy(), accepted=seen)
+    async with administrator(scene.at, scene.database) as session:
+        assert await drifted(session, shop.TENANT, "support", shop.SCHEMA, scene.database) == ("row policies",)
+
+    await scene.carry_out(shop.policy(), accepted=None)
+    async with administrator(scene.at, scene.database) as session:
+        assert await drifted(session, shop.TENANT, "support", shop.SCHEMA, scene.database) == (), (
+            "without the look it is"
+        )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from psycopg.sql import SQL, Identifier, Literal
 
-from paybill.agents.drift import drifted, scan
+from paybill.agents.drift import State, drifted, scan
 from paybill.agents.facts import Facts
 from paybill.agents.plan import Plan, plan
 from paybill.api.agent_policy import AgentPolicySpec
@@ -23,12 +23,14 @@ async def carry_out(
     facts: Facts,
     *,
     verifier: str | None = None,
+    accepted: State | None = None,
 ) -> tuple[str, ...]:
     """Make the database what ``policy`` says; returns what was done, nothing when it was so already.
 
     ``session`` is a superuser's, in autocommit, on the database of ``facts``; ``verifier`` the SCRAM verifier of the
-    login's password. Raises what ``plan`` does, and ``Retry("SchemaDrifted")`` when the tables are no longer those that
-    the plan is for: whoever looks again sees what they have become.
+    login's password. ``accepted`` is how the database was when somebody last looked whether it had drifted: what became
+    of it since would be taken for ours. Raises what ``plan`` does, and ``Retry("SchemaDrifted")`` when it is another by
+    now, or the tables are no longer those that the plan is for: whoever looks again sees what they have become.
     """
     wanted = plan(policy, facts, tenant)
     schema = facts.schema_.name
@@ -41,19 +43,24 @@ async def carry_out(
             await session.execute("SET LOCAL search_path = pg_catalog, pg_temp")
             # Two processes would make the same roles; and a migration waits, or we see its tables.
             await session.execute("SELECT pg_advisory_xact_lock(hashtextextended('paybill agents', 0))")
+            if accepted is not None:
+                found = await scan(session, tenant, policy.agent, schema, facts.database)
+                _refuse_another(accepted, found, facts.database)
             for statement in wanted.all:
                 await session.execute(statement.sql)
             if verifier is not None:
                 await _set_password(session, wanted.login, verifier)
             state = await scan(session, tenant, policy.agent, schema, facts.database)
-            if state["tables"] != wanted.schema:
-                raise Retry(
-                    "SchemaDrifted",
-                    f"database {facts.database}: its tables changed while the plan of agent {policy.agent} was made",
-                    after=0.2,
-                )
+            _refuse_another({"tables": wanted.schema}, state, facts.database)
             await _record(session, wanted, state, facts)
     return tuple(statement.says for statement in wanted.all if statement.says)
+
+
+def _refuse_another(known: State, found: State, database: str) -> None:
+    parts = [part for part, before in known.items() if found.get(part) != before]
+    if parts:
+        said = f"database {database}: its {', '.join(parts)} changed while an agent's plan was carried out"
+        raise Retry("SchemaDrifted", said, after=0.2)
 
 
 async def _set_password(session: Session, login: str, verifier: str) -> None:

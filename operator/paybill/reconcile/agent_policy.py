@@ -13,6 +13,7 @@ from typing import Final
 
 from paybill.agents import changed, drift, names, runs, standing, watchdog
 from paybill.agents.carrying_out import carry_out
+from paybill.agents.drift import State
 from paybill.agents.facts import Facts
 from paybill.agents.introspection import introspect
 from paybill.agents.plan import Plan
@@ -90,15 +91,15 @@ async def _bring(world: World, policy: AgentPolicy, place: Site) -> AgentPolicyS
         )
         if access is not Access.FULL:
             return await _out(world, look)
-        await _refuse_drift(world, session, look)
+        accepted = await _refuse_drift(world, session, look)
         if policy.spec.suspend or _expired(world, policy):
             # Closed before anything else is carried out: that alone would leave its sessions.
             await _shut(world, session, place, policy.spec.agent, "PolicyClosed")
             if not _expired(world, policy):
-                await _carry_out(world, session, look, None)
+                await _carry_out(world, session, look, None, accepted)
             return _status(look, None)
         given = await _let_in(world, session, look)
-        await _carry_out(world, session, look, given.verifier)
+        await _carry_out(world, session, look, given.verifier, accepted)
         await runs.open_day(session, wanted.login)
         await _end_overdue(world, session, look)
     return _status(look, given)
@@ -165,11 +166,14 @@ async def _shut(world: World, session: Session, place: Site, agent: str, because
     await agent_gateway.shut_out(world, place.claim, place.scope, agent)
 
 
-async def _refuse_drift(world: World, session: Session, look: _Look) -> None:
-    """Close the login and raise where the database is not as the plan of this very policy left it."""
+async def _refuse_drift(world: World, session: Session, look: _Look) -> State | None:
+    """Close the login and raise where the database is not as the plan of this very policy left it.
+
+    Returns how it was found; None where the plan is made anew from whatever there is.
+    """
     known, place, agent = look.known, look.place, look.policy.spec.agent
     if known is None or known.policy != look.wanted.policy:
-        return  # nothing was carried out yet, or somebody changed the policy: its plan is made anew
+        return None  # nothing was carried out yet, or somebody changed the policy: its plan is made anew
     database, schema = look.facts.database, look.facts.schema_.name
     found = await drift.scan(session, place.claim.id, agent, schema, database)
     parts = [part for part, now in found.items() if known.state.get(part) != now]
@@ -179,7 +183,7 @@ async def _refuse_drift(world: World, session: Session, look: _Look) -> None:
         parts.remove("functions")  # of another version: another agent's plan made them anew, as this one's is about to
     renewed = digest({"state": dict(found)})
     if not parts or look.policy.metadata.annotations.get(RENEW_ANNOTATION) == renewed:
-        return
+        return found
     await _shut(world, session, place, agent, "AgentDrifted")
     raise Blocked("AgentDrifted", _drifted(look, parts, renewed))
 
@@ -202,7 +206,7 @@ def _drifted(look: _Look, parts: list[str], renewed: str) -> str:
     )
 
 
-async def _carry_out(world: World, session: Session, look: _Look, verifier: str | None) -> None:
+async def _carry_out(world: World, session: Session, look: _Look, verifier: str | None, accepted: State | None) -> None:
     """Make it so where it is not; a steady database is only looked at."""
     place, spec = look.place, look.policy.spec
     database, schema = look.facts.database, look.facts.schema_.name
@@ -211,7 +215,7 @@ async def _carry_out(world: World, session: Session, look: _Look, verifier: str 
     step = Step(
         action="agent.apply",
         target=f"Database/{database}/{place.claim.id}",
-        act=lambda: carry_out(session, spec, place.claim.id, look.facts, verifier=verifier),
+        act=lambda: carry_out(session, spec, place.claim.id, look.facts, verifier=verifier, accepted=accepted),
         inputs={"agent": spec.agent, "plan": look.wanted.digest, "password": verifier is not None},
     )
     await take(world, place.scope, [step])
