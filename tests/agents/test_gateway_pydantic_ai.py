@@ -1,9 +1,15 @@
-"""An agent of Pydantic AI works through the gateway, with a function for its model; skipped where it is not there."""
+"""An agent of Pydantic AI works through the gateway, with a function for its model."""
 
 import asyncio
 import json
 
 import pytest
+from fastmcp.client import Client
+from fastmcp.client.transports import StreamableHttpTransport
+from pydantic_ai import Agent
+from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import FunctionModel
 
 from paybill.agents.runs import FREE
 from tests.agents import shop
@@ -11,7 +17,6 @@ from tests.agents.conftest import may, new_shop, scene_of
 from tests.agents.gateway import LIMITS, TOKEN, mount, serving
 from tests.databases.servers import start
 
-WHY = "Pydantic AI is not installed: pip install 'pydantic-ai-slim[mcp]'"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
@@ -23,13 +28,6 @@ def scene():
 
 
 async def test_its_agent_reads_a_row_and_is_told_what_it_may_not(scene, tmp_path):
-    toolsets = pytest.importorskip("pydantic_ai.mcp", reason=WHY)
-    from fastmcp.client import Client
-    from fastmcp.client.transports import StreamableHttpTransport
-    from pydantic_ai import Agent
-    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
-    from pydantic_ai.models.function import FunctionModel
-
     await mount(tmp_path, scene, shop.policy(limits=LIMITS))
     run = str(await scene.run(may("get", step=FREE)))
     seen = []
@@ -45,7 +43,7 @@ async def test_its_agent_reads_a_row_and_is_told_what_it_may_not(scene, tmp_path
     async with serving(tmp_path) as gateway:
         headers = {"Authorization": f"Bearer {TOKEN}", "Host": "gateway.test"}
         there = Client(StreamableHttpTransport(gateway.url, headers=headers))
-        async with Agent(FunctionModel(model), toolsets=[toolsets.MCPToolset(there)]) as agent:
+        async with Agent(FunctionModel(model), toolsets=[MCPToolset(there)]) as agent:
             refused, row = json.loads((await agent.run("read order 2")).output)
     assert "InvalidArguments" in refused
     assert row["row"]["notes"] == {"untrusted": "note 2"}
