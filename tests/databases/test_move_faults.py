@@ -143,6 +143,39 @@ async def test_one_that_is_given_up_leaves_the_tenant_as_it_was(at, schemas, hom
     assert acme.sql("SELECT count(*) FROM items") == [(20,)]
 
 
+async def broken_off(job, at) -> None:
+    """A move that is given up, as an operator leaves it that ended in the middle of DROP DATABASE."""
+    await go(job, "subscribed")
+    await replication.end(job)
+    await job.target.server.forget(job.target.pool.name)
+    at.run("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", "postgres", [job.target.pool.name])
+    with pytest.raises(psycopg.OperationalError, match="invalid database"):
+        at.run("SELECT 1", job.target.pool.name)
+
+
+async def test_a_drop_of_the_target_that_was_cut_short_is_completed(at, schemas, home, acme):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    await broken_off(job, at)
+
+    assert (await replication.progress(job)).broken == "its database is gone"
+    await target.clear(job)
+
+    assert left(at, acme) == {("schema", f"t_{acme.id}")}
+
+
+async def test_a_move_begins_anew_over_a_target_whose_drop_was_cut_short(at, schemas, home, acme):
+    fill(acme, 20)
+    job = await job_to(acme, own(acme), home)
+    await broken_off(job, at)
+
+    moved, _, mode = await move(job, acme)
+
+    assert mode == "Online"
+    assert moved.sql("SELECT count(*) FROM items") == [(20,)]
+    await leaving.discard(job)
+
+
 async def test_something_foreign_in_the_way_is_left_alone(at, schemas, home, acme):
     job = await job_to(acme, own(acme), home)
     at.run(f"CREATE DATABASE pb_t_{acme.id}")

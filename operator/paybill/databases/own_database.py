@@ -20,6 +20,7 @@ from paybill.databases.server import Server, Session
 from paybill.databases.statement import listed
 from paybill.desired import sql_names as names
 from paybill.desired.database import foreign
+from paybill.desired.database_facts import ServerTraits
 from paybill.desired.database_tenant import PoolDatabase
 
 LONGEST: Final = 600.0
@@ -83,22 +84,27 @@ async def _roles(session: Session, tenant: str) -> list[str]:
 
 
 async def _drop(server: Server, session: Session, pool: PoolDatabase, there: _Found, fence: Fence) -> None:
-    # A managed administrator may not end a superuser's session; and no tenant's is left.
-    drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)" if server.traits.superuser else "DROP DATABASE IF EXISTS {}")
-    name = Identifier(pool.name)
     await server.forget(pool.name)
     async with session.transaction(), server.session() as other:
         await fence(session)
-        # From here on nobody can connect; whoever still is has no login any more. What is closed already may be what
-        # a drop that was cut short has left, which Postgres refuses to alter.
-        if there.open:
-            await other.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
-        await other.execute(SQL("SET statement_timeout = {}").format(f"{LONGEST:.0f}s"))
-        try:
-            with other.patiently(LONGEST + 60):
-                await other.execute(drop.format(name))
-        finally:
-            await other.execute("RESET statement_timeout")
+        await remove(other, server.traits, pool.name, open_=there.open)
+
+
+async def remove(session: Session, traits: ServerTraits, name: str, *, open_: bool) -> None:
+    """Remove a database, with the time that its files take: cut short, it is none that can be opened or altered.
+
+    ``open_``: whether it lets anybody in. What is closed may be what a drop that was cut short has left.
+    """
+    # A managed administrator may not end a superuser's session; and no tenant's is left.
+    drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)" if traits.superuser else "DROP DATABASE IF EXISTS {}")
+    if open_:  # from here on nobody can connect; whoever still is has no login any more
+        await session.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
+    await session.execute(SQL("SET statement_timeout = {}").format(f"{LONGEST:.0f}s"))
+    try:
+        with session.patiently(LONGEST + 60):
+            await session.execute(drop.format(Identifier(name)))
+    finally:
+        await session.execute("RESET statement_timeout")
 
 
 async def _drop_roles(server: Server, session: Session, roles: list[str], fence: Fence) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 from paybill.api.failures import Blocked
 from paybill.databases.borrowed import join, leave
 from paybill.databases.drop import drop, drops_owned
-from paybill.databases.own_database import drop_database
+from paybill.databases.own_database import drop_database, remove
 from paybill.databases.server import Session
 from paybill.databases.statement import listed
 from paybill.desired import sql_names as names
@@ -120,8 +120,7 @@ async def _drop_database(job: Job) -> None:
         source.server.session() as other,
     ):
         await job.fence(source.server, admin)
-        with other.patiently(LONGEST + 60):
-            await other.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(kept)))
+        await remove(other, source.server.traits, kept, open_=False)  # it lets nobody in since it was set aside
 
 
 async def _drop_schema(job: Job) -> None:

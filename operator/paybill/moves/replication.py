@@ -54,6 +54,9 @@ SELECT COALESCE(wal_status, ''), pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed
   FROM pg_replication_slots WHERE slot_name = %s
 """
 
+# A drop that was cut short leaves a database with a limit of -2, which lets nobody in any more.
+_OPEN: Final = "SELECT 1 FROM pg_database WHERE datallowconn AND datconnlimit <> -2 AND datname = %s"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -143,6 +146,8 @@ async def _subscribe(job: Job, copier: Copier) -> None:
 
 async def progress(job: Job) -> Progress:
     """How far the copy is."""
+    if not await _database_there(job):
+        return Progress(tables=0, done=0, rows=0, expected=0, behind=None, errors=0, broken="its database is gone")
     async with job.target.server.session(job.target.pool.name) as admin:
         row = await (await admin.execute(_TABLES, [job.name])).fetchone()
         copied = await (await admin.execute(_COPIED, [job.schema])).fetchone()
@@ -229,7 +234,7 @@ async def _drop_slot(job: Job) -> None:
 
 async def _database_there(job: Job) -> bool:
     async with job.target.server.session() as admin:
-        return await _has(admin, "SELECT 1 FROM pg_database WHERE datallowconn AND datname = %s", job.target.pool.name)
+        return await _has(admin, _OPEN, job.target.pool.name)
 
 
 async def _has(admin: Session, query: str, value: Any) -> bool:

@@ -19,7 +19,8 @@ from paybill.databases.drop import Fence, drop, drops_owned
 from paybill.databases.grant_statements import default_grants, grants, schemas
 from paybill.databases.leader import announce, asserting
 from paybill.databases.observation import look
-from paybill.databases.own_database import drop_database
+from paybill.databases.own_database import drop_database, remove
+from paybill.databases.pool_queries import DATABASE
 from paybill.databases.pools import ensure_pool
 from paybill.databases.role_statements import memberships
 from paybill.databases.server import Session
@@ -103,7 +104,9 @@ async def clear(job: Job) -> None:
         name = Identifier(target.pool.name)
         await target.server.forget(target.pool.name)
         async with target.server.session() as admin:
-            await admin.execute(SQL("DROP DATABASE IF EXISTS {}").format(name))
+            there = await (await admin.execute(DATABASE.encode(), [target.pool.name])).fetchone()
+            if there is not None:
+                await remove(admin, target.server.traits, target.pool.name, open_=there[2])
             row = await (await admin.execute(_GROUP, [target.pool.name])).fetchone()
             if row is not None and row[0] == target.pool.mark:
                 await admin.execute(SQL("DROP ROLE {}").format(name))

@@ -176,11 +176,11 @@ async def _begin(world: World, claim: Claim, asked: Wanted) -> MoveRow:
 async def _looked(moving: Moving) -> Facts:
     """What is known of a move that has not switched, with how far its copy is."""
     row, world = moving.row, moving.world
-    if row.step != "Copy" or row.mode != "Online":
-        return _facts(world, moving.current, row)
+    known = _facts(world, moving.current, row)
+    if row.step != "Copy" or row.mode != "Online" or known.stop is not None:
+        return known
     seen, copying = move_copy.seen(world, moving.site.claim, await replication.progress(moving.job))
     world.copies[row.tenant_id] = seen
-    known = _facts(world, moving.current, row)
     return replace(known, copying=copying, near=seen.near, broken=seen.broken)
 
 

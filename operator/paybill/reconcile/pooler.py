@@ -161,18 +161,23 @@ async def reconcile(world: World, name: str, cause: str, *, deep: bool) -> datet
     if cell is None or cell.spec.pooler is None:
         return None
     pooling = world.pooling.setdefault(name, Pooling())
-    before, pooling.failure = pooling.failure, None
+    before = pooling.failure
     try:
         await _bring(world, cell, cell.spec.pooler, pooling, cause)
+        pooling.failure = None  # not before: a Cell that is looked at meanwhile says what was seen last
     except Failure as failure:
         pooling.failure = failure
         raise
     finally:
-        if (before is None) is not (pooling.failure is None):
+        if _reason(before) != _reason(pooling.failure):
             world.queue.add(
                 Work("Cell", name), "its pooler serves" if pooling.failure is None else "its pooler does not"
             )
     return world.now() + timedelta(seconds=world.settings.database_resync_seconds)
+
+
+def _reason(failure: Failure | None) -> str:
+    return failure.reason if failure is not None else ""
 
 
 async def _bring(world: World, cell: Cell, pooler: Pooler, pooling: Pooling, cause: str) -> None:
