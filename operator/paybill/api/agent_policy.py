@@ -207,6 +207,11 @@ class ServiceAccountReference(ApiModel):
     name: Name
     """Its name."""
 
+    @property
+    def username(self) -> str:
+        """Its name as the API server knows a user."""
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
 
 class AgentSubject(ApiModel):
     """Who is the agent."""

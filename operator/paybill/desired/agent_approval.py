@@ -23,11 +23,5 @@ def refuse(approval: Approval, requested_by: str, agents: Iterable[AgentSubject]
         raise Blocked(
             "ApproverIsRequester", f"{approver} asked for this run: somebody else has to approve what it does"
         )
-    if approver in {username(one) for one in agents}:
+    if approver in {one.service_account.username for one in agents}:
         raise Blocked("ApproverIsAgent", f"{approver} is an agent of this tenant: a person has to approve what it does")
-
-
-def username(agent: AgentSubject) -> str:
-    """The name of an agent as the API server knows it."""
-    account = agent.service_account
-    return f"system:serviceaccount:{account.namespace}:{account.name}"

@@ -11,7 +11,6 @@ files. It lives in the operator's namespace. In the tenant's own its owners read
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +22,7 @@ from paybill.api.agent_policy import AgentPolicy
 from paybill.api.failures import Blocked
 from paybill.desired import names
 from paybill.desired.handover import Endpoint, binding_data
+from paybill.desired.resource import encoded
 
 POLICY: Final = ".policy.yaml"
 SCHEMA: Final = ".schema.json"
@@ -114,5 +114,5 @@ def secret(identity: names.Identity, operator_namespace: str, data: Mapping[str,
             "annotations": names.tenant_annotations(identity),
         },
         "type": "Opaque",
-        "data": {name: base64.b64encode(text.encode()).decode() for name, text in sorted(data.items())},
+        "data": encoded(dict(sorted(data.items()))),
     }

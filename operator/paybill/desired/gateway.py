@@ -12,63 +12,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from paybill.api import quantity
-from paybill.api.base import ApiModel
-from paybill.api.failures import Invalid
-from paybill.desired import names, network
+from paybill.desired import names, network, pod
 from paybill.desired.handover import Endpoint
+from paybill.desired.pod import Pods
 
 CONTAINER: Final = "gateway"
 FOLDER: Final = "/var/run/secrets/paybill.dev/agents"
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where every client looks
 PORT: Final = 8080
 METRICS_PORT: Final = 9090
-USER: Final = 65532
 TOKEN_SECONDS: Final = 3600
+GRACE: Final = 20
+"""Seconds that a gateway has to end."""
 
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}
 
 
-class GatewayPods(ApiModel):
-    """What all gateways have in common, in the words of a pod's own fields."""
+class GatewayPods(Pods):
+    """What all gateways have in common. The image is the operator's own."""
 
-    image: str = Field(min_length=1)
-    """The image: the operator's own."""
-    image_pull_policy: str = "IfNotPresent"
-    """When the image is fetched."""
-    image_pull_secrets: tuple[dict[str, Any], ...] = ()
-    """What it is fetched with."""
     service_account_name: str = names.GATEWAY_ROLE
     """An account that may create TokenReviews, and nothing else."""
+    resources: dict[str, Any] = Field(default_factory=lambda: dict(_RESOURCES))
+    """What a gateway asks for and may use."""
     listen: str = "0.0.0.0"  # noqa: S104 - a pod's address is not known before
     """The address that it listens on; `::` in a cluster with IPv6 alone."""
     api_server_ports: tuple[int, ...] = (443, 6443)
     """The ports of the API server, as its endpoints show them."""
     metrics_from: tuple[dict[str, Any], ...] = ()
     """Who may scrape it, as peers of a NetworkPolicy."""
-    resources: dict[str, Any] = Field(default_factory=lambda: dict(_RESOURCES))
-    """What a gateway asks for and may use."""
-    priority_class_name: str | None = None
-    """Its priority."""
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    """Where it may run."""
-    tolerations: tuple[dict[str, Any], ...] = ()
-    """Where it may run all the same."""
-    affinity: dict[str, Any] = Field(default_factory=dict)
-    """Where it would rather run."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Labels of its pod; none of ours."""
 
 
 def pods_of(text: str) -> GatewayPods:
     """What is set, from JSON; raises Invalid."""
-    try:
-        return GatewayPods.model_validate_json(text)
-    except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors())
-        raise Invalid("InvalidSetting", f"PAYBILL_AGENT_GATEWAY says no pod: {where}") from None
+    return pod.read(GatewayPods, text, "PAYBILL_AGENT_GATEWAY")
 
 
 def url(identity: names.Identity, namespace: str) -> str:
@@ -168,35 +148,18 @@ def _deployment(identity: names.Identity, namespace: str, pods: GatewayPods) -> 
 
 
 def _pod(identity: names.Identity, namespace: str, pods: GatewayPods) -> dict[str, Any]:
+    # The one that is mounted unasked holds a year where this one holds an hour.
     token = {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}}
     authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
     secret = {"secretName": names.agents(identity.id), "defaultMode": 0o440}
-    spec: dict[str, Any] = {
-        "serviceAccountName": pods.service_account_name,
-        # Not the one that is mounted unasked, which holds a year where this one holds an hour.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 20,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            # The files are root's; their group is what lets us read them.
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+    own = {
         "containers": [_container(identity, namespace, pods)],
         "volumes": [
             {"name": "agents", "secret": secret},
             {"name": "token", "projected": {"defaultMode": 0o440, "sources": [token, authority]}},
         ],
-        "imagePullSecrets": list(pods.image_pull_secrets),
-        "priorityClassName": pods.priority_class_name,
-        "nodeSelector": dict(pods.node_selector),
-        "tolerations": list(pods.tolerations),
-        "affinity": dict(pods.affinity),
     }
-    return {field: value for field, value in spec.items() if value not in (None, [], {})}
+    return pod.spec(pods, GRACE, own)
 
 
 def _container(identity: names.Identity, namespace: str, pods: GatewayPods) -> dict[str, Any]:
@@ -219,13 +182,7 @@ def _container(identity: names.Identity, namespace: str, pods: GatewayPods) -> d
         # Whether it reaches the database, with any of its agents' logins.
         "readinessProbe": _probe("/readyz", 2),
         "resources": _resources(pods),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(pod.CONFINED),
         "volumeMounts": [
             {"name": "agents", "mountPath": FOLDER, "readOnly": True},
             {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},

@@ -6,13 +6,13 @@ tenant's own namespace, or in the cell's pool namespace when compute is Shared.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from paybill.desired import names
+from paybill.desired.resource import encoded
 from paybill.desired.stack import DatabaseOutput, StackOutputs
 from paybill.lifecycle.entitlements import Entitlement
 
@@ -62,7 +62,7 @@ def binding(identity: names.Identity, namespace: str, data: dict[str, str]) -> d
             "annotations": names.tenant_annotations(identity),
         },
         "type": "servicebinding.io/postgresql",
-        "data": {name: base64.b64encode(value.encode()).decode() for name, value in data.items()},
+        "data": encoded(data),
     }
 
 

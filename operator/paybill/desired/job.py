@@ -7,55 +7,36 @@ and whoever finds a suspended one knows that nothing ever began.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from paybill.api.base import ApiModel
-from paybill.api.failures import Invalid
-from paybill.desired import names
-from paybill.desired.resource import texts
+from paybill.desired import names, pod
+from paybill.desired.pod import Pods
+from paybill.desired.resource import encoded, texts
 
 CONTAINER = "operation"
 REQUEST_FILE = "request.json"
 KEY_FILE = "key"
 REQUEST_FOLDER = "/var/run/secrets/paybill.dev/operation"
 WORK_FOLDER = "/var/lib/paybill"
-USER = 65532
 MARGIN = 15
 """Seconds that a pod has beside what its operation has: to start an interpreter, and to write its answer."""
 
 _RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 
 
-class OperationPods(ApiModel):
-    """What all pods of operations have in common, in the words of a pod's own fields."""
+class OperationPods(Pods):
+    """What all pods of operations have in common; their image has what the Cells' engines need: CLI, SDKs, modules."""
 
-    image: str = Field(min_length=1)
-    """The image, with the CLI, the SDKs and the modules that the Cells' engines need."""
-    image_pull_policy: str = "IfNotPresent"
-    """When the image is fetched."""
-    image_pull_secrets: tuple[dict[str, Any], ...] = ()
-    """What it is fetched with."""
     service_account_name: str = "paybill-operation"
     """An account without rights."""
     resources: dict[str, Any] = Field(default_factory=lambda: dict(_RESOURCES))
     """What an operation asks for and may use."""
     folder_size: str = "2Gi"
     """How much it may write: plugins, a plan, a state."""
-    priority_class_name: str | None = None
-    """Its priority."""
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    """Where it may run."""
-    tolerations: tuple[dict[str, Any], ...] = ()
-    """Where it may run all the same."""
-    affinity: dict[str, Any] = Field(default_factory=dict)
-    """Where it would rather run."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Labels of its pod; none of ours."""
     env: tuple[dict[str, Any], ...] = ()
     """Where tools and plugins are, proxies."""
     volumes: tuple[dict[str, Any], ...] = ()
@@ -66,11 +47,7 @@ class OperationPods(ApiModel):
 
 def pods_of(text: str) -> OperationPods:
     """What is set, from JSON; raises Invalid."""
-    try:
-        return OperationPods.model_validate_json(text)
-    except ValidationError as error:
-        where = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors())
-        raise Invalid("InvalidSetting", f"PAYBILL_OPERATION_PODS says no pod: {where}") from None
+    return pod.read(OperationPods, text, "PAYBILL_OPERATION_PODS")
 
 
 def build(
@@ -110,21 +87,9 @@ _PARTS = {"app.kubernetes.io/name": "paybill", "app.kubernetes.io/component": "o
 
 def _pod(operation: str, tenant_id: str, pods: OperationPods, grace: int) -> dict[str, Any]:
     secret = {"secretName": names.operation_job(operation), "defaultMode": 0o440}
-    spec: dict[str, Any] = {
+    own = {
         "restartPolicy": "Never",
         "hostname": names.operation_host(tenant_id),
-        "serviceAccountName": pods.service_account_name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": grace,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            # The Secret's files are root's; their group is what lets us read them.
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
         "containers": [_container(pods)],
         "volumes": [
             {"name": "request", "secret": secret},
@@ -132,13 +97,8 @@ def _pod(operation: str, tenant_id: str, pods: OperationPods, grace: int) -> dic
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             *pods.volumes,
         ],
-        "imagePullSecrets": list(pods.image_pull_secrets),
-        "priorityClassName": pods.priority_class_name,
-        "nodeSelector": dict(pods.node_selector),
-        "tolerations": list(pods.tolerations),
-        "affinity": dict(pods.affinity),
     }
-    return {field: value for field, value in spec.items() if value not in (None, [], {})}
+    return pod.spec(pods, grace, own)
 
 
 def _container(pods: OperationPods) -> dict[str, Any]:
@@ -150,13 +110,7 @@ def _container(pods: OperationPods) -> dict[str, Any]:
         "command": ["python", "-P", "-m", "paybill.engines.pod", REQUEST_FOLDER, WORK_FOLDER],
         "env": list(pods.env),
         "resources": dict(pods.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(pod.CONFINED),
         "volumeMounts": [
             {"name": "request", "mountPath": REQUEST_FOLDER, "readOnly": True},
             {"name": "work", "mountPath": WORK_FOLDER},
@@ -180,10 +134,7 @@ def request_secret(job: Mapping[str, Any], request: str, key: str) -> dict[str, 
             "ownerReferences": [owner],
         },
         "type": "Opaque",
-        "data": {
-            name: base64.b64encode(value.encode()).decode()
-            for name, value in ((REQUEST_FILE, request), (KEY_FILE, key))
-        },
+        "data": encoded({REQUEST_FILE: request, KEY_FILE: key}),
     }
 
 

@@ -8,7 +8,6 @@ and holds no password (pgbouncer.ini, auth_file).
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from paybill.api.failures import Blocked, Invalid
 from paybill.desired import names
 from paybill.desired import sql_names as sql
 from paybill.desired.handover import Endpoint
+from paybill.desired.resource import encoded
 
 DATABASES: Final = "databases.ini"
 USERS: Final = "userlist.txt"
@@ -137,5 +137,5 @@ def secret(cell: str, namespace: str, installation: str, data: Mapping[str, str]
             "labels": names.cell_labels(cell, installation),
         },
         "type": "Opaque",
-        "data": {name: base64.b64encode(value.encode()).decode() for name, value in sorted(data.items())},
+        "data": encoded(dict(sorted(data.items()))),
     }

@@ -40,6 +40,11 @@ def texts(secret: Object | None) -> dict[str, str]:
     return {name: base64.b64decode(value).decode(errors="replace") for name, value in data.items()}
 
 
+def encoded(data: Mapping[str, str]) -> dict[str, str]:
+    """Texts as the data of a Secret."""
+    return {name: base64.b64encode(text.encode()).decode() for name, text in data.items()}
+
+
 def agrees(desired: Object, observed: Object) -> bool:
     """Whether ``observed`` is what ``desired`` says.
 

@@ -89,8 +89,7 @@ def read(folder: Path, tenant: str) -> Mounted:
                 continue
             agents[agent.name] = agent
             for subject in agent.policy.subjects:
-                account = subject.service_account
-                user = f"system:serviceaccount:{account.namespace}:{account.name}"
+                user = subject.service_account.username
                 if user in subjects:
                     raise Invalid(
                         "SubjectOfTwoAgents", f"{user} is a subject of agent {subjects[user].name} and of {agent.name}"

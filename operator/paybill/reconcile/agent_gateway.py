@@ -74,11 +74,8 @@ async def _ensure(world: World, scope: Scope, wanted: dict[str, Any]) -> None:
 async def _removal(world: World, claim: Claim, kind: str) -> list[Step]:
     key = Key(kind, world.settings.namespace, names.agents(claim.id))
     found = await world.cluster.get(key)
-    if found is None:
-        return []
-    theirs = found["metadata"].get("labels") or {}
-    if any(theirs.get(name) != value for name, value in names.labels(identity_of(claim)).items()):
-        return []  # a stranger's
+    if found is None or not objects.is_of(found, identity_of(claim)):
+        return []  # gone, or a stranger's
     uid, version = found["metadata"]["uid"], found["metadata"]["resourceVersion"]
 
     async def act() -> None:

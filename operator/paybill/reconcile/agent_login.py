@@ -108,7 +108,7 @@ def let_in(world: World, site: Site, there: Sequence[str]) -> list[AgentPolicy]:
 async def take_back(world: World, claim: Claim, scope: Scope, agent: str | None = None) -> Mapping[str, str]:
     """Take an agent's files away, or everybody's; returns what is left. A Secret that is not ours stays as it is."""
     found = await _found(world, claim)
-    if found is None or not _ours(found, _wanted(world, claim, {})):
+    if found is None or not objects.is_of(found, identity_of(claim)):
         return {}
     told = texts(found)
     data = agent_files.shut_out(told, agent) if agent is not None else {}
@@ -127,11 +127,6 @@ def _wanted(world: World, claim: Claim, data: Mapping[str, str]) -> dict[str, An
 
 async def _found(world: World, claim: Claim) -> Mapping[str, Any] | None:
     return await world.cluster.get(key_of(_wanted(world, claim, {})))
-
-
-def _ours(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    theirs: Mapping[str, str] = found["metadata"].get("labels") or {}
-    return all(theirs.get(name) == value for name, value in wanted["metadata"]["labels"].items())
 
 
 async def _write(world: World, claim: Claim, scope: Scope, data: Mapping[str, str]) -> None:

@@ -71,6 +71,12 @@ def _marked(found: Object, desired: Object, *, lost: bool = False) -> bool:
     return all(theirs.get(mark) == ours.get(mark) or (lost and mark not in theirs) for mark in MARKS)
 
 
+def is_of(found: Object, identity: names.Identity) -> bool:
+    """Whether an object has every label that we give to what is this tenant's."""
+    theirs = found["metadata"].get("labels") or {}
+    return all(theirs.get(name) == value for name, value in names.labels(identity).items())
+
+
 def _applied_by_us(found: Object) -> bool:
     entries = found["metadata"].get("managedFields") or ()
     return any(entry.get("manager") == names.MANAGER and entry.get("operation") == "Apply" for entry in entries)
